@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# rouse: make | demo | check | bench | lint | analyze | fuzz | install DESTDIR=…
+# Variables: CC, SAN=1 (ASan + UBSan), WERROR=1, V=1.
+
+CC       ?= cc
+B        := build$(if $(SAN),/san)$(if $(filter clang%,$(notdir $(CC))),/clang)
+VERSION  := 0.1.0
+PREFIX   ?= /usr
+SBINDIR  ?= $(PREFIX)/sbin
+MANDIR   ?= $(PREFIX)/share/man
+UNITDIR  ?= /lib/systemd/system
+Q        := $(if $(V),,@)
+PKGS     := libcurl jansson fdisk blkid mount ext2fs libcrypto libzstd liblzma libkmod
+
+flag      = $(shell echo 'int x;' | $(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
+WARN     := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wvla -Wconversion -Wno-sign-conversion \
+	-Wswitch-enum -Wmissing-prototypes -Wstrict-prototypes -Wcast-align -Wimplicit-fallthrough \
+	-Wwrite-strings $(if $(or $(WERROR),$(CI)),-Werror)
+HARDEN   := -fstack-protector-strong $(call flag,-fstack-clash-protection) \
+	$(call flag,-fcf-protection=full) $(call flag,-ftrivial-auto-var-init=zero) -fPIE
+OPT      ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all,-O2 -g \
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(call flag,-O2 -D_FORTIFY_SOURCE=3),3,2))
+PKGFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
+CFLAGS   ?=
+ALLFLAGS := -std=gnu17 -D_GNU_SOURCE -DROUSE_VERSION='"$(VERSION)"' -Iinclude $(PKGFLAGS) $(OPT) $(WARN) $(HARDEN) $(CFLAGS)
+LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcom_err -pthread
+ALLLD    := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(if $(SAN),-fsanitize=address,undefined) $(LDFLAGS)
+
+SRC      := $(sort $(wildcard agent/*.c modules/*.c modules/*/*.c))
+OBJ      := $(SRC:%.c=$(B)/obj/%.o)
+CORE     := $(filter-out $(B)/obj/agent/main.o,$(OBJ))
+UNIT     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(sort $(wildcard tests/unit/*.c)))
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all check unit demo bench lint analyze fuzz install clean deps compile_commands.json
+
+all: $(B)/rouse
+
+$(B)/rouse: $(OBJ)
+	$(if $(Q),@echo '  LD      $@')
+	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
+
+$(B)/obj/%.o: %.c
+	$(if $(Q),@echo '  CC      $<')
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
+
+$(UNIT): $(B)/unit/%: $(B)/obj/tests/unit/%.o $(CORE)
+	$(if $(Q),@echo '  LD      $@')
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
+
+unit: $(UNIT)
+	$(Q)prove $(if $(V),-v) $(UNIT)
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/err.h>
+
+#include <stdarg.h>
+#include <string.h>
+
+/* Printing must not fail half-way through a multi-line text: errors are one line. */
+static void one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = ' ';
+}
+
+int rouse_fail(struct rouse_err *e, enum rouse_kind kind, int sys, const char *fmt, ...)
+{
+	struct rouse_err r = { .kind = kind, .sys = sys };
+	va_list ap;
+	size_t n;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(r.text, sizeof(r.text), fmt, ap); /* a cut text is still a text */
+	va_end(ap);
+	n = strlen(r.text);
+	if (sys)
+		(void)snprintf(r.text + n, sizeof(r.text) - n, ": %s", strerror(sys));
+	one_line(r.text);
+	*e = r;
+	return -1;
+}
+
+int rouse_wrap(struct rouse_err *e, const char *fmt, ...)
+{
+	struct rouse_err r = { .kind = e->kind, .sys = e->sys };
+	va_list ap;
+	size_t n;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(r.text, sizeof(r.text), fmt, ap);
+	va_end(ap);
+	n = strlen(r.text);
+	(void)snprintf(r.text + n, sizeof(r.text) - n, ": %s", e->text);
+	one_line(r.text);
+	*e = r;
+	return -1;
+}
+
+const char *rouse_kind_word(enum rouse_kind kind)
+{
+	switch (kind) {
+	case ROUSE_OK:
+		return "ok";
+	case ROUSE_DEGRADED:
+		return "degraded";
+	case ROUSE_USAGE:
+		return "usage";
+	case ROUSE_BUG:
+		return "bug";
+	case ROUSE_SYSTEM:
+		return "system";
+	case ROUSE_UNAVAILABLE:
+		return "unavailable";
+	case ROUSE_UNTRUSTED:
+		return "untrusted";
+	case ROUSE_DOCUMENT:
+		return "document";
+	}
+	return "bug";
+}
+
+const char *rouse_kind_advice(enum rouse_kind kind)
+{
+	switch (kind) {
+	case ROUSE_OK:
+		return "";
+	case ROUSE_DEGRADED:
+		return "look at the report";
+	case ROUSE_USAGE:
+		return "fix the call";
+	case ROUSE_BUG:
+		return "report it";
+	case ROUSE_SYSTEM:
+		return "look at this machine";
+	case ROUSE_UNAVAILABLE:
+		return "try again";
+	case ROUSE_UNTRUSTED:
+		return "do not retry: check the digest, the signature and the key";
+	case ROUSE_DOCUMENT:
+		return "fix the document";
+	}
+	return "report it";
+}

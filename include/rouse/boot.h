@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The boot: source, document, facts, plan, prepare, apply, hand-off; see DESIGN section 5. */
+#pragma once
+
+#include <stdbool.h>
+
+#include <rouse/err.h>
+
+struct rouse_boot_options {
+	bool initramfs;     /* root is ours to make, at /sysroot; hand-off is switch-root */
+	const char *root;   /* "/" or "/sysroot" */
+	const char *run;    /* "/run/rouse" */
+	const char *settings; /* "/etc/rouse/agent.json" */
+};
+
+/* Runs all phases; the report and, on failure, the verdict are written. Returns the exit status:
+ * 0 when the hand-off may happen (also on a fallback). */
+int rouse_boot_run(const struct rouse_boot_options *o);
+
+/* Writes the verdict of a boot whose worker died: `reason` is for people. */
+void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason);

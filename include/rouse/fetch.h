@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Transfers over https, http and file (libcurl; agent/fetch.c is its only user). Bounded in size,
+ * time and tries; redirects are never followed by the library: a caller may allow a few, to https
+ * or the same origin only, and without its own headers on another host.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rouse/err.h>
+#include <rouse/mem.h>
+
+struct rouse_fetcher; /* connections, counters; one per process or thread */
+
+struct rouse_fetcher *rouse_fetcher_new(void);
+void rouse_fetcher_free(struct rouse_fetcher *f); /* accepts NULL */
+AUTO_DEFINE(struct rouse_fetcher *, fetcher, rouse_fetcher_free, NULL)
+#define auto_fetcher auto_of(fetcher)
+
+struct rouse_fetch_counters {
+	uint64_t requests, bytes, retries;
+};
+struct rouse_fetch_counters rouse_fetcher_counters(const struct rouse_fetcher *f);
+
+/* Receives body bytes of a 2xx answer as they come. -1 with *e ends the transfer for good. */
+typedef int (*rouse_fetch_sink)(void *arg, const void *data, size_t n, struct rouse_err *e);
+
+struct rouse_fetch {
+	/* in */
+	const char *url;
+	const char *method;         /* NULL: GET */
+	const char *const *headers; /* NULL-terminated "Name: value"; may be NULL; never logged */
+	const void *body;           /* for PUT and POST */
+	size_t body_len;
+	uint64_t max_bytes;         /* of the body; required; more is an error */
+	uint64_t deadline;          /* absolute; required; all tries together */
+	uint64_t connect_timeout;   /* ms, 0: ROUSE_CONNECT_TIMEOUT */
+	unsigned max_tries;         /* 0: as many as the deadline allows */
+	unsigned max_redirects;     /* 0: a redirect is an error */
+	bool link_local;            /* metadata service: no proxy, HTTP/1.1, a link-local address is allowed */
+	rouse_fetch_sink sink;      /* NULL: the body is collected in `body_out`. With a sink there is no
+	                             * second try once a byte was delivered, unless `restart` is there */
+	int (*restart)(void *arg, struct rouse_err *e);
+	void *arg;
+	void *user;                 /* the caller's own */
+	/* out */
+	long status;                /* HTTP status of the last answer, 0 when none; 200 for file: */
+	struct rouse_buf body_out;  /* of any final answer, also of an error's; caller frees */
+	char retry_after[32], location[512];
+	struct rouse_err err;       /* rouse_fetch_many: this transfer's failure */
+	int result;                 /* rouse_fetch_many: 0 or -1 */
+};
+
+/* One transfer with retries. Transport failures, 408, 429, 5xx (but 501, 505) are tried again with
+ * full-jitter back-off and Retry-After until the deadline or max_tries. Returns 0 for 2xx. Else -1:
+ *   404, 410             ROUSE_DOCUMENT, e->sys == ENOENT  ("missing" is an answer, see status)
+ *   401, 403             ROUSE_DOCUMENT, e->sys == EACCES
+ *   other 4xx, 3xx       ROUSE_DOCUMENT
+ *   5xx, 429, time-out, DNS, connection, truncation: ROUSE_UNAVAILABLE (status tells)
+ *   certificate          ROUSE_UNTRUSTED
+ *   too large            ROUSE_DOCUMENT, e->sys == EFBIG
+ * The text names the URL without userinfo and query. */
+must_check int rouse_fetch(struct rouse_fetcher *f, struct rouse_fetch *t, struct rouse_err *e);
+
+/* Many transfers, at most `parallel` at a time (HTTP/2 multiplexed where the server offers it).
+ * `next` returns the next transfer to start or NULL for none at the moment; `done` is called once for
+ * each when it has ended (t->result, t->err), and may make `next` return more; -1 stops everything.
+ * Returns when nothing is running and next() returns NULL. */
+must_check int rouse_fetch_many(struct rouse_fetcher *f, unsigned parallel,
+				struct rouse_fetch *(*next)(void *ctx),
+				int (*done)(void *ctx, struct rouse_fetch *t, struct rouse_err *e),
+				void *ctx, struct rouse_err *e);
+
+/* PEM certificates to trust instead of the system's bundle (a copy is kept); NULL: the bundle that
+ * the system or the initramfs has. */
+void rouse_fetcher_set_ca(struct rouse_fetcher *f, const char *pem);

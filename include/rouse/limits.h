@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every bound of the agent in one place, each with its reason. Sizes in bytes, times in ms. */
+#pragma once
+
+#include <stdint.h>
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+/* A document: user-data ends at 16 KiB on EC2; one in a bucket holds a fleet's files. */
+#define ROUSE_MAX_DOCUMENT (1 * MIB)
+/* Nesting of JSON values: the schema needs 8; jansson recurses on its input. */
+#define ROUSE_MAX_JSON_DEPTH 64
+/* Layers of one document: from, document, and overrides. */
+#define ROUSE_MAX_LAYERS 32
+/* Problems that `rouse check` prints before it stops counting. */
+#define ROUSE_MAX_PROBLEMS 64
+/* A metadata answer (identity document, instance id…). */
+#define ROUSE_MAX_METADATA (64 * KIB)
+/* user-data as delivered, and after gzip or base64 around it was undone. */
+#define ROUSE_MAX_USERDATA (1 * MIB)
+/* Recorded facts and reports that are read back. */
+#define ROUSE_MAX_FACTS (4 * MIB)
+/* Settings of the image. */
+#define ROUSE_MAX_SETTINGS (256 * KIB)
+/* Kernel command line: COMMAND_LINE_SIZE is 2 KiB on x86, 4 KiB at most elsewhere. */
+#define ROUSE_MAX_CMDLINE (4 * KIB)
+/* Output of a program that is kept: enough for its last words and for `--json` reports. */
+#define ROUSE_MAX_PROGRAM_OUTPUT (1 * MIB)
+/* Response headers of one request, all together. */
+#define ROUSE_MAX_HEADERS (64 * KIB)
+
+/* A narinfo: a NixOS root has 500–1500 references of ~60 bytes, under 100 KiB. */
+#define ROUSE_MAX_NARINFO (1 * MIB)
+/* Paths of one closure: desktops have 1400; room for ten of them. */
+#define ROUSE_MAX_CLOSURE_PATHS 16384
+/* References of one path. */
+#define ROUSE_MAX_REFERENCES 16384
+/* A NAR, unpacked, and the sum of a closure. */
+#define ROUSE_MAX_NAR_SIZE (64 * GIB)
+#define ROUSE_MAX_CLOSURE_SIZE (512 * GIB)
+/* Node levels of a NAR: Nix parses 64 and refuses the 65th. */
+#define ROUSE_MAX_NAR_DEPTH 64
+/* zstd window (log2) and xz memory that a decoder may ask for: level 19 needs 2^23, -6 8 MiB. */
+#define ROUSE_MAX_ZSTD_WINDOW_LOG 27
+#define ROUSE_MAX_XZ_MEMORY (96 * MIB)
+/* Requests in flight during the walk, and NARs that stream at once. */
+#define ROUSE_WALK_CONNECTIONS 24
+#define ROUSE_MAX_PULL_WORKERS 4
+
+/* Deadlines of the boot's phases (ms on CLOCK_BOOTTIME); their sum is the total. */
+#define ROUSE_DEADLINE_LINK 30000
+#define ROUSE_DEADLINE_LEASE 60000
+#define ROUSE_DEADLINE_SOURCE 120000
+#define ROUSE_DEADLINE_DOCUMENT 180000
+#define ROUSE_DEADLINE_FACTS 60000
+#define ROUSE_DEADLINE_PREPARE 180000
+#define ROUSE_DEADLINE_APPLY 1200000
+#define ROUSE_DEADLINE_HANDOFF 60000
+#define ROUSE_DEADLINE_HEALTH 300000 /* default of health.deadline */
+
+/* One request: connect, and the time without a byte after which a transfer is stalled. */
+#define ROUSE_CONNECT_TIMEOUT 10000
+#define ROUSE_STALL_TIMEOUT 60000
+/* Back-off between tries: full jitter in [0, min(cap, base << n)]. */
+#define ROUSE_BACKOFF_BASE 250
+#define ROUSE_BACKOFF_CAP 10000
+/* The longest Retry-After that is honoured. */
+#define ROUSE_MAX_RETRY_AFTER 120000
+/* A program that is asked to end gets this long before SIGKILL. */
+#define ROUSE_KILL_GRACE 2000

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A module owns one or a few top-level keys of the document. It is data (tables) and functions;
+ * rouse_modules[] in agent/modules.c is the only list, in the order in which they run.
+ *
+ *   observe   reads the machine, as far as this document needs it, into a JSON object (facts)
+ *   plan      pure: conf and facts to steps; no I/O, no clock
+ *   prepare   network and memory only: whatever must be known before the first disk changes
+ *   apply     one step
+ *
+ * Modules never include each other; what two need is in agent/ behind a header.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include <rouse/err.h>
+#include <rouse/fs.h>
+#include <rouse/plan.h>
+#include <rouse/schema.h>
+
+#define ROUSE_MAX_MODULES 16
+
+struct rouse_fetcher;
+struct rouse_document;
+struct rouse_instance;
+
+/* Where and how a run works; the same for observe, prepare and apply. */
+struct rouse_context {
+	const char *root;        /* where the target's "/" is reached: "/", "/sysroot", --root DIR */
+	bool initramfs;          /* the root filesystem is not mounted yet and is ours to make */
+	bool image;              /* --root or --disk: the target is not the running machine */
+	struct rouse_list disks; /* --disk NAME=FILE|DEVICE: struct rouse_pair */
+	const struct rouse_instance *instance;
+	struct rouse_fetcher *fetcher;
+	uint64_t deadline;       /* of the running phase, absolute */
+	/* Called when long work moves on; may be NULL. `total` may be 0 for unknown. */
+	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
+	void *progress_arg;
+	json_t *counters;        /* object; modules add numbers to the report ("closure.bytes") */
+};
+
+struct rouse_module {
+	const char *name; /* in the plan and the report */
+	const struct rouse_field *fields; /* its top-level keys */
+	size_t n_fields, conf_size;
+	const struct rouse_field *facts;  /* what observe() writes and plan() reads */
+	size_t n_facts, facts_size;
+
+	/* What tables cannot say (two partitions without a size…). Adds problems. May be NULL. */
+	void (*check)(const void *conf, struct rouse_problems *problems);
+	/* Fills the (empty) JSON object `facts`. NULL: the module needs none. */
+	int (*observe)(const void *conf, const struct rouse_context *c, json_t *facts,
+		       struct rouse_err *e);
+	/* `facts` is the struct decoded from what observe() wrote, or was recorded elsewhere. */
+	int (*plan)(const void *conf, const void *facts, const struct rouse_context *c,
+		    struct rouse_plan *plan, struct rouse_err *e);
+	/* *state (NULL at first) is the module's own and is passed to apply. May be NULL. */
+	int (*prepare)(const void *conf, const struct rouse_plan *plan,
+		       const struct rouse_context *c, void **state, struct rouse_err *e);
+	int (*apply)(const struct rouse_step *step, const struct rouse_context *c, void *state,
+		     struct rouse_err *e);
+	void (*state_free)(void *state); /* accepts NULL */
+};
+
+extern const struct rouse_module *const rouse_modules[];
+extern const size_t rouse_n_modules;

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan: the ordered steps between what is (facts) and what should be (document). */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rouse/err.h>
+#include <rouse/mem.h>
+
+struct rouse_module;
+
+enum rouse_effect {
+	ROUSE_CREATE,  /* "+": something new */
+	ROUSE_CHANGE,  /* "~": something is changed in place, nothing is lost */
+	ROUSE_DESTROY, /* "!": data is destroyed, with the document's consent */
+	ROUSE_USE,     /* ">": a thing of this boot only: a mount, the hand-off; does not count
+	                *      against "an applied plan plans to nothing" */
+	ROUSE_EFFECTS_
+};
+
+struct rouse_step {
+	const struct rouse_module *module; /* set by rouse_plan_add */
+	enum rouse_effect effect;
+	unsigned op;       /* the module's own enum */
+	const char *what;  /* one line for people, owned by the plan: "make ext4 'root' on /dev/vda2" */
+	const void *arg;   /* the module's own; owned by the plan's arena, const once planned */
+};
+
+/* Room that a module's steps will make: where the closure will fit, known before disks change. */
+struct rouse_room {
+	const char *mount; /* "/", "/nix"… */
+	uint64_t bytes;    /* free bytes at the end of the disk steps */
+	uint64_t inodes;   /* free inodes, 0 when the filesystem has no such bound */
+};
+
+struct rouse_plan {
+	struct rouse_arena arena;
+	const struct rouse_module *module; /* whose plan() runs now */
+	size_t n_steps, size_steps;
+	struct rouse_step *steps;
+	size_t n_rooms;
+	struct rouse_room rooms[64];
+};
+
+void rouse_plan_done(struct rouse_plan *p);
+static inline void plan_auto(struct rouse_plan *p)
+{
+	rouse_plan_done(p);
+}
+#define auto_plan __attribute__((cleanup(plan_auto)))
+
+/* Appends a step of the module that is being planned. `arg` comes from the plan's arena. */
+void rouse_plan_add(struct rouse_plan *p, enum rouse_effect effect, unsigned op, const void *arg,
+		    const char *what, ...) like_printf(5, 6);
+/* Says how much room `mount` will have. */
+void rouse_plan_room(struct rouse_plan *p, const char *mount, uint64_t bytes, uint64_t inodes);
+/* The room of the filesystem that will hold `path`; NULL when no module said. */
+const struct rouse_room *rouse_plan_find_room(const struct rouse_plan *p, const char *path);
+/* Steps that change something that lasts (all but ROUSE_USE). */
+size_t rouse_plan_changes(const struct rouse_plan *p);
+/* The text of `rouse plan`, and of `rouse plan --json`. */
+void rouse_plan_print(const struct rouse_plan *p, struct rouse_buf *out, bool colour);
+json_t *rouse_plan_json(const struct rouse_plan *p);

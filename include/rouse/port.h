@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host's ear: a virtio-serial port named "org.rouse.status" that the host attached. One JSON
+ * object a line: {"event":"phase","phase":"apply","up":1234}, {"event":"progress",…}, and at the
+ * end {"event":"report","report":{…}}. Writing never blocks for longer than 2 s and never fails a
+ * boot; without such a port everything here does nothing.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define ROUSE_PORT_NAME "org.rouse.status"
+
+bool rouse_port_present(const char *name);
+/* Sends one event (the reference is stolen). False when there is no port or nobody reads it. */
+bool rouse_port_send(const char *name, json_t *event);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The report of a boot: phases, steps, durations, counters and, at the end, exactly one verdict.
+ * Lives as JSON in /run/rouse/report.json, with the short live state in /run/rouse/status.json;
+ * both are replaced atomically. Times are milliseconds on CLOCK_BOOTTIME.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rouse/err.h>
+
+struct rouse_step;
+struct rouse_instance;
+
+enum rouse_verdict {
+	ROUSE_PENDING,  /* the boot is not over */
+	ROUSE_READY,
+	ROUSE_FALLBACK, /* "degraded" */
+	ROUSE_FAILED,
+	ROUSE_VERDICTS_
+};
+const char *rouse_verdict_word(enum rouse_verdict v); /* "pending", "ready", "degraded", "failed" */
+
+struct rouse_report {
+	json_t *json;        /* the whole report */
+	json_t *phase;       /* the open phase, borrowed from json */
+	json_t *step;        /* the open step, borrowed */
+	uint64_t phase_cpu;  /* CPU ms at the begin of the open phase */
+	const char *dir;     /* "/run/rouse" or what tests say; NULL: nothing is written */
+};
+
+/* Begins an empty report (or reads the one in dir, for the health unit). */
+must_check int rouse_report_begin(struct rouse_report *r, const char *dir, struct rouse_err *e);
+must_check int rouse_report_load(struct rouse_report *r, const char *dir, struct rouse_err *e);
+void rouse_report_done(struct rouse_report *r);
+
+void rouse_report_phase(struct rouse_report *r, const char *name); /* ends the open one, if any */
+void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
+void rouse_report_step(struct rouse_report *r, const struct rouse_step *step);
+void rouse_report_step_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
+void rouse_report_set(struct rouse_report *r, const char *key, json_t *value); /* steals value */
+/* Sets the verdict (once: a later call is ignored), its reason (NULL when ready) and exit status. */
+void rouse_report_verdict(struct rouse_report *r, enum rouse_verdict v, enum rouse_kind kind,
+			  const char *reason);
+/* Writes report.json and status.json. A failure to write never fails a boot: it is logged. */
+void rouse_report_write(const struct rouse_report *r);
+
+/* "ROUSE-STATE v=1 state=ready up=12.3 id=i-… reason=…": the one greppable console line. */
+char *rouse_report_console_line(const struct rouse_report *r); /* caller frees */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The image's own settings, /etc/rouse/agent.json; see DESIGN: owned by root, refused if others may
+ * write it. */
+#pragma once
+
+#include <rouse/err.h>
+#include <rouse/schema.h>
+
+struct rouse_settings {
+	const char *document;      /* URL or source name, NULL: detect */
+	const char *sha256;        /* pin of document, may be NULL */
+	bool require_signature;
+	struct rouse_list keys;    /* const char *, "name:base64": may sign documents */
+	struct rouse_list caches;  /* struct rouse_cache_conf; if any, documents choose among them */
+	uint64_t deadline;         /* ms for the whole boot, 0: the sum of the phases */
+	struct rouse_arena arena;
+	json_t *json;
+};
+
+must_check int rouse_settings_load(struct rouse_settings *ret, const char *path, struct rouse_err *e);
+void rouse_settings_done(struct rouse_settings *s);
