@@ -39,7 +39,7 @@ int rouse_wrap(struct rouse_err *e, const char *fmt, ...)
 	(void)vsnprintf(r.text, sizeof(r.text), fmt, ap);
 	va_end(ap);
 	n = strlen(r.text);
-	(void)snprintf(r.text + n, sizeof(r.text) - n, ": %s", e->text);
+	(void)snprintf(r.text + n, sizeof(r.text) - n, ": %.*s", (int)sizeof(r.text), e->text);
 	one_line(r.text);
 	*e = r;
 	return -1;
