@@ -9,7 +9,9 @@ PREFIX   ?= /usr
 SBINDIR  ?= $(PREFIX)/sbin
 MANDIR   ?= $(PREFIX)/share/man
 UNITDIR  ?= /lib/systemd/system
+comma    := ,
 Q        := $(if $(V),,@)
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)
 PKGS     := libcurl jansson fdisk blkid mount ext2fs libcrypto libzstd liblzma libkmod
 
 flag      = $(shell echo 'int x;' | $(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
@@ -18,13 +20,13 @@ WARN     := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wvla -Wconversion -Wno-si
 	-Wwrite-strings $(if $(or $(WERROR),$(CI)),-Werror)
 HARDEN   := -fstack-protector-strong $(call flag,-fstack-clash-protection) \
 	$(call flag,-fcf-protection=full) $(call flag,-ftrivial-auto-var-init=zero) -fPIE
-OPT      ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all,-O2 -g \
-	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(call flag,-O2 -D_FORTIFY_SOURCE=3),3,2))
+OPT      ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer $(SANFLAGS) -fno-sanitize-recover=all,-O2 -g \
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(call flag,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3),3,2))
 PKGFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 CFLAGS   ?=
 ALLFLAGS := -std=gnu17 -D_GNU_SOURCE -DROUSE_VERSION='"$(VERSION)"' -Iinclude $(PKGFLAGS) $(OPT) $(WARN) $(HARDEN) $(CFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcom_err -pthread
-ALLLD    := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(if $(SAN),-fsanitize=address,undefined) $(LDFLAGS)
+ALLLD    := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
 
 SRC      := $(sort $(wildcard agent/*.c modules/*.c modules/*/*.c))
 OBJ      := $(SRC:%.c=$(B)/obj/%.o)
