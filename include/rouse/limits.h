@@ -35,6 +35,8 @@
 #define ROUSE_MAX_NARINFO (1 * MIB)
 /* Paths of one closure: desktops have 1400; room for ten of them. */
 #define ROUSE_MAX_CLOSURE_PATHS 16384
+/* Signatures of one text that are verified: an object is signed by one or two keys; each costs 0.1 ms. */
+#define ROUSE_MAX_SIGNATURES 16
 /* References of one path. */
 #define ROUSE_MAX_REFERENCES 16384
 /* A NAR, unpacked, and the sum of a closure. */
