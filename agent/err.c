@@ -12,18 +12,27 @@ static void one_line(char *s)
 			*s = ' ';
 }
 
+/* A cut text is still a text. */
+static void append(struct rouse_err *r, const char *s)
+{
+	size_t n = strlen(r->text), room = sizeof(r->text) - 1 - n, len = strnlen(s, room);
+
+	memcpy(r->text + n, s, len);
+	r->text[n + len] = '\0';
+}
+
 int rouse_fail(struct rouse_err *e, enum rouse_kind kind, int sys, const char *fmt, ...)
 {
 	struct rouse_err r = { .kind = kind, .sys = sys };
 	va_list ap;
-	size_t n;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(r.text, sizeof(r.text), fmt, ap); /* a cut text is still a text */
+	(void)vsnprintf(r.text, sizeof(r.text), fmt, ap);
 	va_end(ap);
-	n = strlen(r.text);
-	if (sys)
-		(void)snprintf(r.text + n, sizeof(r.text) - n, ": %s", strerror(sys));
+	if (sys) {
+		append(&r, ": ");
+		append(&r, strerror(sys));
+	}
 	one_line(r.text);
 	*e = r;
 	return -1;
@@ -33,13 +42,12 @@ int rouse_wrap(struct rouse_err *e, const char *fmt, ...)
 {
 	struct rouse_err r = { .kind = e->kind, .sys = e->sys };
 	va_list ap;
-	size_t n;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(r.text, sizeof(r.text), fmt, ap);
 	va_end(ap);
-	n = strlen(r.text);
-	(void)snprintf(r.text + n, sizeof(r.text) - n, ": %.*s", (int)sizeof(r.text), e->text);
+	append(&r, ": ");
+	append(&r, e->text);
 	one_line(r.text);
 	*e = r;
 	return -1;
