@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/schema.h>
+
+#include <stdarg.h>
+#include <string.h>
+
+#include <rouse/document.h>
+#include <rouse/text.h>
+
+struct reader {
+	struct rouse_arena *arena;
+	const struct rouse_instance *instance;
+	struct rouse_problems *problems;
+	const char *keys[ROUSE_MAX_JSON_DEPTH + 1];
+	size_t n_keys;
+};
+
+void rouse_problems_done(struct rouse_problems *p)
+{
+	size_t kept = p->n < ROUSE_MAX_PROBLEMS ? p->n : ROUSE_MAX_PROBLEMS;
+
+	for (size_t i = 0; i < kept; i++) {
+		for (size_t k = 0; k < p->items[i].n_keys; k++)
+			free(p->items[i].keys[k]);
+		free(p->items[i].keys);
+		free(p->items[i].path);
+		free(p->items[i].message);
+	}
+	*p = (struct rouse_problems){ 0 };
+}
+
+/* disks.root.partitions["/boot"].size, replace[0] */
+static char *path_of_keys(const char *const *keys, size_t n)
+{
+	struct rouse_buf path = { 0 };
+
+	rouse_buf_printf(&path, "%s", "");
+	for (size_t i = 0; i < n; i++) {
+		if (keys[i][0] == '#')
+			rouse_buf_printf(&path, "[%s]", keys[i] + 1);
+		else if (keys[i][0] && strspn(keys[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+						       "0123456789_-") == strlen(keys[i]))
+			rouse_buf_printf(&path, "%s%s", path.len ? "." : "", keys[i]);
+		else
+			rouse_buf_printf(&path, "[\"%s\"]", keys[i]);
+	}
+	return path.data;
+}
+
+static void add_problem(struct rouse_problems *p, const char *const *keys, size_t n_keys, bool at_key,
+			char *message)
+{
+	struct rouse_problem *item;
+
+	if (p->n++ >= ROUSE_MAX_PROBLEMS) {
+		free(message);
+		return;
+	}
+	item = &p->items[p->n - 1];
+	item->path = path_of_keys(keys, n_keys);
+	item->message = message;
+	item->at_key = at_key;
+	item->n_keys = n_keys;
+	item->keys = rouse_calloc(n_keys, sizeof(*item->keys));
+	for (size_t i = 0; i < n_keys; i++)
+		item->keys[i] = rouse_strdup(keys[i]);
+}
+
+void rouse_problem(struct rouse_problems *p, const char *const *keys, const char *fmt, ...)
+{
+	char message[1024];
+	va_list ap;
+	size_t n = 0;
+
+	while (keys[n])
+		n++;
+	va_start(ap, fmt);
+	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	add_problem(p, keys, n, false, rouse_strdup(message));
+}
+
+static like_printf(3, 4) void wrong(struct reader *r, bool at_key, const char *fmt, ...)
+{
+	char message[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	add_problem(r->problems, r->keys, r->n_keys, at_key, rouse_strdup(message));
+}
+
+static const char *wanted(const struct rouse_shape *shape)
+{
+	switch (shape->type) {
+	case ROUSE_STRING:
+		return shape->format ? shape->format : "a string";
+	case ROUSE_BOOL:
+		return "true or false";
+	case ROUSE_INT:
+		return "a whole number";
+	case ROUSE_SIZE:
+		return shape->percent ? "a size such as \"200MB\", \"1GiB\" or \"25%\"" :
+					"a size such as \"200MB\" or \"1GiB\"";
+	case ROUSE_DURATION:
+		return "a duration such as \"90s\" or \"5m\"";
+	case ROUSE_MODE:
+		return "an octal mode such as \"0644\"";
+	case ROUSE_OBJECT:
+		return shape->shorthand ? "an object or a string" : "an object";
+	case ROUSE_LIST:
+		return "a list";
+	case ROUSE_MAP:
+		return "an object";
+	case ROUSE_TYPES_:
+		break;
+	}
+	return "nothing";
+}
+
+/* What stands there instead; the value itself only when it is short and no secret. */
+static const char *found(char buf[static 96], const struct rouse_shape *shape, const json_t *json)
+{
+	switch (json_typeof(json)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "a list";
+	case JSON_STRING:
+		if (shape->secret || json_string_length(json) > 64)
+			return "another string";
+		(void)snprintf(buf, 96, "\"%s\"", json_string_value(json));
+		return buf;
+	case JSON_INTEGER:
+		(void)snprintf(buf, 96, "%lld", (long long)json_integer_value(json));
+		return shape->secret ? "a number" : buf;
+	case JSON_REAL:
+		return "a number with a fraction";
+	case JSON_TRUE:
+		return "true";
+	case JSON_FALSE:
+		return "false";
+	case JSON_NULL:
+		return "null";
+	}
+	return "nothing";
+}
+
+static bool expected(struct reader *r, const struct rouse_shape *shape, const json_t *json)
+{
+	char buf[96];
+
+	wrong(r, false, "expected %s, found %s", wanted(shape), found(buf, shape, json));
+	return false;
+}
+
+/* The value of a name inside {instance.…}; *known says whether such a name exists at all. */
+static const char *instance_value(const struct rouse_instance *i, const char *name, bool *known)
+{
+	static const struct rouse_instance nobody = { .id = "x", .type = "x", .region = "x",
+						      .zone = "x", .hostname = "x" };
+	const struct rouse_instance *from = i ? i : &nobody;
+	const char *tag = rouse_strip_prefix(name, "tags.");
+	const struct {
+		const char *name, *value;
+	} names[] = { { "id", from->id },
+		      { "type", from->type },
+		      { "region", from->region },
+		      { "zone", from->zone },
+		      { "hostname", from->hostname } };
+
+	for (size_t n = 0; n < ARRAY_SIZE(names); n++)
+		if (strcmp(name, names[n].name) == 0) {
+			*known = true;
+			return names[n].value;
+		}
+	*known = tag && *tag;
+	if (!*known || !i)
+		return *known ? "x" : NULL;
+	for (size_t n = 0; n < i->tags.n; n++) {
+		const struct rouse_pair *pair = (const struct rouse_pair *)i->tags.items + n;
+
+		if (strcmp(pair->key, tag) == 0)
+			return pair->value;
+	}
+	return NULL;
+}
+
+/* Replaces {instance.…} (and "{{" by "{"). NULL after a problem was added. */
+static const char *interpolate(struct reader *r, const char *s)
+{
+	auto_buf struct rouse_buf out = { 0 };
+
+	if (!strchr(s, '{'))
+		return s;
+	while (*s) {
+		const char *close, *value;
+		char name[160];
+		bool known = false;
+		size_t plain = strcspn(s, "{");
+
+		rouse_buf_printf(&out, "%.*s", (int)plain, s);
+		s += plain;
+		if (!*s)
+			break;
+		if (s[1] == '{') {
+			rouse_buf_printf(&out, "{");
+			s += 2;
+			continue;
+		}
+		close = strchr(s, '}');
+		if (!close || (size_t)(close - s) >= sizeof(name)) {
+			wrong(r, false, "\"{\" opens a name such as {instance.id}; write \"{{\" for a brace");
+			return NULL;
+		}
+		(void)snprintf(name, sizeof(name), "%.*s", (int)(close - s - 1), s + 1);
+		value = rouse_strip_prefix(name, "instance.") ?
+				instance_value(r->instance, name + strlen("instance."), &known) :
+				NULL;
+		if (!known) {
+			wrong(r, false,
+			      "unknown name {%s}; known: {instance.id}, .type, .region, .zone, .hostname, "
+			      ".tags.NAME",
+			      name);
+			return NULL;
+		}
+		if (!value) {
+			wrong(r, false, "this machine has no {%s}", name);
+			return NULL;
+		}
+		rouse_buf_printf(&out, "%s", value);
+		s = close + 1;
+	}
+	return rouse_arena_strdup(r->arena, out.data ? out.data : "");
+}
+
+static const char *word_at(const void *ctx, size_t i)
+{
+	return ((const char *const *)ctx)[i];
+}
+
+static bool check_words(struct reader *r, const struct rouse_shape *shape, const char *s)
+{
+	auto_buf struct rouse_buf all = { 0 };
+	const char *near;
+	size_t n = 0;
+
+	for (; shape->words[n]; n++) {
+		if (strcmp(s, shape->words[n]) == 0)
+			return true;
+		rouse_buf_printf(&all, "%s\"%s\"", n ? ", " : "", shape->words[n]);
+	}
+	near = rouse_nearest(s, n, word_at, shape->words);
+	if (near)
+		wrong(r, false, "unknown value \"%.64s\", did you mean \"%s\"? (one of %s)", s, near, all.data);
+	else
+		wrong(r, false, "unknown value \"%.64s\" (one of %s)", s, all.data);
+	return false;
+}
+
+static bool read_string(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+			const char **ret)
+{
+	const char *s = json_string_value(json);
+	size_t n;
+
+	if (!s)
+		return expected(r, shape, json);
+	if (shape->interpolate) {
+		s = interpolate(r, s);
+		if (!s)
+			return false;
+	}
+	n = strlen(s);
+	if (shape->max > 0 && (n < (size_t)shape->min || n > (size_t)shape->max)) {
+		wrong(r, false, "expected %lld to %lld bytes, found %zu", (long long)shape->min,
+		      (long long)shape->max, n);
+		return false;
+	}
+	if (shape->words && !check_words(r, shape, s))
+		return false;
+	if (shape->valid && !shape->valid(s)) {
+		if (s != json_string_value(json) && !shape->secret)
+			wrong(r, false, "expected %s, found \"%.200s\"", wanted(shape), s);
+		else
+			(void)expected(r, shape, json);
+		return false;
+	}
+	*ret = s;
+	return true;
+}
+
+static bool read_int(struct reader *r, const struct rouse_shape *shape, const json_t *json, int64_t *ret)
+{
+	int64_t v = json_integer_value(json);
+
+	if (!json_is_integer(json))
+		return expected(r, shape, json);
+	if ((shape->min || shape->max) && (v < shape->min || v > shape->max)) {
+		wrong(r, false, "expected a number from %lld to %lld, found %lld", (long long)shape->min,
+		      (long long)shape->max, (long long)v);
+		return false;
+	}
+	*ret = v;
+	return true;
+}
+
+static bool read_size(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+		      struct rouse_size *ret)
+{
+	const char *s = json_string_value(json);
+	struct rouse_size v = { 0 };
+
+	if (!s || !((shape->percent && rouse_parse_percent(s, &v.percent)) ||
+		    (rouse_parse_size(s, &v.bytes) && v.bytes > 0)))
+		return expected(r, shape, json);
+	*ret = v;
+	return true;
+}
+
+static bool read_duration(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+			  uint64_t *ret)
+{
+	const char *s = json_string_value(json);
+	char low[24], high[24];
+	uint64_t v = 0;
+
+	if (!s || !rouse_parse_duration(s, &v))
+		return expected(r, shape, json);
+	if (shape->max > 0 && (v < (uint64_t)shape->min || v > (uint64_t)shape->max)) {
+		wrong(r, false, "expected a duration from %s to %s, found \"%s\"",
+		      rouse_print_duration(low, (uint64_t)shape->min),
+		      rouse_print_duration(high, (uint64_t)shape->max), s);
+		return false;
+	}
+	*ret = v;
+	return true;
+}
+
+static bool read_mode(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+		      uint32_t *ret)
+{
+	const char *s = json_string_value(json);
+	unsigned v = 0;
+
+	if (!s || !rouse_parse_mode(s, &v))
+		return expected(r, shape, json);
+	*ret = v;
+	return true;
+}
+
+static void read_value(struct reader *r, const struct rouse_shape *shape, const json_t *json, void *ret);
+
+static const char *field_name_at(const void *ctx, size_t i)
+{
+	return ((const struct rouse_field *)ctx)[i].name;
+}
+
+static const struct rouse_field *find_field(const struct rouse_shape *shape, const char *name)
+{
+	for (size_t i = 0; i < shape->n_fields; i++)
+		if (strcmp(shape->fields[i].name, name) == 0)
+			return &shape->fields[i];
+	return NULL;
+}
+
+static void unknown_key(struct reader *r, const struct rouse_shape *shape, const char *key)
+{
+	const char *near = rouse_nearest(key, shape->n_fields, field_name_at, shape->fields);
+	auto_buf struct rouse_buf all = { 0 };
+
+	for (size_t i = 0; i < shape->n_fields; i++)
+		rouse_buf_printf(&all, "%s%s", i ? ", " : "", shape->fields[i].name);
+	if (near)
+		wrong(r, true, "unknown key, did you mean \"%s\"?", near);
+	else
+		wrong(r, true, "unknown key (known here: %s)", all.data ? all.data : "none");
+}
+
+/* Reads into the struct itself, size bytes, zeroed. */
+static void read_fields(struct reader *r, const struct rouse_shape *shape, const json_t *json, void *ret)
+{
+	const char *key;
+	json_t *value;
+
+	if (shape->shorthand && json_is_string(json)) {
+		const struct rouse_field *f = find_field(shape, shape->shorthand);
+
+		read_value(r, &f->shape, json, (char *)ret + f->offset);
+		return;
+	}
+	if (!json_is_object(json)) {
+		(void)expected(r, shape, json);
+		return;
+	}
+	json_object_foreach ((json_t *)json, key, value) {
+		const struct rouse_field *f = find_field(shape, key);
+
+		r->keys[r->n_keys++] = key;
+		if (f)
+			read_value(r, &f->shape, value, (char *)ret + f->offset);
+		else if (!shape->open)
+			unknown_key(r, shape, key);
+		r->n_keys--;
+	}
+	for (size_t i = 0; i < shape->n_fields; i++)
+		if (shape->fields[i].required && !json_object_get(json, shape->fields[i].name))
+			wrong(r, false, "\"%s\" is missing (%s)", shape->fields[i].name,
+			      wanted(&shape->fields[i].shape));
+}
+
+static size_t stride_of(const struct rouse_shape *item, bool map)
+{
+	switch (item->type) {
+	case ROUSE_STRING:
+		return map ? sizeof(struct rouse_pair) : sizeof(const char *);
+	case ROUSE_INT:
+		return sizeof(int64_t);
+	case ROUSE_OBJECT:
+		return item->size;
+	case ROUSE_LIST:
+	case ROUSE_MAP:
+		return sizeof(struct rouse_named_list);
+	case ROUSE_BOOL:
+	case ROUSE_SIZE:
+	case ROUSE_DURATION:
+	case ROUSE_MODE:
+	case ROUSE_TYPES_:
+		break;
+	}
+	return 0; /* such lists have no storage: a table must not declare one */
+}
+
+static void read_item(struct reader *r, const struct rouse_shape *item, const json_t *json,
+		      const char *key, char *slot)
+{
+	if (key)
+		*(const char **)(void *)slot = key;
+	if (item->type == ROUSE_OBJECT)
+		read_fields(r, item, json, slot);
+	else
+		read_value(r, item, json, key ? slot + sizeof(const char *) : slot);
+}
+
+static bool check_count(struct reader *r, const struct rouse_shape *shape, size_t n)
+{
+	if (shape->max > 0 && (n < (size_t)shape->min || n > (size_t)shape->max)) {
+		wrong(r, false, "expected %lld to %lld entries, found %zu", (long long)shape->min,
+		      (long long)shape->max, n);
+		return false;
+	}
+	return true;
+}
+
+static void read_list(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+		      struct rouse_list *ret)
+{
+	size_t stride = stride_of(shape->item, false), n = json_array_size(json);
+	struct rouse_list list = { 0 };
+
+	if (!json_is_array(json)) {
+		if (!shape->shorthand) {
+			(void)expected(r, shape, json);
+			return;
+		}
+		list = (struct rouse_list){ .n = 1, .items = rouse_arena_alloc(r->arena, stride) };
+		read_item(r, shape->item, json, NULL, list.items);
+		*ret = list;
+		return;
+	}
+	if (!check_count(r, shape, n))
+		return;
+	list = (struct rouse_list){ .n = n, .items = rouse_arena_alloc(r->arena, n * stride) };
+	for (size_t i = 0; i < n; i++) {
+		r->keys[r->n_keys++] = rouse_arena_printf(r->arena, "#%zu", i);
+		read_item(r, shape->item, json_array_get(json, i), NULL, (char *)list.items + i * stride);
+		r->n_keys--;
+	}
+	*ret = list;
+}
+
+static void read_map(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+		     struct rouse_list *ret)
+{
+	size_t stride = stride_of(shape->item, true), n = json_object_size(json), i = 0;
+	struct rouse_list list;
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(json)) {
+		(void)expected(r, shape, json);
+		return;
+	}
+	if (!check_count(r, shape, n))
+		return;
+	list = (struct rouse_list){ .n = n, .items = rouse_arena_alloc(r->arena, n * stride) };
+	json_object_foreach ((json_t *)json, key, value) {
+		r->keys[r->n_keys++] = key;
+		if (shape->valid && !shape->valid(key))
+			wrong(r, true, "expected %s as key", shape->format ? shape->format : "a name");
+		read_item(r, shape->item, value, key, (char *)list.items + i++ * stride);
+		r->n_keys--;
+	}
+	*ret = list;
+}
+
+static void read_value(struct reader *r, const struct rouse_shape *shape, const json_t *json, void *ret)
+{
+	void *object;
+
+	if (r->n_keys >= ROUSE_MAX_JSON_DEPTH)
+		return; /* the parser has refused such a text */
+	switch (shape->type) {
+	case ROUSE_STRING:
+		(void)read_string(r, shape, json, ret);
+		return;
+	case ROUSE_BOOL:
+		if (json_is_boolean(json))
+			*(bool *)ret = json_is_true(json);
+		else
+			(void)expected(r, shape, json);
+		return;
+	case ROUSE_INT:
+		(void)read_int(r, shape, json, ret);
+		return;
+	case ROUSE_SIZE:
+		(void)read_size(r, shape, json, ret);
+		return;
+	case ROUSE_DURATION:
+		(void)read_duration(r, shape, json, ret);
+		return;
+	case ROUSE_MODE:
+		(void)read_mode(r, shape, json, ret);
+		return;
+	case ROUSE_OBJECT:
+		object = rouse_arena_alloc(r->arena, shape->size);
+		read_fields(r, shape, json, object);
+		*(void **)ret = object;
+		return;
+	case ROUSE_LIST:
+		read_list(r, shape, json, ret);
+		return;
+	case ROUSE_MAP:
+		read_map(r, shape, json, ret);
+		return;
+	case ROUSE_TYPES_:
+		break;
+	}
+}
+
+size_t rouse_schema_read(const struct rouse_shape *shape, const json_t *json,
+			 const struct rouse_instance *instance, void *ret, struct rouse_arena *arena,
+			 struct rouse_problems *problems)
+{
+	struct reader r = { .arena = arena, .instance = instance, .problems = problems };
+	size_t before = problems->n;
+
+	if (!ret)
+		ret = rouse_arena_alloc(arena, shape->size);
+	read_fields(&r, shape, json, ret);
+	return problems->n - before;
+}
