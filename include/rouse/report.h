@@ -29,6 +29,7 @@ struct rouse_report {
 	json_t *phase;       /* the open phase, borrowed from json */
 	json_t *step;        /* the open step, borrowed */
 	uint64_t phase_cpu;  /* CPU ms at the begin of the open phase */
+	uint64_t step_cpu;   /* … and of the open step */
 	const char *dir;     /* "/run/rouse" or what tests say; NULL: nothing is written */
 };
 
