@@ -72,3 +72,14 @@
 #define ROUSE_MAX_RETRY_AFTER 120000
 /* A program that is asked to end gets this long before SIGKILL. */
 #define ROUSE_KILL_GRACE 2000
+
+/* One event to the host: a port that nobody reads must not hold up a boot. */
+#define ROUSE_PORT_TIMEOUT 2000
+/* Health checks: how long one try may take when the document does not say, the pause between
+ * tries, and how long a phone-home may hold up the end. */
+#define ROUSE_CHECK_TIMEOUT 5000
+#define ROUSE_CHECK_INTERVAL 1000
+#define ROUSE_SIGNAL_TIMEOUT 10000
+/* Health checks of one document, and what is read of an answer's body (the status counts). */
+#define ROUSE_MAX_CHECKS 64
+#define ROUSE_MAX_CHECK_BODY (1 * MIB)

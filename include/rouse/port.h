@@ -9,9 +9,13 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #define ROUSE_PORT_NAME "org.rouse.status"
 
 bool rouse_port_present(const char *name);
 /* Sends one event (the reference is stolen). False when there is no port or nobody reads it. */
 bool rouse_port_send(const char *name, json_t *event);
+/* Writes all of it to a non-blocking descriptor before the (absolute) deadline, or gives up. */
+bool rouse_port_write(int fd, const void *data, size_t n, uint64_t deadline);
