@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <string.h>
+
+#include <rouse/clock.h>
+#include <rouse/json.h>
+#include <rouse/limits.h>
+
+#include "target.h"
+
+static bool is_agreed(void)
+{
+	char answer[8] = "";
+
+	(void)fputs("apply this plan? [y/N] ", stdout);
+	(void)fflush(stdout);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+static int apply(struct rouse_run *run, struct rouse_report *report, struct rouse_err *e)
+{
+	int r;
+
+	run->report = report;
+	run->context.deadline = rouse_clock_ms() + ROUSE_DEADLINE_PREPARE;
+	rouse_report_phase(report, "prepare");
+	r = rouse_run_prepare(run, e);
+	rouse_report_phase_end(report, r < 0 ? e : NULL);
+	if (r < 0)
+		return -1;
+	run->context.deadline = rouse_clock_ms() + ROUSE_DEADLINE_APPLY;
+	rouse_report_phase(report, "apply");
+	r = rouse_run_apply(run, e);
+	rouse_report_phase_end(report, r < 0 ? e : NULL);
+	return r;
+}
+
+static void print_report(struct rouse_report *report, struct rouse_target *t, const struct rouse_err *e)
+{
+	auto_free char *text = NULL;
+
+	rouse_report_set(report, "counters", json_incref(t->counters));
+	rouse_report_verdict(report, e ? ROUSE_FAILED : ROUSE_READY, e ? e->kind : ROUSE_OK,
+			     e ? e->text : NULL);
+	text = rouse_json_print(report->json);
+	(void)fputs(text, stdout);
+}
+
+int rouse_cmd_apply(int argc, char **argv, struct rouse_err *e)
+{
+	auto_target struct rouse_target t = { 0 };
+	auto_document struct rouse_document d = { 0 };
+	auto_run struct rouse_run run = { 0 };
+	auto_buf struct rouse_buf out = { 0 };
+	struct rouse_report report = { 0 };
+	const char *path = NULL;
+	int r;
+
+	if (rouse_target_parse(&t, argc, argv, "rdojy", e) < 0 ||
+	    rouse_one_argument(argc, argv, "document", &path, e) < 0 ||
+	    rouse_target_open(&t, path, &d, &run, e) < 0 || rouse_run_plan(&run, e) < 0)
+		return -1;
+	if (!t.json) {
+		rouse_plan_print(&run.plan, &out, rouse_use_colour());
+		(void)fputs(out.data, stdout);
+		(void)fflush(stdout);
+	}
+	if (!t.yes && rouse_plan_changes(&run.plan) && isatty(STDIN_FILENO) && !is_agreed())
+		return rouse_fail(e, ROUSE_USAGE, 0, "not applied: nothing was changed");
+	if (rouse_report_begin(&report, NULL, e) < 0)
+		return -1;
+	r = apply(&run, &report, e);
+	if (t.json)
+		print_report(&report, &t, r < 0 ? e : NULL);
+	rouse_report_done(&report);
+	return r;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <getopt.h>
+
+#include <rouse/json.h>
+#include <rouse/source.h>
+
+#include "target.h"
+
+/* Which cloud the local evidence points to; the network is not asked. */
+static int add_source(json_t *facts, struct rouse_err *e)
+{
+	struct rouse_machine m = { 0 };
+	const struct rouse_source *source;
+	json_t *j = json_object();
+	char why[256] = "";
+
+	if (rouse_machine_open(&m, "", e) < 0) {
+		json_decref(j);
+		return -1;
+	}
+	source = rouse_source_detect(&m, why, sizeof(why));
+	rouse_json_set(j, "name", source ? json_string(source->name) : json_null());
+	rouse_json_set_string(j, "why", why);
+	rouse_json_set(facts, "source", j);
+	rouse_machine_done(&m);
+	return 0;
+}
+
+int rouse_cmd_facts(int argc, char **argv, struct rouse_err *e)
+{
+	auto_target struct rouse_target t = { 0 };
+	auto_document struct rouse_document d = { 0 };
+	auto_run struct rouse_run run = { 0 };
+	auto_free char *text = NULL;
+
+	if (rouse_target_parse(&t, argc, argv, "rdj", e) < 0)
+		return -1;
+	if (argc - optind > 1)
+		return rouse_usage(e, "expected at most one document, found %d arguments", argc - optind);
+	if (rouse_target_open(&t, argv[optind], &d, &run, e) < 0 || add_source(run.facts, e) < 0)
+		return -1;
+	text = rouse_json_print(run.facts);
+	(void)fputs(text, stdout);
+	return 0;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <rouse/init.h>
+#include <rouse/log.h>
+#include <rouse/text.h>
+
+#include "command.h"
+
+static const struct rouse_command commands[] = {
+	{ "boot", rouse_cmd_boot, "[--root DIR]", "the boot: source, document, plan, apply, hand-off",
+	  "  --root DIR         provision the system below DIR (default /)\n"
+	  "  --run DIR          status and report (default /run/rouse)\n"
+	  "  --settings FILE    the image's settings (default /etc/rouse/agent.json)\n" },
+	{ "check", rouse_cmd_check, "DOC", "validates a document offline; prints every error",
+	  "  --json             the problems as JSON\n" },
+	{ "plan", rouse_cmd_plan, "DOC", "prints what apply would do; changes nothing",
+	  "  --root DIR         plan for the system below DIR\n"
+	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
+	  "  --facts FILE       plan for a machine whose facts were recorded\n"
+	  "  --only SECTION     one module only\n"
+	  "  --json             the plan as JSON\n" },
+	{ "apply", rouse_cmd_apply, "DOC", "plans, prints the plan, applies it",
+	  "  --root DIR         apply to the system below DIR\n"
+	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
+	  "  --only SECTION     one module only\n"
+	  "  --yes              do not ask\n"
+	  "  --json             the report as JSON\n" },
+	{ "pull", rouse_cmd_pull, "PATH…", "pulls closures from binary caches",
+	  "  --cache URL        a binary cache; repeat in order of preference\n"
+	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"
+	  "  --store DIR        the root that gets nix/store (default /)\n"
+	  "  --profile FILE     make the first PATH the next generation of this profile\n"
+	  "  --json             counters as JSON\n" },
+	{ "health", rouse_cmd_health, "", "runs the health checks, gives the verdict, sends the signals",
+	  "  --run DIR          status and report (default /run/rouse)\n"
+	  "  --json             the report as JSON\n" },
+	{ "status", rouse_cmd_status, "", "verdict, phase, what changed, what failed and what to do",
+	  "  --wait             wait for the verdict\n"
+	  "  --timeout D        … at most this long (\"90s\", \"5m\")\n"
+	  "  --run DIR          status and report (default /run/rouse)\n"
+	  "  --json             the status as JSON\n" },
+	{ "analyze", rouse_cmd_analyze, "", "where the boot's time went",
+	  "  --report FILE      a report (default /run/rouse/report.json)\n"
+	  "  --svg FILE         also draw a timeline\n"
+	  "  --json             the figures as JSON\n" },
+	{ "facts", rouse_cmd_facts, "[DOC]", "what the agent sees of this machine",
+	  "  --root DIR         the system below DIR\n"
+	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
+	  "  --json             the default for facts that `plan --facts` reads\n" },
+	{ "schema", rouse_cmd_schema, "", "the JSON Schema of the document, for editors",
+	  "  --man              the same as a man page section\n"
+	  "  --dictionary       the same as a dictionary for fuzzers\n" },
+};
+
+int rouse_usage(struct rouse_err *e, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return rouse_fail(e, ROUSE_USAGE, 0, "%s", text);
+}
+
+int rouse_one_argument(int argc, char **argv, const char *what, const char **ret, struct rouse_err *e)
+{
+	if (argc - optind != 1)
+		return rouse_usage(e, "expected one %s, found %d arguments", what, argc - optind);
+	*ret = argv[optind];
+	return 0;
+}
+
+bool rouse_use_colour(void)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static void print_help(void)
+{
+	(void)printf("usage: rouse COMMAND [OPTIONS] [ARGS]\n\n"
+		     "Provisions this machine from a document: disks, a Nix closure, users, files, health.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		(void)printf("  %-9s %s\n", commands[i].name, commands[i].help);
+	(void)printf("\n`rouse COMMAND --help` lists its options. Exit status: 0 ok, 3 degraded, 64 usage,\n"
+		     "70 bug, 71 system, 75 unavailable, 77 untrusted, 78 document.\n");
+}
+
+static void print_command_help(const struct rouse_command *c)
+{
+	(void)printf("usage: rouse %s [OPTIONS]%s%s\n\n%s\n\n%s", c->name, *c->args ? " " : "", c->args,
+		     c->help, c->options ? c->options : "");
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
+static const char *command_name_at(const void *ctx, size_t i)
+{
+	return ((const struct rouse_command *)ctx)[i].name;
+}
+
+static int run_command(int argc, char **argv, struct rouse_err *e)
+{
+	const char *near;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		if (wants_help(argc - 1, argv + 1)) {
+			print_command_help(&commands[i]);
+			return 0;
+		}
+		opterr = 0; /* the commands name what they do not know */
+		return commands[i].run(argc - 1, argv + 1, e);
+	}
+	near = rouse_nearest(argv[1], ARRAY_SIZE(commands), command_name_at, commands);
+	if (near)
+		return rouse_usage(e, "unknown command '%s', did you mean '%s'?", argv[1], near);
+	return rouse_usage(e, "unknown command '%s'; `rouse --help` lists them", argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+	struct rouse_err e = { 0 };
+
+	(void)umask(022);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (getpid() == 1)
+		return rouse_init_main(argc, argv);
+	if (argc < 2) {
+		print_help();
+		return ROUSE_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+		print_help();
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		(void)printf("rouse %s\n", ROUSE_VERSION);
+		return 0;
+	}
+	if (run_command(argc, argv, &e) < 0) {
+		/* A kind without a text has been explained already, as `rouse check` does. */
+		if (e.text[0])
+			(void)fprintf(stderr, "rouse: %s: %s\n", argv[1], e.text);
+		return (int)e.kind;
+	}
+	if (fflush(stdout) != 0) {
+		(void)fprintf(stderr, "rouse: %s: cannot write the output: %s\n", argv[1], strerror(errno));
+		return ROUSE_SYSTEM;
+	}
+	return 0;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "target.h"
+
+#include <getopt.h>
+#include <string.h>
+
+#include <rouse/clock.h>
+#include <rouse/fetch.h>
+#include <rouse/fs.h>
+#include <rouse/json.h>
+#include <rouse/limits.h>
+#include <rouse/text.h>
+
+#include "command.h"
+#include "load.h"
+
+void rouse_target_done(struct rouse_target *t)
+{
+	rouse_fetcher_free(t->fetcher);
+	rouse_arena_done(&t->arena);
+	json_decref(t->counters);
+	*t = (struct rouse_target){ 0 };
+}
+
+static int add_disk(struct rouse_target *t, const char *text, struct rouse_err *e)
+{
+	const char *equals = strchr(text, '=');
+
+	if (!equals || equals == text || !equals[1])
+		return rouse_usage(e, "--disk wants NAME=FILE, found '%s'", text);
+	if (t->n_disks == ARRAY_SIZE(t->disks))
+		return rouse_usage(e, "more than %zu disks", ARRAY_SIZE(t->disks));
+	t->disks[t->n_disks++] = (struct rouse_pair){
+		.key = rouse_arena_strndup(&t->arena, text, (size_t)(equals - text)),
+		.value = equals + 1,
+	};
+	return 0;
+}
+
+int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char *allowed,
+		       struct rouse_err *e)
+{
+	static const struct option options[] = {
+		{ "root", required_argument, NULL, 'r' },  { "disk", required_argument, NULL, 'd' },
+		{ "facts", required_argument, NULL, 'f' }, { "only", required_argument, NULL, 'o' },
+		{ "json", no_argument, NULL, 'j' },	   { "yes", no_argument, NULL, 'y' },
+		{ 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == '?' || !strchr(allowed, c))
+			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+		if (c == 'r')
+			t->root = optarg;
+		else if (c == 'f')
+			t->facts_file = optarg;
+		else if (c == 'o')
+			t->only = optarg;
+		else if (c == 'j')
+			t->json = true;
+		else if (c == 'y')
+			t->yes = true;
+		else if (add_disk(t, optarg, e) < 0)
+			return -1;
+	}
+	if (!t->only)
+		return 0;
+	for (size_t i = 0; i < rouse_n_modules; i++)
+		if (strcmp(rouse_modules[i]->name, t->only) == 0)
+			return 0;
+	return rouse_usage(e, "--only: no module is named '%s'", t->only);
+}
+
+/* Recorded facts say also what kind of machine they are of, and who it is. */
+static void read_recorded(struct rouse_target *t, const json_t *facts, struct rouse_context *c)
+{
+	const json_t *context = json_object_get(facts, "context"), *i = json_object_get(facts, "instance");
+
+	c->initramfs = json_is_true(json_object_get(context, "initramfs"));
+	c->image = json_is_true(json_object_get(context, "image"));
+	t->instance = (struct rouse_instance){
+		.cloud = json_string_value(json_object_get(i, "cloud")),
+		.id = json_string_value(json_object_get(i, "id")),
+		.type = json_string_value(json_object_get(i, "type")),
+		.region = json_string_value(json_object_get(i, "region")),
+		.zone = json_string_value(json_object_get(i, "zone")),
+		.hostname = json_string_value(json_object_get(i, "hostname")),
+	};
+	c->instance = &t->instance;
+}
+
+static int load_facts(struct rouse_target *t, struct rouse_run *run, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (rouse_read_file(t->facts_file, ROUSE_MAX_FACTS, &text, e) < 0)
+		return -1;
+	run->facts = rouse_json_parse(t->facts_file, text.data, text.len, e);
+	if (!run->facts)
+		return -1;
+	read_recorded(t, run->facts, &run->context);
+	return 0;
+}
+
+static int load(struct rouse_target *t, const char *path, struct rouse_document *d, struct rouse_err *e)
+{
+	static const char empty[] = "{ \"rouse\": 1 }";
+	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_DOCUMENT;
+
+	if (!path)
+		return rouse_document_add(d, "empty", empty, sizeof(empty) - 1, false, e);
+	if (rouse_load_file(d, path, e) < 0)
+		return -1;
+	return rouse_load_bases(d, t->fetcher, false, deadline, NULL, e);
+}
+
+static void record_context(struct rouse_run *run)
+{
+	json_t *context = json_object();
+
+	rouse_json_set_bool(context, "initramfs", run->context.initramfs);
+	rouse_json_set_bool(context, "image", run->context.image);
+	rouse_json_set(run->facts, "context", context);
+}
+
+int rouse_target_open(struct rouse_target *t, const char *path, struct rouse_document *d,
+		      struct rouse_run *run, struct rouse_err *e)
+{
+	t->fetcher = rouse_fetcher_new();
+	t->counters = json_object();
+	run->document = d;
+	run->only = t->only;
+	run->context = (struct rouse_context){
+		.root = t->root ? t->root : "/",
+		.image = t->root || t->n_disks,
+		.disks = { .n = t->n_disks, .items = t->disks },
+		.fetcher = t->fetcher,
+		.counters = t->counters,
+		.deadline = rouse_clock_ms() + ROUSE_DEADLINE_FACTS,
+	};
+	if (t->facts_file && load_facts(t, run, e) < 0)
+		return -1;
+	if (load(t, path, d, e) < 0 || rouse_document_finish(d, run->context.instance, e) < 0)
+		return -1;
+	if (t->facts_file)
+		return 0;
+	if (rouse_run_observe(run, e) < 0)
+		return -1;
+	record_context(run);
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `plan`, `apply` and `facts` have in common: their options, and a run made of them. */
+#pragma once
+
+#include <stdbool.h>
+
+#include <rouse/document.h>
+#include <rouse/err.h>
+#include <rouse/run.h>
+
+struct rouse_target {
+	const char *root, *facts_file, *only;
+	bool json, yes;
+	struct rouse_pair disks[32]; /* --disk NAME=FILE */
+	size_t n_disks;
+	struct rouse_arena arena;
+	struct rouse_fetcher *fetcher;
+	struct rouse_instance instance; /* from the recorded facts */
+	json_t *counters;
+};
+void rouse_target_done(struct rouse_target *t);
+static inline void target_auto(struct rouse_target *t)
+{
+	rouse_target_done(t);
+}
+#define auto_target __attribute__((cleanup(target_auto)))
+
+/* Options a command allows, as a set of these letters: r root, d disk, f facts, o only, j json, y yes. */
+must_check int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char *allowed,
+				  struct rouse_err *e);
+/* Loads the document at `path` (NULL: an empty one) with bases and overrides, finishes it, and
+ * fills run->document, ->context and, from --facts or by observing, ->facts. */
+must_check int rouse_target_open(struct rouse_target *t, const char *path, struct rouse_document *d,
+				 struct rouse_run *run, struct rouse_err *e);
