@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "narinfo.h"
+
+#include <string.h>
+
+#include <rouse/limits.h>
+#include <rouse/text.h>
+
+#include "nix32.h"
+#include "path.h"
+
+static const char *const compressions[] = {
+	[ROUSE_COMPRESSION_NONE] = "none",
+	[ROUSE_COMPRESSION_ZSTD] = "zstd",
+	[ROUSE_COMPRESSION_XZ] = "xz",
+};
+_Static_assert(ARRAY_SIZE(compressions) == ROUSE_COMPRESSIONS_, "a word for each compression");
+
+const char *rouse_compression_word(enum rouse_compression c)
+{
+	return compressions[c];
+}
+
+enum key {
+	KEY_STORE_PATH,
+	KEY_URL,
+	KEY_COMPRESSION,
+	KEY_FILE_SIZE,
+	KEY_NAR_HASH,
+	KEY_NAR_SIZE,
+	KEY_REFERENCES,
+	KEY_DERIVER,
+	KEY_CA,
+	KEY_SIG,
+	KEYS_,
+};
+static const char *const keys_text[] = {
+	[KEY_STORE_PATH] = "StorePath", [KEY_URL] = "URL",
+	[KEY_COMPRESSION] = "Compression", [KEY_FILE_SIZE] = "FileSize",
+	[KEY_NAR_HASH] = "NarHash", [KEY_NAR_SIZE] = "NarSize",
+	[KEY_REFERENCES] = "References", [KEY_DERIVER] = "Deriver",
+	[KEY_CA] = "CA", [KEY_SIG] = "Sig",
+};
+_Static_assert(ARRAY_SIZE(keys_text) == KEYS_, "a word for each key");
+
+struct parser {
+	struct rouse_narinfo *n;
+	const char *where, *cache;
+	struct rouse_arena *arena;
+	bool seen[KEYS_];
+};
+
+static int malformed(const struct parser *p, struct rouse_err *e, const char *what,
+		     const char *value)
+{
+	return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' is no valid narinfo: %s '%.100s'", p->where,
+			  what, value);
+}
+
+bool rouse_is_nar_url(const char *url)
+{
+	size_t segment = 0, len = strlen(url);
+
+	if (!len || len > 1024 || url[0] == '/')
+		return false;
+	for (size_t i = 0; i <= len; i++) {
+		unsigned char c = (unsigned char)url[i];
+
+		if (c == '\0' || c == '/' || c == '?') {
+			size_t n = i - segment;
+
+			if (n == 2 && url[segment] == '.' && url[segment + 1] == '.')
+				return false;
+			if (c == '?')
+				break;
+			segment = i + 1;
+		} else if (c <= ' ' || c >= 0x7f || strchr("\\#:@<>\"{}|^`", c)) {
+			return false;
+		} else if (c == '%' && (!strncasecmp(url + i, "%2e", 3) || !strncasecmp(url + i, "%2f", 3) ||
+					!strncasecmp(url + i, "%5c", 3) || !strncmp(url + i, "%00", 3))) {
+			return false; /* hides a ".." or a "/" from us, and not from the server */
+		}
+	}
+	for (const char *q = strchr(url, '?'); q && *q; q++)
+		if ((unsigned char)*q <= ' ' || (unsigned char)*q >= 0x7f || *q == '#')
+			return false;
+	return true;
+}
+
+static int take_url(struct parser *p, const char *v, struct rouse_err *e)
+{
+	const char *rest = rouse_strip_prefix(v, p->cache);
+
+	/* A cache may spell out its own address. */
+	if (rest && *rest == '/')
+		v = rest + 1;
+	if (!rouse_is_nar_url(v))
+		return malformed(p, e, "a URL outside of the cache or not a plain one,", v);
+	p->n->url = v;
+	return 0;
+}
+
+static int take_compression(struct parser *p, const char *v, struct rouse_err *e)
+{
+	for (size_t i = 0; i < ROUSE_COMPRESSIONS_; i++)
+		if (rouse_streq(v, compressions[i])) {
+			p->n->compression = (enum rouse_compression)i;
+			return 0;
+		}
+	return rouse_fail(e, ROUSE_DOCUMENT, 0,
+			  "'%s': the archive is compressed with '%.40s'; only zstd, xz and none are read",
+			  p->where, *v ? v : "bzip2");
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int take_references(struct parser *p, char *v, struct rouse_err *e)
+{
+	size_t n = 0, kept = 0;
+	const char **refs;
+	char *save = NULL;
+
+	for (const char *c = v; *c; c++)
+		n += *c == ' ';
+	if (n >= ROUSE_MAX_REFERENCES)
+		return malformed(p, e, "more references than", "16384");
+	refs = rouse_arena_alloc(p->arena, (n + 1) * sizeof(*refs));
+	n = 0;
+	for (char *r = strtok_r(v, " ", &save); r; r = strtok_r(NULL, " ", &save)) {
+		if (!rouse_is_store_name(r, strlen(r)))
+			return malformed(p, e, "not the name of a store path:", r);
+		refs[n++] = r;
+	}
+	qsort(refs, n, sizeof(*refs), by_bytes);
+	for (size_t i = 0; i < n; i++)
+		if (!kept || strcmp(refs[kept - 1], refs[i]) != 0)
+			refs[kept++] = refs[i];
+	p->n->references = refs;
+	p->n->n_references = kept;
+	return 0;
+}
+
+static int take_signature(struct parser *p, const char *v, struct rouse_err *e)
+{
+	/* Every path has a handful; growing by one keeps this simple. */
+	const char **more;
+
+	if (p->n->n_signatures >= ROUSE_MAX_SIGNATURES)
+		return malformed(p, e, "too many signatures, at", v);
+	more = rouse_arena_alloc(p->arena, (p->n->n_signatures + 1) * sizeof(*more));
+	for (size_t i = 0; i < p->n->n_signatures; i++)
+		more[i] = p->n->signatures[i];
+	more[p->n->n_signatures++] = v;
+	p->n->signatures = more;
+	return 0;
+}
+
+static int take_number(struct parser *p, const char *v, uint64_t max, uint64_t *ret,
+		       struct rouse_err *e)
+{
+	return rouse_parse_u64(v, max, ret) ? 0 : malformed(p, e, "not a size within bounds:", v);
+}
+
+static int take_deriver(struct parser *p, const char *v, struct rouse_err *e)
+{
+	if (!*v || rouse_streq(v, "unknown-deriver"))
+		return 0;
+	if (!rouse_is_store_name(v, strlen(v)))
+		return malformed(p, e, "not the name of a deriver:", v);
+	p->n->deriver = v;
+	return 0;
+}
+
+static int take_value(struct parser *p, enum key key, char *v, struct rouse_err *e)
+{
+	switch (key) {
+	case KEY_STORE_PATH:
+		p->n->name = rouse_store_name(v);
+		return p->n->name ? 0 : malformed(p, e, "not a store path:", v);
+	case KEY_URL:
+		return take_url(p, v, e);
+	case KEY_COMPRESSION:
+		return take_compression(p, v, e);
+	case KEY_FILE_SIZE:
+		return take_number(p, v, UINT64_MAX, &p->n->file_size, e);
+	case KEY_NAR_HASH:
+		return rouse_nar_hash_parse(v, p->n->nar_hash) ?
+			       0 : malformed(p, e, "not a SHA-256:", v);
+	case KEY_NAR_SIZE:
+		return take_number(p, v, ROUSE_MAX_NAR_SIZE, &p->n->nar_size, e);
+	case KEY_REFERENCES:
+		return take_references(p, v, e);
+	case KEY_DERIVER:
+		return take_deriver(p, v, e);
+	case KEY_CA:
+		p->n->ca = *v ? v : NULL;
+		return 0;
+	case KEY_SIG:
+		return take_signature(p, v, e);
+	case KEYS_:
+		break;
+	}
+	return 0;
+}
+
+static int take_line(struct parser *p, char *line, struct rouse_err *e)
+{
+	char *colon = strchr(line, ':');
+	char *value;
+
+	if (!colon)
+		return malformed(p, e, "a line without a colon,", line);
+	*colon = '\0';
+	value = colon + 1;
+	if (*value && *value != ' ')
+		return malformed(p, e, "no blank behind the colon of", line);
+	if (*value)
+		value++;
+	for (enum key k = 0; k < KEYS_; k++) {
+		if (strcmp(line, keys_text[k]) != 0)
+			continue;
+		if (p->seen[k] && k != KEY_SIG)
+			return malformed(p, e, "two lines of", line);
+		p->seen[k] = true;
+		return take_value(p, k, value, e);
+	}
+	return 0;
+}
+
+int rouse_narinfo_parse(struct rouse_narinfo *ret, const char *where, const char *cache,
+			const char *text, size_t len, struct rouse_arena *arena,
+			struct rouse_err *e)
+{
+	struct rouse_narinfo n = { 0 };
+	struct parser p = { .n = &n, .where = where, .cache = cache, .arena = arena };
+	static const enum key required[] = { KEY_STORE_PATH, KEY_URL, KEY_NAR_HASH, KEY_NAR_SIZE };
+	char *copy, *line, *end;
+
+	if (len > ROUSE_MAX_NARINFO)
+		return malformed(&p, e, "larger than", "1 MiB");
+	if (!len || text[len - 1] != '\n' || memchr(text, '\0', len))
+		return malformed(&p, e, "cut off or not text:", len ? "no newline at the end" : "empty");
+	copy = rouse_arena_strndup(arena, text, len);
+	for (line = copy; *line; line = end + 1) {
+		end = strchr(line, '\n');
+		*end = '\0';
+		if (take_line(&p, line, e) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(required); i++)
+		if (!p.seen[required[i]])
+			return malformed(&p, e, "there is no", keys_text[required[i]]);
+	if (!n.nar_size)
+		return malformed(&p, e, "NarSize is", "0");
+	/* An absent Compression means bzip2, which nobody has written for years. */
+	if (!p.seen[KEY_COMPRESSION] && take_compression(&p, "", e) < 0)
+		return -1;
+	*ret = n;
+	return 0;
+}
+
+void rouse_narinfo_fingerprint(const struct rouse_narinfo *n, struct rouse_buf *out)
+{
+	char hash[ROUSE_NAR_HASH_TEXT];
+
+	rouse_buf_printf(out, "1;" ROUSE_STORE_PREFIX "%s;%s;%llu;", n->name,
+			 rouse_nar_hash_print(hash, n->nar_hash), (unsigned long long)n->nar_size);
+	for (size_t i = 0; i < n->n_references; i++)
+		rouse_buf_printf(out, "%s" ROUSE_STORE_PREFIX "%s", i ? "," : "", n->references[i]);
+}
+
+bool rouse_narinfo_self_certified(const struct rouse_narinfo *n)
+{
+	char name[ROUSE_STORE_NAME_SIZE];
+	uint8_t hash[ROUSE_SHA256_LEN];
+	auto_buf struct rouse_buf type = { 0 };
+	const char *tree = n->ca ? rouse_strip_prefix(n->ca, "fixed:r:") : NULL;
+
+	if (!tree || !rouse_nar_hash_parse(tree, hash) || memcmp(hash, n->nar_hash, sizeof(hash)) != 0)
+		return false;
+	rouse_buf_printf(&type, "source");
+	for (size_t i = 0; i < n->n_references; i++) {
+		if (rouse_streq(n->references[i], n->name))
+			return false;
+		rouse_buf_printf(&type, ":" ROUSE_STORE_PREFIX "%s", n->references[i]);
+	}
+	rouse_store_name_of(name, type.data, hash, n->name + ROUSE_HASH_PART + 1);
+	return rouse_streq(name, n->name);
+}
+
+int rouse_narinfo_verify(const struct rouse_narinfo *n, const char *where,
+			 const struct rouse_key *keys, size_t n_keys, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (rouse_narinfo_self_certified(n))
+		return 0;
+	if (!n->n_signatures)
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'" ROUSE_STORE_PREFIX "%s' is not signed in '%s'", n->name, where);
+	rouse_narinfo_fingerprint(n, &text);
+	if (rouse_signature_check(n->signatures, n->n_signatures, keys, n_keys, text.data, text.len,
+				  NULL, e) < 0)
+		return rouse_wrap(e, "'" ROUSE_STORE_PREFIX "%s' in '%s'", n->name, where);
+	return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Decompression of bytes as they come: zstd (several frames), xz (several streams), none. Memory is
+ * capped; the output goes on in pieces through a buffer that the caller lends. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rouse/err.h>
+
+#include "narinfo.h"
+
+struct rouse_unpack; /* a running decoder */
+
+/* Receives what came out. -1 with *e ends the decoding: the way to stop at a size. */
+typedef int (*rouse_unpack_sink)(void *arg, const void *data, size_t n, struct rouse_err *e);
+
+/* `buf` is borrowed by each call of feed and end, and may be shared by decoders of one thread. */
+must_check struct rouse_unpack *rouse_unpack_new(enum rouse_compression c, rouse_unpack_sink sink,
+						 void *arg, struct rouse_err *e);
+void rouse_unpack_free(struct rouse_unpack *u); /* accepts NULL */
+AUTO_DEFINE(struct rouse_unpack *, unpack, rouse_unpack_free, NULL)
+
+must_check int rouse_unpack_feed(struct rouse_unpack *u, const void *data, size_t n, void *buf,
+				 size_t size, struct rouse_err *e);
+/* Demands that the last frame or stream is complete. */
+must_check int rouse_unpack_end(struct rouse_unpack *u, void *buf, size_t size,
+				struct rouse_err *e);
