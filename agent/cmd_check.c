@@ -39,7 +39,8 @@ int rouse_cmd_check(int argc, char **argv, struct rouse_err *e)
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
 	auto_document struct rouse_document d = { 0 };
 	auto_fetcher struct rouse_fetcher *f = NULL;
-	const char *path = NULL, *skipped = NULL;
+	struct rouse_loader l = { .offline = true };
+	const char *path = NULL;
 	bool json = false;
 	int c;
 
@@ -50,9 +51,9 @@ int rouse_cmd_check(int argc, char **argv, struct rouse_err *e)
 	}
 	if (rouse_one_argument(argc, argv, "document", &path, e) < 0)
 		return -1;
-	f = rouse_fetcher_new();
-	if (rouse_load_file(&d, path, e) < 0 ||
-	    rouse_load_bases(&d, f, true, rouse_clock_ms() + ROUSE_DEADLINE_DOCUMENT, &skipped, e) < 0 ||
+	l.fetcher = f = rouse_fetcher_new();
+	l.deadline = rouse_clock_ms() + ROUSE_DEADLINE_DOCUMENT;
+	if (rouse_load_file(&d, path, e) < 0 || rouse_load_bases(&l, &d, e) < 0 ||
 	    rouse_document_finish(&d, NULL, e) < 0) {
 		if (e->kind != ROUSE_DOCUMENT)
 			return -1;
@@ -60,9 +61,9 @@ int rouse_cmd_check(int argc, char **argv, struct rouse_err *e)
 		e->text[0] = '\0'; /* said already */
 		return -1;
 	}
-	if (skipped)
+	if (l.skipped)
 		(void)fprintf(stderr, "rouse: check: the base '%s' was not fetched; this layer alone is valid\n",
-			      skipped);
+			      l.skipped);
 	if (json)
 		(void)printf("[]\n");
 	else

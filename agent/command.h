@@ -23,9 +23,11 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_check(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_facts(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_health(int argc, char **argv, struct rouse_err *e);
+int rouse_cmd_keygen(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_plan(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_schema(int argc, char **argv, struct rouse_err *e);
+int rouse_cmd_sign(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_status(int argc, char **argv, struct rouse_err *e);
 
 /* getopt_long(3) met something it does not know: fills *e (ROUSE_USAGE). */

@@ -52,6 +52,10 @@ static const struct rouse_command commands[] = {
 	  "  --root DIR         the system below DIR\n"
 	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
 	  "  --json             the default for facts that `plan --facts` reads\n" },
+	{ "keygen", rouse_cmd_keygen, "NAME", "makes a key pair for signing documents; prints the public key",
+	  "  --output FILE      the secret key (default NAME.secret); never overwritten\n" },
+	{ "sign", rouse_cmd_sign, "DOC", "signs a document: DOC.sig beside it",
+	  "  --key FILE         the secret key\n" },
 	{ "schema", rouse_cmd_schema, "", "the JSON Schema of the document, for editors",
 	  "  --man              the same as a man page section\n"
 	  "  --dictionary       the same as a dictionary for fuzzers\n" },

@@ -106,13 +106,14 @@ static int load_facts(struct rouse_target *t, struct rouse_run *run, struct rous
 static int load(struct rouse_target *t, const char *path, struct rouse_document *d, struct rouse_err *e)
 {
 	static const char empty[] = "{ \"rouse\": 1 }";
-	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_DOCUMENT;
+	struct rouse_loader l = { .fetcher = t->fetcher,
+				  .deadline = rouse_clock_ms() + ROUSE_DEADLINE_DOCUMENT };
 
 	if (!path)
 		return rouse_document_add(d, "empty", empty, sizeof(empty) - 1, false, e);
 	if (rouse_load_file(d, path, e) < 0)
 		return -1;
-	return rouse_load_bases(d, t->fetcher, false, deadline, NULL, e);
+	return rouse_load_bases(&l, d, e);
 }
 
 static void record_context(struct rouse_run *run)

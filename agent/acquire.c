@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "acquire.h"
+
+#include <string.h>
+
+#include <rouse/init.h>
+#include <rouse/json.h>
+#include <rouse/log.h>
+#include <rouse/text.h>
+#include <rouse/trust.h>
+
+#include "load.h"
+
+#define OVERRIDE_DIR "/etc/rouse/override.d"
+
+static bool is_local(const char *url)
+{
+	return rouse_strip_prefix(url, "file://") != NULL;
+}
+
+static int need_network(const struct rouse_boot_options *o, uint64_t deadline, struct rouse_err *e)
+{
+	/* In an image the network belongs to the image; requests wait for it in their own budget. */
+	return o->initramfs ? rouse_net_up(deadline, e) : 0;
+}
+
+int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_settings *s,
+			 struct rouse_fetcher *f, uint64_t deadline, struct rouse_found *ret,
+			 struct rouse_err *e)
+{
+	struct rouse_machine m = { 0 };
+	const struct rouse_source *source;
+	char why[256] = "";
+	int r = 0;
+
+	if (rouse_machine_open(&m, "", e) < 0)
+		return -1;
+	source = rouse_source_detect(&m, why, sizeof(why));
+	if (source)
+		rouse_log(ROUSE_LOG_INFO, "source", "%s: %s", source->name, why);
+	if (!source && !s->document)
+		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
+			       "nothing on this machine says where its document is: no cloud was recognised, the "
+			       "kernel command line has no rouse.document=, the image no \"document\" setting");
+	if (r == 0 && ((source && source->network) || (s->document && !is_local(s->document))))
+		r = need_network(o, deadline, e);
+	if (r == 0 && source) {
+		ret->source = source->name;
+		r = source->fetch(&m, f, deadline, ret, e);
+		if (r < 0)
+			(void)rouse_wrap(e, "%s", source->name);
+	}
+	if (r == 0)
+		r = rouse_userdata_unwrap(ret, e);
+	if (r == 0 && ret->url && !is_local(ret->url))
+		r = need_network(o, deadline, e);
+	rouse_machine_done(&m);
+	return r;
+}
+
+/* With signatures demanded, text that came without one may point, and say nothing else. */
+static int check_unsigned_layer(const struct rouse_layer *l, struct rouse_err *e)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (l->json, key, value)
+		if (strcmp(key, "rouse") != 0 && strcmp(key, "from") != 0 && strcmp(key, "$schema") != 0)
+			return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+					  "%s: this image demands signed documents, and \"%s\" is not signed; put "
+					  "it into a signed document and point to that with \"from\"",
+					  l->name, key);
+	return 0;
+}
+
+static int load_top(struct rouse_loader *l, const struct rouse_settings *s,
+		    const struct rouse_found *found, struct rouse_document *d, struct rouse_err *e)
+{
+	if (found->url)
+		return rouse_load_url(l, d, found->url, found->sha256, false, e);
+	if (found->user_data) {
+		if (rouse_document_add(d, "user-data", found->user_data, found->user_data_len, false, e) < 0)
+			return -1;
+		return l->require_signature ? check_unsigned_layer(&d->layers[0], e) : 0;
+	}
+	if (s->document && *s->document == '/')
+		return rouse_load_file(d, s->document, e);
+	if (s->document)
+		return rouse_load_url(l, d, s->document, s->sha256, false, e);
+	return rouse_fail(e, ROUSE_DOCUMENT, 0,
+			  "%s has no user-data for this machine, and the image names no document",
+			  found->source ? found->source : "the image");
+}
+
+/* An image that lists caches lets a document choose among them, and add none. */
+static int check_caches(const struct rouse_settings *s, const struct rouse_document *d,
+			struct rouse_err *e)
+{
+	const json_t *allowed = json_object_get(s->json, "caches");
+	const char *name;
+	json_t *cache, *known;
+
+	if (!json_object_size(allowed))
+		return 0;
+	json_object_foreach (json_object_get(d->merged, "caches"), name, cache) {
+		bool found = false;
+		const char *key;
+
+		json_object_foreach ((json_t *)allowed, key, known)
+			found |= json_equal(known, cache);
+		if (!found)
+			return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+					  "cache '%s' (or its keys) is not among those that this image allows", name);
+	}
+	return 0;
+}
+
+int rouse_acquire_document(const struct rouse_settings *s, const struct rouse_found *found,
+			   struct rouse_fetcher *f, uint64_t deadline, struct rouse_document *ret,
+			   struct rouse_err *e)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	struct rouse_key *keys = rouse_arena_alloc(&arena, s->keys.n * sizeof(*keys));
+	struct rouse_loader l = { .fetcher = f, .deadline = deadline, .keys = keys, .n_keys = s->keys.n,
+				  .require_signature = s->require_signature };
+
+	for (size_t i = 0; i < s->keys.n; i++)
+		if (rouse_key_parse(&keys[i], ((const char *const *)s->keys.items)[i], e) < 0)
+			return -1;
+	if (load_top(&l, s, found, ret, e) < 0 || rouse_load_bases(&l, ret, e) < 0 ||
+	    rouse_load_overrides(ret, OVERRIDE_DIR, e) < 0 ||
+	    rouse_document_finish(ret, &found->instance, e) < 0)
+		return -1;
+	return check_caches(s, ret, e);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <getopt.h>
+
+#include <rouse/boot.h>
+
+int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
+{
+	static const struct option options[] = {
+		{ "root", required_argument, NULL, 'r' },
+		{ "run", required_argument, NULL, 'u' },
+		{ "settings", required_argument, NULL, 's' },
+		{ 0 },
+	};
+	struct rouse_boot_options o = { .root = "/", .run = "/run/rouse",
+					.settings = "/etc/rouse/agent.json" };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == '?')
+			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+		if (c == 'r')
+			o.root = optarg;
+		else if (c == 'u')
+			o.run = optarg;
+		else
+			o.settings = optarg;
+	}
+	if (argc != optind)
+		return rouse_usage(e, "expected no argument, found '%s'", argv[optind]);
+	e->kind = (enum rouse_kind)rouse_boot_run(&o);
+	return e->kind == ROUSE_OK ? 0 : -1; /* the report has said why */
+}
