@@ -6,9 +6,13 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <rouse/err.h>
+
+struct rouse_root;
 
 /* Never returns: ends in the closure's init, or holds the machine with a verdict. */
 int rouse_init_main(int argc, char **argv);
@@ -22,6 +26,9 @@ must_check int rouse_net_up(uint64_t deadline, struct rouse_err *e);
  * e->sys when this kernel has no such module. Does nothing in a running system whose modprobe
  * works on demand (it then calls the kernel the same way). */
 must_check int rouse_kmod_load(const char *name, struct rouse_err *e);
+/* Loads what the hardware that is there asks for (the modalias of every device). Devices of which
+ * this kernel has no module are not an error. Returns the count of modules that were loaded. */
+size_t rouse_kmod_coldplug(void);
 
 /* What the worker tells the parent (and, in an image, itself): where to go. */
 struct rouse_handoff {
@@ -29,5 +36,17 @@ struct rouse_handoff {
 	char init[512];  /* path inside the root: "/nix/store/…-system/init" */
 };
 #define ROUSE_HANDOFF_FILE "/run/rouse/handoff.json"
+/* Finds what starts a system closure (a store path) inside the root: "prepare-root" where the
+ * closure has it, else "init", both proved. ENOENT in e->sys when it has neither. */
+must_check int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf,
+				  size_t size, struct rouse_err *e);
+/* The init of the newest generation in the root's system profile that is not `system` and can be
+ * started; false when there is none. */
+bool rouse_handoff_previous(const struct rouse_root *r, const char *system, char *buf, size_t size);
+/* Proves, before anything is given up, that the kernel can start `init` inside the root: symlinks
+ * are resolved there, it is a regular executable file for this machine, and its interpreter
+ * exists. Allocates nothing. */
+must_check int rouse_handoff_prove(const struct rouse_root *r, const char *init,
+				   struct rouse_err *e);
 must_check int rouse_handoff_write(const struct rouse_handoff *h, struct rouse_err *e);
 must_check int rouse_handoff_read(struct rouse_handoff *ret, struct rouse_err *e);

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/init.h>
+
+#include <dirent.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <rouse/fs.h>
+#include <rouse/json.h>
+#include <rouse/limits.h>
+#include <rouse/text.h>
+
+#define PROFILES "/nix/var/nix/profiles"
+
+int rouse_handoff_write(const struct rouse_handoff *h, struct rouse_err *e)
+{
+	auto_root struct rouse_root here = ROUSE_ROOT_INIT;
+	auto_json json_t *j = json_object();
+	auto_free char *text = NULL;
+
+	if (rouse_root_open(&here, "/", e) < 0)
+		return -1;
+	rouse_json_set_string(j, "root", h->root);
+	rouse_json_set_string(j, "init", h->init);
+	text = rouse_json_print(j);
+	if (rouse_fs_mkdirs(&here, ROUSE_HANDOFF_FILE, false, e) < 0)
+		return -1;
+	return rouse_fs_replace(&here, ROUSE_HANDOFF_FILE, text, strlen(text), 0600, (uid_t)-1,
+				(gid_t)-1, e);
+}
+
+static int get(const json_t *j, const char *key, char *buf, size_t size, struct rouse_err *e)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	if (!s || *s != '/' || strlen(s) >= size)
+		return rouse_fail(e, ROUSE_BUG, 0, "'%s' in '%s' is not a path", key,
+				  ROUSE_HANDOFF_FILE);
+	memcpy(buf, s, strlen(s) + 1);
+	return 0;
+}
+
+int rouse_handoff_read(struct rouse_handoff *ret, struct rouse_err *e)
+{
+	struct rouse_handoff h = { 0 };
+	auto_buf struct rouse_buf text = { 0 };
+	auto_json json_t *j = NULL;
+
+	if (rouse_read_file(ROUSE_HANDOFF_FILE, ROUSE_MAX_SETTINGS, &text, e) < 0)
+		return -1;
+	j = rouse_json_parse(ROUSE_HANDOFF_FILE, text.data, text.len, e);
+	if (!j || get(j, "root", h.root, sizeof(h.root), e) < 0 ||
+	    get(j, "init", h.init, sizeof(h.init), e) < 0)
+		return -1;
+	*ret = h;
+	return 0;
+}
+
+/* The linker's name for our own ELF header: what we run on is what must be able to run. */
+extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+
+/* The interpreter that an ELF file asks for: 1 and its path, 0 when it wants none, -1 with errno. */
+static int elf_interpreter(int fd, const ElfW(Ehdr) *h, char *buf, size_t size)
+{
+	for (unsigned i = 0; i < h->e_phnum; i++) {
+		ElfW(Phdr) p = { 0 };
+		ssize_t n = pread(fd, &p, sizeof(p), (off_t)(h->e_phoff + i * sizeof(p)));
+
+		if (n != sizeof(p))
+			return errno = ENOEXEC, -1;
+		if (p.p_type != PT_INTERP)
+			continue;
+		if (!p.p_filesz || p.p_filesz > size ||
+		    pread(fd, buf, p.p_filesz, (off_t)p.p_offset) != (ssize_t)p.p_filesz ||
+		    buf[p.p_filesz - 1])
+			return errno = ENOEXEC, -1;
+		return 1;
+	}
+	return 0;
+}
+
+/* What a file needs to be started: 1 and the path of its interpreter, 0 for nothing. */
+static int interpreter(int fd, const char *path, char buf[static 256], struct rouse_err *e)
+{
+	union {
+		ElfW(Ehdr) elf;
+		char text[256];
+	} head = { 0 };
+	ssize_t n = pread(fd, &head, sizeof(head) - 1, 0);
+	char *start, *end;
+	int r;
+
+	if (n < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s'", path);
+	if (n > 2 && memcmp(head.text, "#!", 2) == 0) {
+		start = head.text + 2 + strspn(head.text + 2, " \t");
+		end = start + strcspn(start, " \t\n");
+		if (end == start || !*end)
+			return rouse_fail(e, ROUSE_DOCUMENT, 0, "the first line of '%s' names no interpreter",
+					  path);
+		*end = '\0';
+		memcpy(buf, start, (size_t)(end - start) + 1);
+		return 1;
+	}
+	if (n < (ssize_t)sizeof(head.elf) || memcmp(head.elf.e_ident, ELFMAG, SELFMAG) != 0)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "'%s' is neither an ELF program nor a script with '#!'", path);
+	if (head.elf.e_ident[EI_CLASS] != __ehdr_start.e_ident[EI_CLASS] ||
+	    head.elf.e_ident[EI_DATA] != __ehdr_start.e_ident[EI_DATA] ||
+	    head.elf.e_machine != __ehdr_start.e_machine)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "'%s' is built for another machine (ELF machine %u, this is %u)", path,
+				  head.elf.e_machine, __ehdr_start.e_machine);
+	if (head.elf.e_type != ET_EXEC && head.elf.e_type != ET_DYN)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is an ELF file, but no program", path);
+	r = elf_interpreter(fd, &head.elf, buf, 256);
+	if (r < 0)
+		return rouse_fail(e, ROUSE_DOCUMENT, errno, "the ELF headers of '%s' are damaged", path);
+	return r;
+}
+
+int rouse_handoff_prove(const struct rouse_root *r, const char *init, struct rouse_err *e)
+{
+	char path[512] = "", next[256] = "";
+
+	(void)snprintf(path, sizeof(path), "%s", init);
+	/* The kernel follows five interpreters (BINPRM_MAX_RECURSION) and so do we. */
+	for (int depth = 0; depth < 6; depth++) {
+		auto_fd int fd = rouse_fs_open(r, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+		struct stat st = { 0 };
+		int more;
+
+		if (fd < 0 || fstat(fd, &st) < 0)
+			return rouse_fail(e, ROUSE_DOCUMENT, errno, "cannot start '%s': '%s' inside '%s'",
+					  init, path, r->path);
+		if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+			return rouse_fail(e, ROUSE_DOCUMENT, EACCES,
+					  "cannot start '%s': '%s' is not an executable file", init, path);
+		more = interpreter(fd, path, next, e);
+		if (more < 0)
+			return rouse_wrap(e, "cannot start '%s'", init);
+		if (!more)
+			return 0;
+		(void)snprintf(path, sizeof(path), "%s", next);
+	}
+	return rouse_fail(e, ROUSE_DOCUMENT, ELOOP, "cannot start '%s': too many interpreters", init);
+}
+
+int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf, size_t size,
+		       struct rouse_err *e)
+{
+	/* With systemd in its initrd, NixOS makes "init" a copy of systemd, which does not activate
+	 * the system; "prepare-root" does, and goes on to start it. */
+	static const char *const names[] = { "prepare-root", "init" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		auto_fd int fd = -1;
+
+		if ((size_t)snprintf(buf, size, "%s/%s", system, names[i]) >= size)
+			return rouse_fail(e, ROUSE_DOCUMENT, ENAMETOOLONG, "'%s'", system);
+		fd = rouse_fs_open(r, buf, O_PATH, 0);
+		if (fd >= 0)
+			return rouse_handoff_prove(r, buf, e);
+	}
+	return rouse_fail(e, ROUSE_DOCUMENT, ENOENT, "the system '%s' has neither 'prepare-root' nor 'init'",
+			  system);
+}
+
+/* N of "system-N-link"; 0 when the name is not of this form. */
+static uint64_t generation_of(const char *name)
+{
+	const char *rest = rouse_strip_prefix(name, "system-");
+	char digits[24] = "";
+	size_t len = rest ? strcspn(rest, "-") : 0;
+	uint64_t n = 0;
+
+	if (!len || len >= sizeof(digits) || !rouse_streq(rest + len, "-link"))
+		return 0;
+	memcpy(digits, rest, len);
+	return rouse_parse_u64(digits, UINT64_MAX, &n) ? n : 0;
+}
+
+bool rouse_handoff_previous(const struct rouse_root *r, const char *system, char *buf, size_t size)
+{
+	int fd = rouse_fs_open(r, PROFILES, O_RDONLY | O_DIRECTORY, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	uint64_t below = UINT64_MAX, best;
+	bool found = false;
+
+	if (!dir) {
+		if (fd >= 0)
+			(void)close(fd);
+		return false;
+	}
+	/* Few generations exist: looking for the next lower one each time needs no list. */
+	do {
+		char target[512] = "", name[64];
+		struct dirent *d;
+		struct rouse_err e;
+
+		best = 0;
+		for (rewinddir(dir); (d = readdir(dir));) {
+			uint64_t n = generation_of(d->d_name);
+
+			if (n > best && n < below)
+				best = n;
+		}
+		below = best;
+		(void)snprintf(name, sizeof(name), "system-%llu-link", (unsigned long long)best);
+		found = best && readlinkat(dirfd(dir), name, target, sizeof(target) - 1) > 0 &&
+			*target == '/' && !rouse_streq(target, system) &&
+			rouse_handoff_init(r, target, buf, size, &e) == 0;
+	} while (best && !found);
+	(void)closedir(dir); /* nothing was written */
+	return found;
+}
