@@ -58,6 +58,9 @@ void rouse_log(enum rouse_level level, const char *component, const char *fmt, .
 		if ((unsigned char)*p < 0x20)
 			*p = ' ';
 
+	/* The kernel shows warnings on the same console: there they would stand twice. */
+	if (sink.console >= 0 && level < ROUSE_LOG_NOTICE)
+		level = ROUSE_LOG_NOTICE;
 	n = snprintf(line, sizeof(line), "<%d>rouse: %s: %s\n", (int)level, component, text);
 	emit(sink.kmsg, line, (size_t)n);
 	if (sink.console >= 0) {

@@ -136,13 +136,21 @@ static int run_command(int argc, char **argv, struct rouse_err *e)
 	return rouse_usage(e, "unknown command '%s'; `rouse --help` lists them", argv[1]);
 }
 
+static bool is_init(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return rouse_streq(slash ? slash + 1 : name, "init");
+}
+
 int main(int argc, char **argv)
 {
 	struct rouse_err e = { 0 };
 
 	(void)umask(022);
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (getpid() == 1)
+	/* In a container any command may be process 1. */
+	if (getpid() == 1 && is_init(argv[0]))
 		return rouse_init_main(argc, argv);
 	if (argc < 2) {
 		print_help();

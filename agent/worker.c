@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "init.h"
+
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rouse/clock.h>
+#include <rouse/fs.h>
+#include <rouse/limits.h>
+#include <rouse/log.h>
+#include <rouse/settings.h>
+
+_Static_assert(sizeof(struct init_message) <= PIPE_BUF, "one write(2) must be whole");
+
+/* What no device asks for by a modalias, but mounts and sources will need; a kernel may have them
+ * built in. Programs that load modules on demand are not in an initramfs. */
+static const char *const always[] = {
+	"af_packet", "virtio_console", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1", "isofs",
+};
+
+static void load_modules(void)
+{
+	uint64_t begin = rouse_clock_ms();
+	size_t n = rouse_kmod_coldplug();
+	struct rouse_err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+		if (rouse_kmod_load(always[i], &e) < 0)
+			rouse_log(ROUSE_LOG_DEBUG, "init", "%s, ignoring", e.text);
+	rouse_log(ROUSE_LOG_DEBUG, "init", "loaded %zu modules in %llu ms", n,
+		  (unsigned long long)(rouse_clock_ms() - begin));
+}
+
+static void tell(int pipe, const struct init_message *m)
+{
+	if (rouse_write_all(pipe, m, sizeof(*m)) < 0)
+		rouse_log(ROUSE_LOG_ERROR, "init", "cannot reach the parent: %s", strerror(errno));
+}
+
+static void tell_deadline(const struct rouse_boot_options *o, int pipe)
+{
+	struct init_message m = { .type = INIT_DEADLINE };
+	struct rouse_settings s = { 0 };
+	struct rouse_err e;
+
+	/* A refused file is the boot's own first error, with a report; here it only means no news. */
+	if (rouse_settings_load(&s, o->settings, &e) < 0)
+		return;
+	m.number = s.deadline;
+	rouse_settings_done(&s);
+	if (m.number)
+		tell(pipe, &m);
+}
+
+/* "/nix/store/x-system" of "/nix/store/x-system/init". */
+static void system_of(const char *init, char buf[static 512])
+{
+	(void)snprintf(buf, 512, "%s", init);
+	if (strrchr(buf, '/'))
+		*strrchr(buf, '/') = '\0';
+}
+
+/* Proves the target once more, now that everything is written, and knows a way out. */
+static int find_target(struct init_message *m, struct rouse_err *e)
+{
+	auto_root struct rouse_root r = ROUSE_ROOT_INIT;
+	char system[512];
+
+	if (rouse_handoff_read(&m->handoff, e) < 0 || rouse_root_open(&r, m->handoff.root, e) < 0)
+		return -1;
+	system_of(m->handoff.init, system);
+	if (!rouse_handoff_previous(&r, system, m->previous, sizeof(m->previous)))
+		m->previous[0] = '\0';
+	if (rouse_handoff_prove(&r, m->handoff.init, e) == 0)
+		return 0;
+	if (!m->previous[0])
+		return -1;
+	rouse_log(ROUSE_LOG_ERROR, "init", "%s; starting the previous generation", e->text);
+	(void)snprintf(m->handoff.init, sizeof(m->handoff.init), "%s", m->previous);
+	m->previous[0] = '\0';
+	return 0;
+}
+
+void init_work(const struct rouse_boot_options *o, int pipe)
+{
+	struct init_message target = { .type = INIT_TARGET }, done = { .type = INIT_DONE };
+	struct rouse_err e;
+	int status;
+
+	(void)unlink(ROUSE_HANDOFF_FILE); /* of a try before this one, if any */
+	tell_deadline(o, pipe);
+	load_modules();
+	status = rouse_boot_run(o);
+	if (status == 0) {
+		if (find_target(&target, &e) == 0) {
+			tell(pipe, &target);
+		} else {
+			rouse_boot_aborted(o, e.text);
+			status = e.kind;
+		}
+	}
+	done.number = (uint64_t)status;
+	tell(pipe, &done);
+	_exit(status);
+}
