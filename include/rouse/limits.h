@@ -22,6 +22,8 @@
 #define ROUSE_MAX_USERDATA (1 * MIB)
 /* Recorded facts and reports that are read back. */
 #define ROUSE_MAX_FACTS (4 * MIB)
+/* One account file or authorized_keys: thousands of accounts are still under it. */
+#define ROUSE_MAX_ACCOUNTS (4 * MIB)
 /* Settings of the image. */
 #define ROUSE_MAX_SETTINGS (256 * KIB)
 /* Kernel command line: COMMAND_LINE_SIZE is 2 KiB on x86, 4 KiB at most elsewhere. */
@@ -60,7 +62,6 @@
 #define ROUSE_DEADLINE_PREPARE 180000
 #define ROUSE_DEADLINE_APPLY 1200000
 #define ROUSE_DEADLINE_HANDOFF 60000
-#define ROUSE_DEADLINE_BOOT 1890000 /* their sum: what pid 1 waits when the image says nothing */
 #define ROUSE_DEADLINE_HEALTH 300000 /* default of health.deadline */
 
 /* One request: connect, and the time without a byte after which a transfer is stalled. */
@@ -71,6 +72,8 @@
 #define ROUSE_BACKOFF_CAP 10000
 /* The longest Retry-After that is honoured. */
 #define ROUSE_MAX_RETRY_AFTER 120000
+/* Waiting for useradd(8) and the like to let go of the account files, as long as lckpwdf(3) does. */
+#define ROUSE_ACCOUNTS_LOCK_TIMEOUT 15000
 /* A program that is asked to end gets this long before SIGKILL. */
 #define ROUSE_KILL_GRACE 2000
 
@@ -84,6 +87,3 @@
 /* Health checks of one document, and what is read of an answer's body (the status counts). */
 #define ROUSE_MAX_CHECKS 64
 #define ROUSE_MAX_CHECK_BODY (1 * MIB)
-/* A held machine tries its boot again after about this long, doubled each time. */
-#define ROUSE_HOLD_PAUSE 60000
-#define ROUSE_HOLD_PAUSE_MAX 900000
