@@ -56,6 +56,69 @@ $(UNIT): $(B)/unit/%: $(B)/obj/tests/unit/%.o $(CORE)
 unit: $(UNIT)
 	$(Q)prove $(if $(V),-v) $(UNIT)
 
+# Suites are executable scripts that print TAP; files beside them that are not executable are theirs.
+SUITES   := cases cloud cache image fault fuzz boot
+SCRIPTS   = $(shell find $(SUITES:%=tests/%) -maxdepth 1 -name '*.sh' -perm -u+x 2>/dev/null | sort)
+
+check:
+	$(Q)packaging/deps check
+	$(Q)$(MAKE) --no-print-directory check-built WERROR=1
+
+.PHONY: check-built check-san suites
+check-built: all lint
+	$(Q)$(MAKE) --no-print-directory CC=clang WERROR=1 all
+	$(Q)$(MAKE) --no-print-directory SAN=1 WERROR=1 check-san
+	$(Q)$(MAKE) --no-print-directory suites
+
+check-san: all $(UNIT)
+	$(Q)ROUSE=$(B)/rouse prove $(if $(V),-v) $(UNIT) $(wildcard tests/cases/*.sh)
+
+suites: all $(UNIT)
+	$(Q)ROUSE=$(B)/rouse prove --timer $(if $(V),-v) $(UNIT) $(SCRIPTS)
+
+demo:
+	$(Q)packaging/deps demo
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)images/demo $(if $(KEEP),--keep) $(if $(AGAIN),--again)
+
+bench:
+	$(Q)packaging/deps bench
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/bench/run.sh
+
+fuzz:
+	$(Q)packaging/deps fuzz
+	$(Q)tests/fuzz/run.sh
+
+lint:
+	$(Q)CC='$(CC)' tests/lint.sh $(SRC)
+
+analyze:
+	$(Q)packaging/deps analyze
+	$(Q)for f in $(SRC); do $(CC) $(ALLFLAGS) -fanalyzer -fsyntax-only $$f || exit 1; done
+	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability \
+		--suppress=memleak --inline-suppr -Iinclude -D_GNU_SOURCE -DROUSE_VERSION='"x"' agent modules
+	$(Q)clang-tidy --quiet $(SRC) -- $(ALLFLAGS)
+
+compile_commands.json:
+	$(Q){ echo '['; sep=; for f in $(SRC); do \
+		printf '%s{ "directory": "%s", "file": "%s", "command": "%s" }\n' "$$sep" "$(CURDIR)" "$$f" \
+			'$(CC) $(subst ",\\",$(ALLFLAGS)) -c '"$$f"; sep=,; done; echo ']'; } >$@
+
+deps:
+	$(Q)packaging/deps build
+
+$(B)/rouse.8: $(B)/rouse packaging/man/rouse.8.in
+	$(Q){ sed '/^@SCHEMA@$$/,$$d' packaging/man/rouse.8.in; $(B)/rouse schema --man; \
+		sed '1,/^@SCHEMA@$$/d' packaging/man/rouse.8.in; } | sed 's/@VERSION@/$(VERSION)/' >$@
+
+install: all $(B)/rouse.8
+	install -D -m 0755 $(B)/rouse $(DESTDIR)$(SBINDIR)/rouse
+	install -D -m 0644 packaging/systemd/rouse.service $(DESTDIR)$(UNITDIR)/rouse.service
+	install -D -m 0644 packaging/systemd/rouse-health.service $(DESTDIR)$(UNITDIR)/rouse-health.service
+	install -D -m 0644 $(B)/rouse.8 $(DESTDIR)$(MANDIR)/man8/rouse.8
+	install -d -m 0755 $(DESTDIR)/etc/rouse/override.d
+
 clean:
 	rm -rf build
 
