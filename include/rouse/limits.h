@@ -62,6 +62,7 @@
 #define ROUSE_DEADLINE_PREPARE 180000
 #define ROUSE_DEADLINE_APPLY 1200000
 #define ROUSE_DEADLINE_HANDOFF 60000
+#define ROUSE_DEADLINE_BOOT 1890000 /* their sum: what pid 1 waits when the image says nothing */
 #define ROUSE_DEADLINE_HEALTH 300000 /* default of health.deadline */
 
 /* One request: connect, and the time without a byte after which a transfer is stalled. */
@@ -87,3 +88,6 @@
 /* Health checks of one document, and what is read of an answer's body (the status counts). */
 #define ROUSE_MAX_CHECKS 64
 #define ROUSE_MAX_CHECK_BODY (1 * MIB)
+/* A held machine tries its boot again after about this long, doubled each time. */
+#define ROUSE_HOLD_PAUSE 60000
+#define ROUSE_HOLD_PAUSE_MAX 900000
