@@ -32,6 +32,8 @@
 #define ROUSE_MAX_PROGRAM_OUTPUT (1 * MIB)
 /* Response headers of one request, all together. */
 #define ROUSE_MAX_HEADERS (64 * KIB)
+/* What is kept of the body of an error answer: an XML or JSON reason is under 2 KiB. */
+#define ROUSE_MAX_ERROR_BODY (16 * KIB)
 
 /* A narinfo: a NixOS root has 500–1500 references of ~60 bytes, under 100 KiB. */
 #define ROUSE_MAX_NARINFO (1 * MIB)
@@ -68,6 +70,8 @@
 /* One request: connect, and the time without a byte after which a transfer is stalled. */
 #define ROUSE_CONNECT_TIMEOUT 10000
 #define ROUSE_STALL_TIMEOUT 60000
+/* One try at a metadata service, which is a hop away; a slow one is asked again. */
+#define ROUSE_METADATA_TRY 10000
 /* Back-off between tries: full jitter in [0, min(cap, base << n)]. */
 #define ROUSE_BACKOFF_BASE 250
 #define ROUSE_BACKOFF_CAP 10000

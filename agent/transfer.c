@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transfer.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <rouse/clock.h>
+#include <rouse/limits.h>
+#include <rouse/retry.h>
+#include <rouse/text.h>
+
+AUTO_DEFINE(CURLU *, curlu, curl_url_cleanup, NULL)
+
+static int stop(struct transfer *tr, enum rouse_kind kind, const char *why)
+{
+	char url[512];
+
+	tr->stopped = true;
+	return rouse_fail(&tr->stop, kind, 0, "cannot fetch '%s': %s",
+			  rouse_print_url(url, sizeof(url), tr->url), why);
+}
+
+/* --- body ------------------------------------------------------------------------------------ */
+
+int transfer_rewind(struct transfer *tr, struct rouse_err *e)
+{
+	struct rouse_fetch *t = tr->t;
+
+	if (tr->delivered && t->restart(t->arg, e) < 0)
+		return -1;
+	rouse_buf_done(&t->body_out);
+	t->status = 0;
+	t->retry_after[0] = t->location[0] = tr->date[0] = tr->content_length[0] = '\0';
+	tr->received = tr->header_bytes = 0;
+	tr->delivered = tr->full = tr->stopped = false;
+	return 0;
+}
+
+static int too_large(struct transfer *tr, struct rouse_err *e)
+{
+	char url[512];
+
+	(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': larger than the %llu bytes allowed",
+			 rouse_print_url(url, sizeof(url), tr->url),
+			 (unsigned long long)tr->t->max_bytes);
+	e->sys = EFBIG;
+	return -1;
+}
+
+int transfer_deliver(struct transfer *tr, const void *data, size_t n, struct rouse_err *e)
+{
+	struct rouse_fetch *t = tr->t;
+
+	if (n > t->max_bytes || tr->received > t->max_bytes - n)
+		return too_large(tr, e);
+	tr->received += n;
+	tr->f->counters.bytes += n;
+	if (!t->sink)
+		return rouse_buf_add(&t->body_out, data, n, t->max_bytes) < 0 ? too_large(tr, e) : 0;
+	if (n)
+		tr->delivered = true;
+	return t->sink(t->arg, data, n, e);
+}
+
+static bool is_success(long status)
+{
+	return status >= 200 && status <= 299;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+	struct transfer *tr = arg;
+	curl_off_t announced = -1;
+
+	(void)size; /* always 1 */
+	(void)curl_easy_getinfo(tr->easy, CURLINFO_RESPONSE_CODE, &tr->t->status);
+	if (!is_success(tr->t->status)) {
+		/* An error's body is for people: its beginning is enough. */
+		if (rouse_buf_add(&tr->t->body_out, data, n, ROUSE_MAX_ERROR_BODY) == 0)
+			return n;
+		tr->full = true;
+		return CURL_WRITEFUNC_ERROR;
+	}
+	/* Said too large in the header: not one byte of it is handed on. */
+	if (tr->received == 0 &&
+	    curl_easy_getinfo(tr->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced) == CURLE_OK &&
+	    announced > 0 && (uint64_t)announced > tr->t->max_bytes)
+		tr->stopped = too_large(tr, &tr->stop) < 0;
+	else if (transfer_deliver(tr, data, n, &tr->stop) < 0)
+		tr->stopped = true;
+	return tr->stopped ? CURL_WRITEFUNC_ERROR : n;
+}
+
+/* --- header ---------------------------------------------------------------------------------- */
+
+/* Copies the value of header `name` out of `line`; a value that does not fit is left out. */
+static bool header_value(const char *line, size_t n, const char *name, char *buf, size_t size)
+{
+	size_t skip = strlen(name);
+
+	if (n <= skip || line[skip] != ':' || strncasecmp(line, name, skip) != 0)
+		return false;
+	line += skip + 1;
+	n -= skip + 1;
+	while (n && strchr(" \t\r\n", line[n - 1]))
+		n--;
+	while (n && strchr(" \t", *line))
+		line++, n--;
+	if (n >= size)
+		return false;
+	memcpy(buf, line, n);
+	buf[n] = '\0';
+	return true;
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+	struct transfer *tr = arg;
+	struct rouse_fetch *t = tr->t;
+	char length[sizeof(tr->content_length)];
+
+	(void)size; /* always 1 */
+	tr->header_bytes += n;
+	if (tr->header_bytes > ROUSE_MAX_HEADERS) {
+		(void)stop(tr, ROUSE_UNAVAILABLE, "the server's header is larger than 64 KiB");
+		return 0;
+	}
+	/* A status line begins another header: an interim answer (100, 103) came before it. */
+	if (n > 5 && strncmp(line, "HTTP/", 5) == 0)
+		t->retry_after[0] = t->location[0] = tr->date[0] = tr->content_length[0] = '\0';
+	(void)(header_value(line, n, "Retry-After", t->retry_after, sizeof(t->retry_after)) ||
+	       header_value(line, n, "Location", t->location, sizeof(t->location)) ||
+	       header_value(line, n, "Date", tr->date, sizeof(tr->date)));
+	/* Debian 12's libcurl takes the last of several lengths; two that differ are an attack or a
+	 * broken proxy, and the end of the body is not known. */
+	if (header_value(line, n, "Content-Length", length, sizeof(length))) {
+		if (tr->content_length[0] && !rouse_streq(tr->content_length, length)) {
+			(void)stop(tr, ROUSE_UNAVAILABLE, "the server sent two different Content-Length");
+			return 0;
+		}
+		memcpy(tr->content_length, length, sizeof(length));
+	}
+	return n;
+}
+
+/* --- addresses ------------------------------------------------------------------------------- */
+
+/*
+ * 169.254.0.0/16 and fd00:ec2::254, however written or resolved: where metadata services give out
+ * credentials. A document's URL must not lead there.
+ */
+static bool is_metadata_address(int family, const void *address)
+{
+	static const uint8_t ec2[16] = { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 };
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+	const uint8_t *a = address;
+
+	if (family == AF_INET6 && memcmp(a, mapped, sizeof(mapped)) == 0) {
+		a += sizeof(mapped);
+		family = AF_INET;
+	}
+	if (family == AF_INET)
+		return a[0] == 169 && a[1] == 254;
+	return family == AF_INET6 && memcmp(a, ec2, sizeof(ec2)) == 0;
+}
+
+static void refuse_metadata(struct transfer *tr)
+{
+	(void)stop(tr, ROUSE_DOCUMENT, "its address is that of a metadata service, where no URL may lead");
+}
+
+static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct transfer *tr = arg;
+	const void *address = to->family == AF_INET
+				      ? (const void *)&((const struct sockaddr_in *)(const void *)&to->addr)->sin_addr
+				      : (const void *)&((const struct sockaddr_in6 *)(const void *)&to->addr)->sin6_addr;
+
+	(void)purpose;
+	if (!tr->t->link_local && is_metadata_address(to->family, address)) {
+		refuse_metadata(tr);
+		return CURL_SOCKET_BAD;
+	}
+	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+/* Also asked for a connection that is used again, for which on_socket is not. */
+static int on_request(void *arg, char *to, char *from, int to_port, int from_port)
+{
+	struct transfer *tr = arg;
+	uint8_t address[16];
+	int family = strchr(to, ':') ? AF_INET6 : AF_INET;
+
+	(void)from, (void)to_port, (void)from_port;
+	if (tr->t->link_local || inet_pton(family, to, address) != 1 ||
+	    !is_metadata_address(family, address))
+		return CURL_PREREQFUNC_OK;
+	refuse_metadata(tr);
+	return CURL_PREREQFUNC_ABORT;
+}
+
+/* --- set-up ---------------------------------------------------------------------------------- */
+
+static void set_callbacks(struct transfer *tr)
+{
+	CURL *c = tr->easy;
+
+	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, tr->error);
+	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, tr);
+	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, tr);
+	(void)curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+	(void)curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, tr);
+	(void)curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_request);
+	(void)curl_easy_setopt(c, CURLOPT_PREREQDATA, tr);
+	(void)curl_easy_setopt(c, CURLOPT_PRIVATE, tr);
+}
+
+static void set_tls(struct transfer *tr)
+{
+	CURL *c = tr->easy;
+	struct curl_blob blob = { .flags = CURL_BLOB_NOCOPY };
+
+	(void)curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	(void)curl_easy_setopt(c, CURLOPT_SHARE, tr->f->share);
+	/* libcurl parses a bundle once for all connections, but only without a directory beside it. */
+	(void)curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
+	if (tr->f->ca_pem) {
+		blob.data = tr->f->ca_pem;
+		blob.len = strlen(tr->f->ca_pem);
+		(void)curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
+		(void)curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &blob);
+	} else if (tr->f->ca_file) {
+		(void)curl_easy_setopt(c, CURLOPT_CAINFO, tr->f->ca_file);
+	}
+}
+
+static void set_bounds(struct transfer *tr)
+{
+	const struct rouse_fetch *t = tr->t;
+	long left = rouse_clock_left(t->deadline), connect = ROUSE_CONNECT_TIMEOUT;
+	CURL *c = tr->easy;
+
+	if (t->link_local && left > ROUSE_METADATA_TRY)
+		left = ROUSE_METADATA_TRY;
+	if (t->connect_timeout)
+		connect = t->connect_timeout < INT32_MAX ? (long)t->connect_timeout : INT32_MAX;
+	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, left ? left : 1L); /* 0 would mean no bound */
+	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, connect);
+	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)ROUSE_STALL_TIMEOUT / 1000);
+	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void)curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_PROXY, ""); /* "" also keeps the environment's out */
+	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver's thread */
+}
+
+static void set_version(struct transfer *tr)
+{
+	bool https = rouse_strip_prefix(tr->url, "https:") != NULL;
+	CURL *c = tr->easy;
+
+	(void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION,
+			       tr->t->link_local ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS);
+	/* Rather wait for one handshake to learn whether it can be shared than make 24 of them. */
+	(void)curl_easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L);
+	if (tr->t->sink)
+		(void)curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 64L * 1024);
+	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "rouse/" ROUSE_VERSION);
+}
+
+static int add_header(struct transfer *tr, const char *line, struct rouse_err *e)
+{
+	struct curl_slist *list = curl_slist_append(tr->headers, line);
+
+	if (!list)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot prepare a request");
+	tr->headers = list;
+	return 0;
+}
+
+static int set_request(struct transfer *tr, struct rouse_err *e)
+{
+	const struct rouse_fetch *t = tr->t;
+	bool typed = false;
+
+	if (t->method && rouse_streq(t->method, "HEAD"))
+		(void)curl_easy_setopt(tr->easy, CURLOPT_NOBODY, 1L);
+	else if (t->method && !rouse_streq(t->method, "GET")) {
+		(void)curl_easy_setopt(tr->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_len);
+		(void)curl_easy_setopt(tr->easy, CURLOPT_POSTFIELDS, t->body_len ? t->body : "");
+		(void)curl_easy_setopt(tr->easy, CURLOPT_CUSTOMREQUEST, t->method);
+		/* No wait for "100 Continue": some metadata services never send it. */
+		if (add_header(tr, "Expect:", e) < 0)
+			return -1;
+	}
+	for (size_t i = 0; t->headers && !tr->foreign && t->headers[i]; i++) {
+		typed |= strncasecmp(t->headers[i], "Content-Type:", 13) == 0;
+		if (add_header(tr, t->headers[i], e) < 0)
+			return -1;
+	}
+	if (!typed && add_header(tr, "Content-Type:", e) < 0)
+		return -1;
+	(void)curl_easy_setopt(tr->easy, CURLOPT_HTTPHEADER, tr->headers);
+	return 0;
+}
+
+int transfer_prepare(struct transfer *tr, struct rouse_err *e)
+{
+	struct rouse_fetcher *f = tr->f;
+	char url[512];
+
+	tr->easy = f->n_idle ? f->idle[--f->n_idle] : curl_easy_init();
+	if (!tr->easy)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot prepare a request");
+	tr->error[0] = '\0';
+	set_callbacks(tr);
+	set_tls(tr);
+	set_bounds(tr);
+	set_version(tr);
+	if (curl_easy_setopt(tr->easy, CURLOPT_URL, tr->url) != CURLE_OK)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not a URL",
+				  rouse_print_url(url, sizeof(url), tr->url));
+	return set_request(tr, e);
+}
+
+void transfer_release(struct transfer *tr)
+{
+	struct rouse_fetcher *f = tr->f;
+
+	if (tr->easy && f->n_idle < ARRAY_SIZE(f->idle)) {
+		curl_easy_reset(tr->easy);
+		f->idle[f->n_idle++] = tr->easy;
+	} else {
+		curl_easy_cleanup(tr->easy);
+	}
+	tr->easy = NULL;
+	curl_slist_free_all(tr->headers);
+	tr->headers = NULL;
+}
+
+/* --- what came of it ------------------------------------------------------------------------- */
+
+static char *url_part(CURLU *u, CURLUPart part, unsigned flags)
+{
+	char *text = NULL, *ret = NULL;
+
+	if (curl_url_get(u, part, &text, flags) == CURLUE_OK && text)
+		ret = rouse_strdup(text);
+	curl_free(text);
+	return ret;
+}
+
+char *transfer_file_path(const char *url)
+{
+	CURLU *u auto_of(curlu) = curl_url();
+	auto_free char *host = NULL, *path = NULL;
+
+	if (!u || curl_url_set(u, CURLUPART_URL, url, 0) != CURLUE_OK)
+		return NULL;
+	host = url_part(u, CURLUPART_HOST, 0);
+	if (host && *host && !rouse_streq(host, "localhost"))
+		return NULL;
+	path = url_part(u, CURLUPART_PATH, CURLU_URLDECODE);
+	return take(path, NULL);
+}
+
+static char *origin_of(CURLU *u)
+{
+	auto_free char *scheme = url_part(u, CURLUPART_SCHEME, 0);
+	auto_free char *host = url_part(u, CURLUPART_HOST, 0);
+	auto_free char *port = url_part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+
+	return rouse_asprintf("%s://%s:%s", scheme ? scheme : "", host ? host : "", port ? port : "");
+}
+
+/* Goes to t->location when that is https or the same origin. */
+static enum outcome follow(struct transfer *tr, struct rouse_err *e)
+{
+	CURLU *u auto_of(curlu) = curl_url();
+	auto_free char *here = NULL, *there = NULL, *target = NULL;
+	struct rouse_fetch *t = tr->t;
+	char from[512], to[512];
+	const char *why = "which is not followed";
+
+	(void)rouse_print_url(from, sizeof(from), tr->url);
+	(void)rouse_print_url(to, sizeof(to), t->location);
+	if (!t->max_redirects || !t->location[0] || (t->method && !rouse_streq(t->method, "GET")))
+		goto refuse;
+	if (tr->redirects >= t->max_redirects) {
+		why = "which is one redirect too many";
+		goto refuse;
+	}
+	if (!u || curl_url_set(u, CURLUPART_URL, tr->url, 0) != CURLUE_OK)
+		goto refuse;
+	here = origin_of(u);
+	why = "which is refused: a redirect may lead to https or to the same server only";
+	if (curl_url_set(u, CURLUPART_URL, t->location, CURLU_DISALLOW_USER) != CURLUE_OK)
+		goto refuse;
+	there = origin_of(u);
+	if (!rouse_streq(here, there) && !rouse_strip_prefix(there, "https://"))
+		goto refuse;
+	target = url_part(u, CURLUPART_URL, 0);
+	if (!target)
+		goto refuse;
+	tr->foreign |= !rouse_streq(here, there);
+	tr->redirects++;
+	free(tr->url);
+	tr->url = take(target, NULL);
+	return TRANSFER_MOVED;
+refuse:
+	(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': it is redirected (%ld) to '%s', %s", from,
+			 t->status, to, why);
+	return TRANSFER_FAILED;
+}
+
+static enum outcome judge_status(struct transfer *tr, struct rouse_err *e)
+{
+	long status = tr->t->status;
+	bool again = rouse_retry_status(status);
+	bool server = again || (status >= 500 && status <= 599);
+	const char *words = "the server answered";
+	char url[512];
+	int sys = 0;
+
+	if (is_success(status))
+		return TRANSFER_DONE;
+	if (status == 301 || status == 302 || status == 303 || status == 307 || status == 308)
+		return follow(tr, e);
+	if (status == 404 || status == 410) {
+		words = "it is not there";
+		sys = ENOENT;
+	} else if (status == 401 || status == 403) {
+		words = "access denied";
+		sys = EACCES;
+	} else if (status == 429) {
+		words = "too many requests";
+	}
+	(void)rouse_fail(e, server ? ROUSE_UNAVAILABLE : ROUSE_DOCUMENT, 0,
+			 "cannot fetch '%s': %s (HTTP %ld)", rouse_print_url(url, sizeof(url), tr->url),
+			 words, status);
+	e->sys = sys;
+	return again ? TRANSFER_AGAIN : TRANSFER_FAILED;
+}
+
+static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_err *e)
+{
+	enum rouse_kind kind = ROUSE_UNAVAILABLE;
+	char url[512];
+
+	/* Every other code is about reaching the server, and may be better in a moment. */
+	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_ISSUER_ERROR ||
+	    code == CURLE_SSL_PINNEDPUBKEYNOTMATCH || code == CURLE_SSL_INVALIDCERTSTATUS)
+		kind = ROUSE_UNTRUSTED;
+	else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
+		 code == CURLE_LOGIN_DENIED)
+		kind = ROUSE_DOCUMENT;
+	else if (code == CURLE_OUT_OF_MEMORY || code == CURLE_SSL_CACERT_BADFILE ||
+		 code == CURLE_SSL_ENGINE_INITFAILED)
+		kind = ROUSE_SYSTEM;
+	(void)rouse_fail(e, kind, 0, "cannot fetch '%s': %s", rouse_print_url(url, sizeof(url), tr->url),
+			 tr->error[0] ? tr->error : curl_easy_strerror(code));
+	return kind == ROUSE_UNAVAILABLE ? TRANSFER_AGAIN : TRANSFER_FAILED;
+}
+
+enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err *e)
+{
+	(void)curl_easy_getinfo(tr->easy, CURLINFO_RESPONSE_CODE, &tr->t->status);
+	if (tr->stopped) { /* also when another address of the same name then worked */
+		*e = tr->stop;
+		return TRANSFER_FAILED;
+	}
+	return code == CURLE_OK || tr->full ? judge_status(tr, e) : judge_code(tr, code, e);
+}
