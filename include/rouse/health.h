@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Health: the checks of the document's `health` section, and the signals that carry the verdict
+ * outside. The section is decoded while the boot runs and travels in /run across the hand-off,
+ * because what runs the checks is the machine that the boot made.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rouse/err.h>
+#include <rouse/report.h>
+#include <rouse/schema.h>
+
+#define ROUSE_HEALTH_FILE "health.json" /* in the run directory; 0600: URLs may hold secrets */
+
+/* Exactly one of http, tcp and unit is given. */
+struct rouse_health_check {
+	const char *key;
+	const char *http;  /* URL */
+	int64_t status;    /* the HTTP status that is wanted, 0: any 2xx */
+	int64_t tcp;       /* port */
+	const char *host;  /* … on this address; NULL: 127.0.0.1 */
+	const char *unit;  /* systemd unit that must be active */
+	uint64_t timeout;  /* of one try, ms; 0: ROUSE_CHECK_TIMEOUT */
+	uint64_t interval; /* between tries, ms; 0: ROUSE_CHECK_INTERVAL */
+};
+
+struct rouse_health_ci {
+	const char *virtio; /* name of the port; NULL: ROUSE_PORT_NAME */
+};
+struct rouse_health_phone {
+	const char *url;
+};
+struct rouse_health_signals {
+	const struct rouse_health_ci *ci;
+	const struct rouse_health_phone *phone_home;
+};
+
+struct rouse_health {
+	uint64_t deadline;        /* ms, 0: ROUSE_DEADLINE_HEALTH */
+	struct rouse_list checks; /* struct rouse_health_check */
+	const struct rouse_health_signals *signals;
+	const char *on_failure;   /* "fallback", "hold" or "reboot"; NULL: "hold" */
+};
+extern const struct rouse_shape rouse_health_shape;
+
+/* What tables cannot say; `keys` of the problems begin with "health". */
+void rouse_health_verify(const struct rouse_health *h, struct rouse_problems *problems);
+/* The section as JSON again, in the document's shape; a new reference. */
+json_t *rouse_health_json(const struct rouse_health *h);
+/* Writes DIR/health.json, and reads it; strings of *ret live as long as *ret_json and the arena.
+ * ENOENT in e->sys: this boot asked for no checks. */
+must_check int rouse_health_save(const char *dir, const struct rouse_health *h,
+				 struct rouse_err *e);
+must_check int rouse_health_load(const char *dir, struct rouse_health *ret,
+				 struct rouse_arena *arena, json_t **ret_json,
+				 struct rouse_err *e);
+
+/* "http http://127.0.0.1/healthz", "tcp 127.0.0.1:22", "unit nginx.service": URLs without what may
+ * be secret; caller frees. */
+char *rouse_health_describe(const struct rouse_health_check *c);
+/* One try, bounded by its time-out and the deadline. *ret_note (may stay NULL; caller frees) is for
+ * people: how it was found out when that was not the usual way. */
+must_check int rouse_health_try(const struct rouse_health_check *c, uint64_t deadline,
+				char **ret_note, struct rouse_err *e);
+
+/* Runs all checks side by side until each has passed once, or the deadline. `progress` (may be
+ * NULL) is called from the caller's thread when a check has moved on. Returns the checks as JSON
+ * for the report (a new reference); *ret_failed says whether one never passed, and e holds the
+ * first of them then. */
+json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
+			 void (*progress)(void *arg, const char *what), void *arg,
+			 bool *ret_failed, struct rouse_err *e);
+
+/* Sends the verdict that is in the report: the host's port, phone-home. Bounded; a signal that
+ * fails is noted in the report ("signals") and fails nothing. `h` may be NULL. */
+void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h);
+/* Writes the state line to all consoles of the machine and to the kernel log. */
+void rouse_health_console(const struct rouse_report *r);
