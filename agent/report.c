@@ -41,7 +41,7 @@ static const char *string_at(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
-static bool is_final(const struct rouse_report *r)
+bool rouse_report_is_final(const struct rouse_report *r)
 {
 	const char *word = string_at(r->json, "verdict");
 
@@ -92,6 +92,7 @@ int rouse_report_load(struct rouse_report *r, const char *dir, struct rouse_err 
 void rouse_report_done(struct rouse_report *r)
 {
 	json_decref(r->json);
+	free(r->now);
 	*r = (struct rouse_report){ 0 };
 }
 
@@ -127,13 +128,14 @@ static json_t *status_json(const struct rouse_report *r)
 		if (value)
 			rouse_json_set(s, copied[i], json_incref(value));
 	}
-	if (!is_final(r) && r->phase)
+	if (!rouse_report_is_final(r) && r->phase)
 		since = json_object_get(r->phase, "start");
 	else
 		since = json_object_get(r->json, "since");
 	rouse_json_set_int(s, "since", (uint64_t)json_integer_value(since));
 	rouse_json_set_string(s, "phase", string_at(r->phase, "name"));
-	rouse_json_set_string(s, "now", string_at(r->step, "what"));
+	rouse_json_set_string(s, "step", string_at(r->step, "what"));
+	rouse_json_set_string(s, "now", r->now);
 	rouse_json_set(s, "reason", reason ? json_incref(reason) : json_null());
 	rouse_json_set_string(s, "advice", rouse_kind_advice((enum rouse_kind)status));
 	return s;
@@ -170,6 +172,19 @@ void rouse_report_write(const struct rouse_report *r)
 	write_status(r);
 }
 
+void rouse_report_now(struct rouse_report *r, const char *what)
+{
+	free(r->now);
+	r->now = what ? rouse_strdup(what) : NULL;
+	write_status(r);
+}
+
+static void forget_now(struct rouse_report *r)
+{
+	free(r->now);
+	r->now = NULL;
+}
+
 static void end_span(json_t *span, uint64_t cpu_before, const struct rouse_err *e)
 {
 	rouse_json_set_int(span, "end", rouse_clock_ms());
@@ -202,6 +217,7 @@ void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e)
 		rouse_report_step_end(r, e);
 	end_span(r->phase, r->phase_cpu, e);
 	note_memory(r);
+	forget_now(r);
 	r->phase = NULL;
 	write_status(r);
 }
@@ -230,6 +246,7 @@ void rouse_report_step_end(struct rouse_report *r, const struct rouse_err *e)
 	if (!r->step)
 		return;
 	end_span(r->step, r->step_cpu, e);
+	forget_now(r);
 	r->step = NULL;
 }
 
@@ -241,7 +258,7 @@ void rouse_report_set(struct rouse_report *r, const char *key, json_t *value)
 void rouse_report_verdict(struct rouse_report *r, enum rouse_verdict v, enum rouse_kind kind,
 			  const char *reason)
 {
-	if (is_final(r))
+	if (rouse_report_is_final(r))
 		return;
 	rouse_json_set_string(r->json, "verdict", rouse_verdict_word(v));
 	rouse_json_set_int(r->json, "status", (uint64_t)kind);

@@ -95,3 +95,5 @@
 /* A held machine tries its boot again after about this long, doubled each time. */
 #define ROUSE_HOLD_PAUSE 60000
 #define ROUSE_HOLD_PAUSE_MAX 900000
+/* `rouse status --wait` without --timeout: the longest boot and the longest health.deadline. */
+#define ROUSE_STATUS_TIMEOUT 7200000

@@ -30,6 +30,7 @@ struct rouse_report {
 	json_t *step;        /* the open step, borrowed */
 	uint64_t phase_cpu;  /* CPU ms at the begin of the open phase */
 	uint64_t step_cpu;   /* … and of the open step */
+	char *now;           /* what happens now, for the live state only; owned, may be NULL */
 	const char *dir;     /* "/run/rouse" or what tests say; NULL: nothing is written */
 };
 
@@ -42,6 +43,9 @@ void rouse_report_phase(struct rouse_report *r, const char *name); /* ends the o
 void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
 void rouse_report_step(struct rouse_report *r, const struct rouse_step *step);
 void rouse_report_step_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
+/* Says what happens now inside the open step or phase ("12 of 80 paths"); for the live state only. */
+void rouse_report_now(struct rouse_report *r, const char *what);
+bool rouse_report_is_final(const struct rouse_report *r); /* has it a verdict? */
 void rouse_report_set(struct rouse_report *r, const char *key, json_t *value); /* steals value */
 /* Sets the verdict (once: a later call is ignored), its reason (NULL when ready) and exit status. */
 void rouse_report_verdict(struct rouse_report *r, enum rouse_verdict v, enum rouse_kind kind,

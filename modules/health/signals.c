@@ -91,6 +91,7 @@ void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h)
 
 	if (s && s->ci)
 		asked = s->ci->virtio ? s->ci->virtio : ROUSE_PORT_NAME;
+	rouse_report_set(r, "announced", json_true());
 	if (!json_is_array(json_object_get(r->json, "signals")))
 		rouse_report_set(r, "signals", json_array());
 	if (asked)

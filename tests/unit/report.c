@@ -82,7 +82,25 @@ static void status_says_what_happens_now(struct t *t)
 	rouse_report_step(&f.r, &step);
 	status = read_back(&f, "status.json");
 	T_STR(t, word(status, "phase"), "apply");
-	T_STR(t, word(status, "now"), step.what);
+	T_STR(t, word(status, "step"), step.what);
+	T_CHECK(t, !word(status, "now"));
+}
+
+static void status_forgets_progress_when_its_step_ends(struct t *t)
+{
+	auto_fixture struct fixture f = { 0 };
+	auto_json json_t *during = NULL, *after = NULL;
+
+	T_CHECK(t, fixture_make(&f));
+	rouse_report_phase(&f.r, "apply");
+	rouse_report_step(&f.r, &step);
+	rouse_report_now(&f.r, "12 of 80 paths");
+	during = read_back(&f, "status.json");
+	rouse_report_step_end(&f.r, NULL);
+	rouse_report_phase(&f.r, "handoff");
+	after = read_back(&f, "status.json");
+	T_STR(t, word(during, "now"), "12 of 80 paths");
+	T_CHECK(t, after && !word(after, "now"));
 }
 
 static void report_keeps_phases_and_steps_in_order(struct t *t)
@@ -216,7 +234,8 @@ static void console_line_is_one_greppable_line(struct t *t)
 	rouse_json_set_int(f.r.json, "since", 12345);
 	line = rouse_report_console_line(&f.r);
 	T_STR(t, line,
-	      "ROUSE-STATE v=1 state=failed up=12.3 id=i-0_1_2 reason=check 'web' failed: no answer");
+	      "ROUSE-STATE v=1 state=failed up=12.3 id=i-0_1_2 reason=check 'web' failed: no "
+	      "answer");
 }
 
 static void console_line_of_a_ready_machine_has_no_reason(struct t *t)
@@ -244,8 +263,8 @@ static void report_without_a_directory_writes_nothing(struct t *t)
 }
 
 T_MAIN(T(report_begins_pending), T(status_says_what_happens_now),
-       T(report_keeps_phases_and_steps_in_order), T(failed_phase_fails_its_open_step),
-       T(verdict_is_given_once), T(report_loads_what_it_wrote),
+       T(status_forgets_progress_when_its_step_ends), T(report_keeps_phases_and_steps_in_order),
+       T(failed_phase_fails_its_open_step), T(verdict_is_given_once), T(report_loads_what_it_wrote),
        T(load_says_that_there_is_no_report), T(load_refuses_another_json),
        T(report_is_readable_by_all_and_leaves_no_temporary_file),
        T(console_line_is_one_greppable_line), T(console_line_of_a_ready_machine_has_no_reason),

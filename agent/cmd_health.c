@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <getopt.h>
+#include <string.h>
+
+#include <rouse/clock.h>
+#include <rouse/health.h>
+#include <rouse/json.h>
+#include <rouse/report.h>
+#include <rouse/text.h>
+
+#define RUN_DIR "/run/rouse"
+
+struct session {
+	const char *run;
+	bool json;
+	struct rouse_report report;
+	struct rouse_health health; /* all zero: this boot asked for no checks */
+	struct rouse_arena arena;
+	json_t *conf; /* holds the strings of health */
+};
+
+static void session_auto(struct session *s)
+{
+	rouse_report_done(&s->report);
+	rouse_arena_done(&s->arena);
+	json_decref(s->conf);
+}
+
+static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
+{
+	static const struct option options[] = { { "run", required_argument, NULL, 'r' },
+						 { "json", no_argument, NULL, 'j' },
+						 { 0 } };
+	int c;
+
+	s->run = RUN_DIR;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'r')
+			s->run = optarg;
+		else if (c == 'j')
+			s->json = true;
+		else
+			return rouse_usage(e, "unknown option '%s'", argv[optind - 1]);
+	}
+	if (optind < argc)
+		return rouse_usage(e, "expected no argument, found '%s'", argv[optind]);
+	return 0;
+}
+
+/* Each boot ends in one report: where only the checks survived, it begins here. */
+static int open_session(struct session *s, struct rouse_err *e)
+{
+	struct rouse_err missing = { 0 };
+	bool asked = rouse_health_load(s->run, &s->health, &s->arena, &s->conf, e) == 0;
+
+	if (!asked && e->sys != ENOENT)
+		return -1;
+	if (rouse_report_load(&s->report, s->run, &missing) == 0)
+		return 0;
+	if (!asked && missing.sys == ENOENT)
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "rouse did not boot this machine: '%s/report.json' is missing",
+				  s->run);
+	if (rouse_report_begin(&s->report, s->run, e) < 0)
+		return -1;
+	rouse_report_verdict(&s->report, ROUSE_FAILED, missing.kind, missing.text);
+	return 0;
+}
+
+static void on_progress(void *arg, const char *what)
+{
+	rouse_report_now(arg, what);
+}
+
+/* The reason of a fallback, or NULL when the boot used none. */
+static const char *fallback_reason(const struct rouse_report *r)
+{
+	const json_t *fallback = json_object_get(r->json, "fallback");
+	const char *reason = json_string_value(json_object_get(fallback, "reason"));
+
+	if (!fallback || json_is_null(fallback) || json_is_false(fallback))
+		return NULL;
+	if (reason)
+		return reason;
+	return json_is_string(fallback) ? json_string_value(fallback) : "a fallback was used";
+}
+
+static void judge(struct rouse_report *r, bool failed, const struct rouse_err *e)
+{
+	const char *fallback = fallback_reason(r);
+
+	if (failed)
+		rouse_report_verdict(r, ROUSE_FAILED, ROUSE_SYSTEM, e->text);
+	else if (fallback)
+		rouse_report_verdict(r, ROUSE_FALLBACK, ROUSE_DEGRADED, fallback);
+	else
+		rouse_report_verdict(r, ROUSE_READY, ROUSE_OK, NULL);
+}
+
+/* What a person outside can no longer be told is on the disk first, then on the console. */
+static void announce(struct session *s)
+{
+	rouse_report_write(&s->report);
+	if (rouse_streq(s->run, RUN_DIR))
+		rouse_health_console(&s->report);
+	rouse_health_signal(&s->report, &s->health);
+	rouse_report_write(&s->report);
+}
+
+static void print_check(const json_t *check)
+{
+	bool ok = json_is_true(json_object_get(check, "ok"));
+	const char *note = json_string_value(json_object_get(check, ok ? "note" : "error"));
+
+	(void)printf("  %-12s %-6s %s%s%s\n", json_string_value(json_object_get(check, "name")),
+		     ok ? "ok" : "FAILED", json_string_value(json_object_get(check, "what")),
+		     note ? ": " : "", note ? note : "");
+}
+
+static void print_session(const struct session *s, const json_t *checks)
+{
+	auto_free char *line = rouse_report_console_line(&s->report);
+	auto_free char *text = NULL;
+	const json_t *check;
+	size_t i;
+
+	if (s->json) {
+		text = rouse_json_print(s->report.json);
+		(void)fputs(text, stdout);
+		return;
+	}
+	json_array_foreach((json_t *)checks, i, check) print_check(check);
+	(void)printf("%s\n", line);
+}
+
+/* The exit status: the verdict of this boot, or what the checks say today. */
+static int result(const struct rouse_report *r, bool failed, struct rouse_err *e)
+{
+	json_int_t status = json_integer_value(json_object_get(r->json, "status"));
+	const char *reason = json_string_value(json_object_get(r->json, "reason"));
+
+	if (failed)
+		return rouse_wrap(e, "not healthy");
+	if (status == ROUSE_OK)
+		return 0;
+	return rouse_fail(e, (enum rouse_kind)status, 0, "%s", reason ? reason : "no reason");
+}
+
+int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
+{
+	__attribute__((cleanup(session_auto))) struct session s = { 0 };
+	auto_json json_t *checks = NULL;
+	bool failed = false, first;
+	uint64_t deadline;
+
+	if (parse(&s, argc, argv, e) < 0 || open_session(&s, e) < 0)
+		return -1;
+	/* The verdict goes out once; later runs look, and tell only who asks. */
+	first = !json_is_true(json_object_get(s.report.json, "announced"));
+	deadline = rouse_clock_ms() +
+		   (s.health.deadline ? s.health.deadline : ROUSE_DEADLINE_HEALTH);
+	if (first)
+		rouse_report_phase(&s.report, "health");
+	checks = rouse_health_run(&s.health, deadline, first ? on_progress : NULL, &s.report,
+				  &failed, e);
+	if (first) {
+		rouse_report_phase_end(&s.report, failed ? e : NULL);
+		rouse_report_set(&s.report, "checks", json_incref(checks));
+		judge(&s.report, failed, e);
+		announce(&s);
+	}
+	print_session(&s, checks);
+	return result(&s.report, failed, e);
+}

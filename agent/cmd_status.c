@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <time.h>
+
+#include <rouse/clock.h>
+#include <rouse/fs.h>
+#include <rouse/json.h>
+#include <rouse/limits.h>
+#include <rouse/report.h>
+#include <rouse/text.h>
+
+struct options {
+	const char *run;
+	bool json, wait;
+	uint64_t timeout; /* ms */
+};
+
+static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
+{
+	static const struct option options[] = { { "run", required_argument, NULL, 'r' },
+						 { "json", no_argument, NULL, 'j' },
+						 { "wait", no_argument, NULL, 'w' },
+						 { "timeout", required_argument, NULL, 't' },
+						 { 0 } };
+	int c;
+
+	*o = (struct options){ .run = "/run/rouse", .timeout = ROUSE_STATUS_TIMEOUT };
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'r')
+			o->run = optarg;
+		else if (c == 'j')
+			o->json = true;
+		else if (c == 'w')
+			o->wait = true;
+		else if (c == 't' && !rouse_parse_duration(optarg, &o->timeout))
+			return rouse_usage(e, "'%s' is no duration such as \"90s\" or \"5m\"",
+					   optarg);
+		else if (c == '?')
+			return rouse_usage(e, "unknown option '%s'", argv[optind - 1]);
+	}
+	if (optind < argc)
+		return rouse_usage(e, "expected no argument, found '%s'", argv[optind]);
+	return 0;
+}
+
+static const char *string_at(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+static json_t *load_status(const char *run, struct rouse_err *e)
+{
+	auto_free char *path = rouse_asprintf("%s/status.json", run);
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (rouse_read_file(path, ROUSE_MAX_FACTS, &text, e) < 0)
+		return NULL;
+	return rouse_json_parse(path, text.data ? text.data : "", text.len, e);
+}
+
+static bool is_pending(const json_t *status)
+{
+	const char *verdict = string_at(status, "verdict");
+
+	return !verdict || strcmp(verdict, rouse_verdict_word(ROUSE_PENDING)) == 0;
+}
+
+/* Watches the run directory, or what will hold it; both watches may be there already. */
+static int watch(int fd, const char *run, struct rouse_err *e)
+{
+	auto_free char *parent = rouse_strdup(run);
+	char *slash = strrchr(parent, '/');
+
+	if (inotify_add_watch(fd, run, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF) >= 0)
+		return 0;
+	if (errno != ENOENT)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", run);
+	if (slash)
+		slash[slash == parent] = '\0';
+	if (inotify_add_watch(fd, slash ? parent : ".", IN_CREATE | IN_MOVED_TO) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", parent);
+	/* It may have come between the two. */
+	(void)inotify_add_watch(fd, run, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF);
+	return 0;
+}
+
+/* Waits until something changed there; -1 when the time is over. */
+static int wait_change(int fd, uint64_t deadline)
+{
+	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int r;
+
+	do
+		r = poll(&p, 1, rouse_clock_left(deadline));
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		return -1;
+	while (read(fd, events, sizeof(events)) > 0)
+		; /* what happened does not matter: the file is read again */
+	return 0;
+}
+
+static int say_late(const struct options *o, const json_t *status, struct rouse_err *e)
+{
+	const char *phase = string_at(status, "phase");
+	char took[24];
+
+	(void)rouse_print_duration(took, o->timeout);
+	if (!status)
+		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no boot of rouse within %s", took);
+	return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no verdict within %s, still in phase '%s'",
+			  took, phase ? phase : "none");
+}
+
+static int wait_verdict(const struct options *o, json_t **ret, struct rouse_err *e)
+{
+	uint64_t deadline = rouse_clock_ms() + o->timeout;
+	auto_fd int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (fd < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", o->run);
+	for (;;) {
+		auto_json json_t *status = NULL;
+
+		/* First the watch, then the look: nothing is missed between them. */
+		if (watch(fd, o->run, e) < 0)
+			return -1;
+		status = load_status(o->run, e);
+		if (!status && e->sys != ENOENT)
+			return -1;
+		if (status && !is_pending(status)) {
+			*ret = take(status, NULL);
+			return 0;
+		}
+		if (wait_change(fd, deadline) < 0)
+			return say_late(o, status, e);
+	}
+}
+
+static void print_since(const json_t *status, struct rouse_buf *out)
+{
+	uint64_t since = (uint64_t)json_integer_value(json_object_get(status, "since"));
+	uint64_t now = rouse_clock_ms();
+	char text[64], up[24];
+	struct tm tm;
+	time_t when;
+
+	rouse_buf_printf(out, " since %s after the start of the kernel",
+			 rouse_print_duration(up, since));
+	if (since > now) /* the report of another boot */
+		return;
+	when = time(NULL) - (time_t)((now - since) / 1000);
+	if (localtime_r(&when, &tm) && strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm))
+		rouse_buf_printf(out, " (%s)", text);
+}
+
+static void print_line(struct rouse_buf *out, const char *label, const char *text)
+{
+	if (text && *text)
+		rouse_buf_printf(out, "%10s  %s\n", label, text);
+}
+
+/* The string members of an object as "a, b": who this machine is, where its document is from. */
+static void print_object(struct rouse_buf *out, const char *label, const json_t *object)
+{
+	auto_buf struct rouse_buf text = { 0 };
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, key,
+			    value) if (json_is_string(value) && json_string_length(value))
+		rouse_buf_printf(&text, "%s%s %s", text.len ? ", " : "", key,
+				 json_string_value(value));
+	print_line(out, label, text.data);
+}
+
+static bool is_bad(const json_t *span)
+{
+	return json_is_false(json_object_get(span, "ok"));
+}
+
+/* Steps: what this boot changed, and what failed of it. */
+static void print_steps(struct rouse_buf *out, const json_t *report, bool failed)
+{
+	const char *label = failed ? "failed" : "changed";
+	const json_t *phase, *s;
+	size_t i, j;
+
+	json_array_foreach(json_object_get(report, "phases"), i, phase)
+	{
+		const json_t *steps = json_object_get(phase, "steps");
+		bool told = false;
+
+		json_array_foreach((json_t *)steps, j, s)
+		{
+			const char *effect = string_at(s, "effect"), *error = string_at(s, "error");
+			bool use = effect && strcmp(effect, "use") == 0;
+
+			if (is_bad(s) != failed || (use && !failed) || !string_at(s, "what"))
+				continue;
+			rouse_buf_printf(out, "%10s  %s%s%s\n", label, string_at(s, "what"),
+					 error ? ": " : "", error ? error : "");
+			label = "";
+			told = true;
+		}
+		if (!failed || !is_bad(phase) || told || !string_at(phase, "name"))
+			continue;
+		rouse_buf_printf(out, "%10s  phase '%s': %s\n", label, string_at(phase, "name"),
+				 string_at(phase, "error") ? string_at(phase, "error") : "?");
+		label = "";
+	}
+	if (!failed && *label)
+		print_line(out, label, "nothing");
+}
+
+static void print_results(struct rouse_buf *out, const json_t *report, const char *key,
+			  const char *object)
+{
+	const char *label = key;
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(report, key), i, item)
+	{
+		const char *error = string_at(item, "error"), *what = string_at(item, object);
+
+		rouse_buf_printf(out, "%10s  %s (%s): %s%s%s\n", label, string_at(item, "name"),
+				 what ? what : "", is_bad(item) ? "failed" : "ok",
+				 error ? ", " : "", error ? error : "");
+		label = "";
+	}
+}
+
+static void print_report(struct rouse_buf *out, const json_t *report)
+{
+	print_object(out, "instance", json_object_get(report, "instance"));
+	print_object(out, "document", json_object_get(report, "document"));
+	print_steps(out, report, false);
+	print_steps(out, report, true);
+	print_results(out, report, "checks", "what");
+	print_results(out, report, "signals", "to");
+}
+
+static const char *colour_of(const json_t *status)
+{
+	const char *verdict = string_at(status, "verdict");
+
+	if (rouse_streq(verdict, rouse_verdict_word(ROUSE_READY)))
+		return "\033[1;32m";
+	return rouse_streq(verdict, rouse_verdict_word(ROUSE_FAILED)) ? "\033[1;31m" : "\033[1;33m";
+}
+
+static void print_status(const struct options *o, const json_t *status)
+{
+	auto_buf struct rouse_buf out = { 0 };
+	struct rouse_report report = { 0 };
+	struct rouse_err ignored = { 0 };
+	const char *verdict = string_at(status, "verdict");
+	bool colour = rouse_use_colour();
+
+	rouse_buf_printf(&out, "%s%s%s", colour ? colour_of(status) : "",
+			 verdict ? verdict : "unknown", colour ? "\033[0m" : "");
+	print_since(status, &out);
+	rouse_buf_printf(&out, "\n");
+	if (is_pending(status))
+		print_line(&out, "phase", string_at(status, "phase"));
+	print_line(&out, "step", string_at(status, "step"));
+	print_line(&out, "now", string_at(status, "now"));
+	print_line(&out, "reason", string_at(status, "reason"));
+	print_line(&out, "do", string_at(status, "advice"));
+	/* While the boot runs there may be no report yet; the status stands on its own. */
+	if (rouse_report_load(&report, o->run, &ignored) == 0)
+		print_report(&out, report.json);
+	rouse_report_done(&report);
+	(void)fputs(out.data, stdout);
+}
+
+int rouse_cmd_status(int argc, char **argv, struct rouse_err *e)
+{
+	auto_json json_t *status = NULL;
+	auto_free char *text = NULL;
+	struct options o;
+
+	if (parse(&o, argc, argv, e) < 0)
+		return -1;
+	if (o.wait) {
+		if (wait_verdict(&o, &status, e) < 0)
+			return -1;
+	} else {
+		status = load_status(o.run, e);
+	}
+	if (!status && e->sys == ENOENT)
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "rouse did not boot this machine: '%s/status.json' is missing",
+				  o.run);
+	if (!status)
+		return -1;
+	if (o.json)
+		(void)fputs(text = rouse_json_print(status), stdout);
+	else
+		print_status(&o, status);
+	e->text[0] = '\0'; /* said already */
+	e->kind = is_pending(status)
+			  ? ROUSE_UNAVAILABLE
+			  : (enum rouse_kind)json_integer_value(json_object_get(status, "status"));
+	return e->kind == ROUSE_OK ? 0 : -1;
+}
