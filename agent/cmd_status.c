@@ -210,7 +210,9 @@ static void print_steps(struct rouse_buf *out, const json_t *report, bool failed
 			label = "";
 			told = true;
 		}
-		if (!failed || !is_bad(phase) || told || !string_at(phase, "name"))
+		/* The reason of the verdict stands further up already. */
+		if (!failed || !is_bad(phase) || told || !string_at(phase, "name") ||
+		    rouse_streq(string_at(phase, "error"), string_at(report, "reason")))
 			continue;
 		rouse_buf_printf(out, "%10s  phase '%s': %s\n", label, string_at(phase, "name"),
 				 string_at(phase, "error") ? string_at(phase, "error") : "?");

@@ -46,11 +46,13 @@ static bool step(struct runner *r)
 	(void)pthread_mutex_lock(&r->watch->lock);
 	free(r->note);
 	r->note = note;
+	/* A try that the deadline cut short says less than the one before it. */
+	if (passed || !ended || r->tries == 0)
+		r->err = e;
 	r->tries++;
 	r->passed = passed;
 	r->ended = ended;
 	r->end = rouse_clock_ms();
-	r->err = e;
 	r->watch->moves++;
 	(void)pthread_cond_signal(&r->watch->moved);
 	(void)pthread_mutex_unlock(&r->watch->lock);
