@@ -111,7 +111,7 @@ let
         "systemd" "systemd-journald" "systemd-shutdown" "systemd-sulogin-shell"
       ])
       ++ (map (u: "lib/systemd/system/${u}") [
-        "basic.target" "boot-complete.target" "emergency.target" "exit.target" "final.target" "getty.target"
+        "basic.target" "boot-complete.target" "ctrl-alt-del.target" "emergency.target" "exit.target" "final.target" "getty.target"
         "getty-pre.target" "graphical.target" "halt.target" "local-fs-pre.target" "local-fs.target"
         "multi-user.target" "network-online.target" "network-pre.target" "network.target"
         "nss-lookup.target" "nss-user-lookup.target" "paths.target" "poweroff.target" "reboot.target"
