@@ -6,12 +6,19 @@
 #include <rouse/err.h>
 #include <rouse/schema.h>
 
+struct rouse_cache_conf {
+	const char *key; /* its name */
+	const char *url;
+	struct rouse_list keys; /* const char *, "name:base64" */
+};
+
 struct rouse_settings {
 	const char *document;      /* URL or source name, NULL: detect */
 	const char *sha256;        /* pin of document, may be NULL */
 	bool require_signature;
 	struct rouse_list keys;    /* const char *, "name:base64": may sign documents */
 	struct rouse_list caches;  /* struct rouse_cache_conf; if any, documents choose among them */
+	const char *fallback;      /* store path of the closure in the image, NULL: none */
 	uint64_t deadline;         /* ms for the whole boot, 0: the sum of the phases */
 	struct rouse_arena arena;
 	json_t *json;

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/settings.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <rouse/json.h>
+#include <rouse/text.h>
+#include <rouse/trust.h>
+
+static bool is_document(const char *s)
+{
+	return rouse_is_absolute_path(s) || rouse_is_url(s);
+}
+
+static const struct rouse_shape key_shape = { .type = ROUSE_STRING,
+					      .format = "a public key, \"name:\" and base64",
+					      .valid = rouse_is_key };
+
+static const struct rouse_field cache_fields[] = {
+	ROUSE_REQUIRED(struct rouse_cache_conf, url, "url", "Where the cache is.", .type = ROUSE_STRING,
+		       .format = "a URL", .valid = rouse_is_url),
+	ROUSE_REQUIRED(struct rouse_cache_conf, keys, "keys", "Whose signatures count there.",
+		       .type = ROUSE_LIST, .item = &key_shape, .max = 16),
+};
+
+static const struct rouse_shape cache_shape = { .type = ROUSE_OBJECT,
+						.fields = cache_fields,
+						.n_fields = ARRAY_SIZE(cache_fields),
+						.size = sizeof(struct rouse_cache_conf) };
+
+static const struct rouse_field fields[] = {
+	ROUSE_FIELD(struct rouse_settings, document, "document",
+		    "Where the document is when no source on the machine says it.", .type = ROUSE_STRING,
+		    .format = "an absolute path or a URL", .valid = is_document),
+	ROUSE_FIELD(struct rouse_settings, sha256, "sha256", "The digest that pins \"document\".",
+		    .type = ROUSE_STRING, .format = "64 lower-case hex digits",
+		    .valid = rouse_is_sha256_hex),
+	ROUSE_FIELD(struct rouse_settings, require_signature, "requireSignature",
+		    "Refuse documents that none of \"keys\" signed.", .type = ROUSE_BOOL),
+	ROUSE_FIELD(struct rouse_settings, keys, "keys", "Who may sign documents.", .type = ROUSE_LIST,
+		    .item = &key_shape, .max = 16),
+	ROUSE_FIELD(struct rouse_settings, caches, "caches",
+		    "The binary caches that documents may choose among; absent: any.", .type = ROUSE_MAP,
+		    .format = "a label", .valid = rouse_is_label, .item = &cache_shape),
+	ROUSE_FIELD(struct rouse_settings, deadline, "deadline", "The most that a whole boot may take.",
+		    .type = ROUSE_DURATION),
+	ROUSE_FIELD(struct rouse_settings, fallback, "fallback",
+		    "The store path of the closure in the image that boots when nothing else does.",
+		    .type = ROUSE_STRING, .format = "a store path", .valid = rouse_is_store_path),
+};
+
+static const struct rouse_shape shape = { .type = ROUSE_OBJECT,
+					  .fields = fields,
+					  .n_fields = ARRAY_SIZE(fields),
+					  .size = sizeof(struct rouse_settings) };
+
+static int read_all(int fd, const char *path, struct rouse_buf *ret, struct rouse_err *e)
+{
+	char block[4096];
+	ssize_t n;
+
+	while ((n = read(fd, block, sizeof(block))) > 0)
+		if (rouse_buf_add(ret, block, (size_t)n, ROUSE_MAX_SETTINGS) < 0)
+			return rouse_fail(e, ROUSE_DOCUMENT, EFBIG, "cannot read '%s'", path);
+	return n < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s'", path) : 0;
+}
+
+/* Whoever may write the settings owns the machine: only root may (or who runs us, in tests). */
+static int read_trusted(int fd, const char *path, struct rouse_buf *ret, struct rouse_err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' is not a regular file", path);
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' belongs to uid %u: root must own it", path,
+				  (unsigned)st.st_uid);
+	if (st.st_mode & (S_IWGRP | S_IWOTH))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'%s' may be written by others (mode %04o): chmod go-w it", path,
+				  (unsigned)st.st_mode & 07777);
+	return read_all(fd, path, ret, e);
+}
+
+static int decode(struct rouse_settings *s, const char *path, struct rouse_err *e)
+{
+	struct rouse_problems problems = { 0 };
+	int r = 0;
+
+	if (rouse_schema_read(&shape, s->json, NULL, s, &s->arena, &problems))
+		r = rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: %s: %s", path, problems.items[0].path,
+			       problems.items[0].message);
+	else if (s->require_signature && !s->keys.n)
+		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
+			       "%s: requireSignature: no signature can be right without \"keys\"", path);
+	else if (s->sha256 && !s->document)
+		r = rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: sha256: there is no \"document\" that it pins",
+			       path);
+	rouse_problems_done(&problems);
+	return r;
+}
+
+int rouse_settings_load(struct rouse_settings *ret, const char *path, struct rouse_err *e)
+{
+	struct rouse_settings s = { 0 };
+	auto_buf struct rouse_buf text = { 0 };
+	auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0 && errno == ENOENT) {
+		*ret = s;
+		return 0;
+	}
+	if (fd < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
+	if (read_trusted(fd, path, &text, e) < 0)
+		return -1;
+	s.json = rouse_json_parse(path, text.data ? text.data : "", text.len, e);
+	if (!s.json)
+		return -1;
+	if (decode(&s, path, e) < 0) {
+		rouse_settings_done(&s);
+		return -1;
+	}
+	*ret = s;
+	return 0;
+}
+
+void rouse_settings_done(struct rouse_settings *s)
+{
+	rouse_arena_done(&s->arena);
+	json_decref(s->json);
+	*s = (struct rouse_settings){ 0 };
+}
