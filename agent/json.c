@@ -152,7 +152,7 @@ static bool enter_array(struct cursor *c, uint64_t index)
 	}
 }
 
-bool rouse_json_locate(const char *text, size_t len, char *const *keys, size_t n_keys, bool at_key,
+bool rouse_json_locate(const char *text, size_t len, const char *const *keys, size_t n_keys, bool at_key,
 		       unsigned *ret_line, unsigned *ret_column)
 {
 	struct cursor c = { .p = text, .end = text + len };

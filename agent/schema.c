@@ -21,7 +21,7 @@ void rouse_problems_done(struct rouse_problems *p)
 
 	for (size_t i = 0; i < kept; i++) {
 		for (size_t k = 0; k < p->items[i].n_keys; k++)
-			free(p->items[i].keys[k]);
+			free((char *)p->items[i].keys[k]);
 		free(p->items[i].keys);
 		free(p->items[i].path);
 		free(p->items[i].message);

@@ -102,7 +102,7 @@ struct rouse_problem {
 	char *path;          /* "disks.root.partitions[\"/boot\"].size"; "" for the whole text */
 	char *message;       /* "expected a size such as \"200MB\", found 200" */
 	size_t n_keys;       /* the same path, split, for finding it in a text: */
-	char **keys;         /* "#3" is the fourth item of a list; ":shape" suffixes do not occur */
+	const char **keys;   /* "#3" is the fourth item of a list; ":shape" suffixes do not occur */
 	bool at_key;         /* the key itself is wrong (unknown key), not its value */
 };
 struct rouse_problems {
