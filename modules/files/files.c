@@ -344,7 +344,7 @@ static int plan_file(const struct file *f, const struct facts *is, struct rouse_
 				  f->path, f->user ? f->user : f->group);
 	if (there && same_file(w, there))
 		return 0;
-	(void)snprintf(size, sizeof(size), "%zu bytes", w->len);
+	(void)snprintf(size, sizeof(size), "%zu byte%s", w->len, w->len == 1 ? "" : "s");
 	rouse_plan_add(p, there ? ROUSE_CHANGE : ROUSE_CREATE, 0, w, "write %s%s (%s, %04o%s%s%s%s)",
 		       f->path, strcmp(type, "symlink") == 0 ? " in place of a symlink" : "",
 		       f->secret ? "secret" : size, w->mode, f->user ? ", user " : "",

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "../lib/tap.h"
+
+#include "../lib/run.h"
+
+#include <rouse/accounts.h>
+
+#define DOC(files) "{\"rouse\":1,\"files\":{" files "}}"
+
+static void file_is_written_and_then_kept(struct t *t)
+{
+	static const char doc[] = DOC("\"/etc/app/app.conf\":{\"contents\":\"port = 80\\n\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL, *text = NULL;
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, t_run_module(&r, "files", doc, true, &plan, &e) == 0);
+	T_HAS(t, plan, "+ files     write /etc/app/app.conf (10 bytes, 0644)\n");
+	T_CHECK(t, !strstr(plan, "port"));
+	text = t_root_read(&r, "/etc/app/app.conf");
+	T_STR(t, text, "port = 80\n");
+	T_CHECK(t, (t_root_stat(&r, "/etc/app/app.conf").st_mode & 07777) == 0644);
+	T_CHECK(t, t_run_is_done(&r, "files", doc));
+}
+
+static void file_with_another_byte_is_changed(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"new\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL, *text = NULL;
+	struct rouse_err e = { 0 };
+
+	t_root_write(&r, "/a", "old", 0644);
+	T_CHECK(t, t_run_module(&r, "files", doc, true, &plan, &e) == 0);
+	T_HAS(t, plan, "~ files     write /a (3 bytes, 0644)\n");
+	text = t_root_read(&r, "/a");
+	T_STR(t, text, "new");
+}
+
+static void file_with_another_mode_is_changed(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"x\",\"mode\":\"0000\"}");
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	t_root_write(&r, "/a", "x", 0644);
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) == 0);
+	T_CHECK(t, (t_root_stat(&r, "/a").st_mode & 07777) == 0);
+	T_CHECK(t, geteuid() != 0 || t_run_is_done(&r, "files", doc));
+}
+
+static void file_keeps_setuid_through_its_owner(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"x\",\"mode\":\"6755\"}");
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) == 0);
+	T_CHECK(t, (t_root_stat(&r, "/a").st_mode & 07777) == 06755);
+	T_CHECK(t, t_run_is_done(&r, "files", doc));
+}
+
+static void file_from_base64_has_its_bytes(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"base64\":\"AAEC/w==\"}");
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) == 0);
+	T_CHECK(t, t_root_stat(&r, "/a").st_size == 4);
+	T_CHECK(t, t_run_is_done(&r, "files", doc));
+}
+
+static void file_may_be_empty(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"\"},\"/b\":{\"base64\":\"\"}");
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) == 0);
+	T_CHECK(t, S_ISREG(t_root_stat(&r, "/a").st_mode) && t_root_stat(&r, "/a").st_size == 0);
+	T_CHECK(t, S_ISREG(t_root_stat(&r, "/b").st_mode));
+	T_CHECK(t, t_run_is_done(&r, "files", doc));
+}
+
+static void secret_has_no_size_and_is_private(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"hunter2\",\"secret\":true}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL;
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, t_run_module(&r, "files", doc, true, &plan, &e) == 0);
+	T_HAS(t, plan, "write /a (secret, 0600)\n");
+	T_CHECK(t, !strstr(plan, "7 bytes"));
+	T_CHECK(t, (t_root_stat(&r, "/a").st_mode & 07777) == 0600);
+}
+
+static void symlink_is_replaced_not_followed(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"new\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL, *text = NULL, *link = rouse_asprintf("%s/a", r.path);
+	struct rouse_err e = { 0 };
+
+	t_root_write(&r, "/target", "keep", 0644);
+	T_CHECK(t, symlink("target", link) == 0);
+	T_CHECK(t, t_run_module(&r, "files", doc, true, &plan, &e) == 0);
+	T_HAS(t, plan, "write /a in place of a symlink (3 bytes, 0644)");
+	text = t_root_read(&r, "/target");
+	T_STR(t, text, "keep");
+	T_CHECK(t, S_ISREG(t_root_stat(&r, "/a").st_mode));
+}
+
+static void directory_is_refused_while_planning(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	t_root_write(&r, "/etc/x", "", 0644);
+	T_CHECK(t, t_run_module(&r, "files", DOC("\"/etc\":{\"contents\":\"\"}"), false, NULL, &e) < 0);
+	T_STR(t, e.text, "files: refused: '/etc' is a directory on this machine; only a file or a symlink "
+			 "is replaced");
+	T_CHECK(t, e.kind == ROUSE_DOCUMENT);
+}
+
+static void fifo_is_refused_without_opening_it(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *path = rouse_asprintf("%s/a", r.path);
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, mkfifo(path, 0600) == 0);
+	T_CHECK(t, t_run_module(&r, "files", DOC("\"/a\":{\"contents\":\"\"}"), false, NULL, &e) < 0);
+	T_HAS(t, e.text, "'/a' is a special file");
+}
+
+static void parent_that_is_a_file_fails_with_its_name(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	t_root_write(&r, "/a", "", 0644);
+	T_CHECK(t, t_run_module(&r, "files", DOC("\"/a/b\":{\"contents\":\"\"}"), true, NULL, &e) < 0);
+	T_HAS(t, e.text, "'/a'");
+	T_CHECK(t, e.kind == ROUSE_SYSTEM);
+}
+
+static void link_of_the_root_does_not_lead_out(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new(), outside = t_root_new();
+	auto_free char *link = rouse_asprintf("%s/etc", r.path), *text = NULL;
+	struct rouse_err e = { 0 };
+
+	t_root_write(&outside, "/passwd", "keep", 0644);
+	T_CHECK(t, symlink(outside.path, link) == 0);
+	T_CHECK(t, t_run_module(&r, "files", DOC("\"/etc/passwd\":{\"contents\":\"x\"}"), true, NULL, &e) < 0 ||
+			   t_root_stat(&outside, "/passwd").st_size == 4);
+	text = t_root_read(&outside, "/passwd");
+	T_STR(t, text, "keep");
+}
+
+static void owner_by_name_is_of_the_root(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"x\",\"user\":\"app\",\"group\":\"4343\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL;
+	struct rouse_err e = { 0 };
+
+	if (geteuid() != 0) {
+		T_CHECK(t, t_run_module(&r, "files", doc, false, NULL, &e) < 0);
+		T_HAS(t, e.text, "only root can give '/a' to 'app'");
+		return;
+	}
+	t_root_write(&r, "/etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:4242:4242::/:/bin/sh\n", 0644);
+	T_CHECK(t, t_run_module(&r, "files", doc, true, &plan, &e) == 0);
+	T_HAS(t, plan, "write /a (1 byte, 0644, user app, group 4343)");
+	T_CHECK(t, t_root_stat(&r, "/a").st_uid == 4242 && t_root_stat(&r, "/a").st_gid == 4343);
+	T_CHECK(t, t_run_is_done(&r, "files", doc));
+}
+
+static void unknown_owner_fails_with_advice(struct t *t)
+{
+	static const char doc[] = DOC("\"/a\":{\"contents\":\"x\",\"user\":\"nobodyhere\"}");
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	if (geteuid() != 0)
+		return;
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) < 0);
+	T_HAS(t, e.text, "'/a' is to belong to user 'nobodyhere', which this machine does not have");
+	T_CHECK(t, t_root_stat(&r, "/a").st_mode == 0);
+}
+
+static void lines_keep_what_they_do_not_understand(struct t *t)
+{
+	static const char text[] = "# a comment\n\nroot:x:0:0:root:/root:/bin/sh\nbroken\n:::\n+::::::\n";
+	struct rouse_lines l = { 0 };
+	auto_buf struct rouse_buf out = { 0 };
+
+	T_CHECK(t, rouse_lines_parse(&l, text, sizeof(text) - 1));
+	rouse_lines_print(&l, &out);
+	T_STR(t, out.data, text);
+	rouse_lines_add(&l, "a:x:1:1:::");
+	rouse_lines_done(&l);
+}
+
+static void lines_are_added_before_nis_entries(struct t *t)
+{
+	static const char text[] = "root:x:0:\n+::::::\n";
+	struct rouse_lines l = { 0 };
+	auto_buf struct rouse_buf out = { 0 };
+
+	T_CHECK(t, rouse_lines_parse(&l, text, sizeof(text) - 1));
+	rouse_lines_add(&l, "app:x:5:");
+	rouse_lines_add_member(&l, "app", ROUSE_GR_MEMBERS, "a");
+	rouse_lines_add_member(&l, "app", ROUSE_GR_MEMBERS, "bb");
+	rouse_lines_add_member(&l, "app", ROUSE_GR_MEMBERS, "a");
+	rouse_lines_print(&l, &out);
+	rouse_lines_done(&l);
+	T_STR(t, out.data, "root:x:0:\napp:x:5:a,bb\n+::::::\n");
+}
+
+static void short_lines_grow_to_the_field_that_is_set(struct t *t)
+{
+	struct rouse_lines l = { 0 };
+	auto_buf struct rouse_buf out = { 0 };
+
+	T_CHECK(t, rouse_lines_parse(&l, "a:x", 3));
+	rouse_lines_set(&l, "a", ROUSE_PW_SHELL, "/bin/sh");
+	rouse_lines_print(&l, &out);
+	rouse_lines_done(&l);
+	T_STR(t, out.data, "a:x:::::/bin/sh\n");
+}
+
+static void member_is_whole_word(struct t *t)
+{
+	struct rouse_lines l = { 0 };
+	bool part, whole;
+
+	T_CHECK(t, rouse_lines_parse(&l, "g:x:1:alice,bob", 15));
+	part = rouse_lines_has_member(&l, "g", ROUSE_GR_MEMBERS, "ali");
+	whole = rouse_lines_has_member(&l, "g", ROUSE_GR_MEMBERS, "bob");
+	rouse_lines_done(&l);
+	T_CHECK(t, !part && whole);
+}
+
+T_MAIN(T(file_is_written_and_then_kept), T(file_with_another_byte_is_changed),
+       T(file_with_another_mode_is_changed), T(file_keeps_setuid_through_its_owner),
+       T(file_from_base64_has_its_bytes), T(file_may_be_empty), T(secret_has_no_size_and_is_private),
+       T(symlink_is_replaced_not_followed), T(directory_is_refused_while_planning),
+       T(fifo_is_refused_without_opening_it), T(parent_that_is_a_file_fails_with_its_name),
+       T(link_of_the_root_does_not_lead_out), T(owner_by_name_is_of_the_root),
+       T(unknown_owner_fails_with_advice), T(lines_keep_what_they_do_not_understand),
+       T(lines_are_added_before_nis_entries), T(short_lines_grow_to_the_field_that_is_set),
+       T(member_is_whole_word))
