@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <getopt.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -60,32 +58,6 @@ static const struct rouse_command commands[] = {
 	  "  --man              the same as a man page section\n"
 	  "  --dictionary       the same as a dictionary for fuzzers\n" },
 };
-
-int rouse_usage(struct rouse_err *e, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	return rouse_fail(e, ROUSE_USAGE, 0, "%s", text);
-}
-
-int rouse_one_argument(int argc, char **argv, const char *what, const char **ret, struct rouse_err *e)
-{
-	if (argc - optind != 1)
-		return rouse_usage(e, "expected one %s, found %d arguments", what, argc - optind);
-	*ret = argv[optind];
-	return 0;
-}
-
-bool rouse_use_colour(void)
-{
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
-}
 
 static void print_help(void)
 {
