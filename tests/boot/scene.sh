@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=sh disable=SC2034 # variables that the scripts which read this file use
+# shellcheck shell=sh disable=SC2034,SC2154 # variables that this file and the script which reads it share
 #
 # The scene of a boot, for `make demo` and for the tests: a fleet's cache and bucket, a metadata
 # service, and a machine with a blank disk. To be read by sh from the top of the source tree, with
@@ -270,7 +270,8 @@ scene_close()
 {
 	scene_kill
 	for pid in $scene_nginx $scene_imds; do
-		kill "$pid" 2> /dev/null && wait "$pid" 2> /dev/null || true
+		kill "$pid" 2> /dev/null || true
+		wait "$pid" 2> /dev/null || true
 	done
 	scene_nginx='' scene_imds=''
 }

@@ -1,0 +1,193 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The whole way in virtual machines: from a disk, a source and a cache to a verdict. One scene, one
+# disk after the other; each boot has its own bound.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+
+scene=$(mktemp -d)
+# shellcheck source=tests/boot/scene.sh
+. tests/boot/scene.sh
+trap 'scene_close; rm -rf "$scene"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+count=0 failures=0
+ok() # NAME COMMAND [ARG]...
+{
+	name=$1
+	shift
+	count=$((count + 1))
+	if "$@" > "$scene/why" 2>&1; then
+		echo "ok $count - $name"
+		return 0
+	fi
+	echo "not ok $count - $name"
+	sed 's/^/#   /' "$scene/why"
+	failures=$((failures + 1))
+	return 1
+}
+
+equal() # GOT WANTED
+{
+	[ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }
+}
+
+contains() # FILE PATTERN
+{
+	grep -q -e "$2" "$1" || { echo "nothing like '$2' in ${1##*/}:"; tail -n 15 "$1"; return 1; }
+}
+
+lacks() # FILE PATTERN
+{
+	! grep -e "$2" "$1"
+}
+
+# No block of the disk was ever written: the file has none
+blank()
+{
+	equal "$(stat -c %b "$scene/disk.img")" 0
+}
+
+# One boot, from here to the verdict: boot SECONDS [ARG]...
+boot()
+{
+	bound=$1
+	shift
+	: > "$scene/web/requests"
+	rm -f "$scene/report.json"
+	echo '{}' > "$scene/report.json"
+	scene_boot --append "quiet loglevel=3 $append" --timeout $((bound + 30)) "$@"
+	scene_wait "$bound" || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
+}
+
+in_guest() # COMMAND
+{
+	ssh -q -i "$scene/key" -p "$port_ssh" -o BatchMode=yes -o ConnectTimeout=20 -o StrictHostKeyChecking=no \
+		-o UserKnownHostsFile=/dev/null ops@127.0.0.1 "$1" < /dev/null
+}
+
+verdict_is() # VERDICT STATUS
+{
+	ok "$scenario: the verdict on the port is $1" equal "$verdict" "$1"
+	ok "$scenario: its status is $2" equal "$(scene_report status)" "$2"
+	ok "$scenario: the console says so" contains "$scene/console" "ROUSE-STATE .*state=$1"
+}
+
+# Steps that were applied, over all phases
+steps()
+{
+	python3 - "$scene/report.json" << 'END'
+import json, sys
+report = json.load(open(sys.argv[1]))
+for phase in report.get("phases", []):
+    for step in phase.get("steps", []):
+        print(step.get("what"))
+END
+}
+
+ec2() {
+	boot "$1" --imds "$port_imds" --forward "$port_ssh:22"
+}
+
+append=''
+if ! { scene_prepare && scene_open; } > "$scene/prepare.log" 2>&1; then
+	sed 's/^/# /' "$scene/prepare.log"
+	echo "Bail out! the scene cannot be set"
+	exit 1
+fi
+scene_document "$scene/good.json"
+
+scenario='fresh disk'
+scene_disk 4G
+scene_publish "$scene/good.json"
+ec2 120
+verdict_is ready 0
+ok "$scenario: every path came from the cache once" equal \
+	"$(grep -c '/cache/nar/.* 200' "$scene/web/requests")" "$(wc -l < $scene_world/paths)"
+ok "$scenario: a person can log in, and the host name is the document's" equal \
+	"$(in_guest 'id -un; cat /proc/sys/kernel/hostname' | tr '\n' ' ')" "ops web-i-0abc123def4567890 "
+ok "$scenario: the file of the document is there" equal \
+	"$(in_guest 'cat /srv/www/index.html')" "Hello from a disk that was blank."
+ok "$scenario: init runs from the closure" contains "$scene/console" "state=ready"
+scene_halt
+
+scenario='second boot'
+ec2 90
+verdict_is ready 0
+ok "$scenario: nothing was changed" equal "$(steps)" ""
+ok "$scenario: the cache was asked for nothing" lacks "$scene/web/requests" '/cache/.*\(narinfo\|nar/\)'
+echo "# $scenario: ready $(scene_report up) ms after power-on"
+scene_halt
+cp --sparse=always "$scene/disk.img" "$scene/provisioned.img"
+
+scenario='document with another digest, provisioned disk'
+scene_publish "$scene/good.json" "$(printf %064d 0)"
+ec2 90
+verdict_is degraded 3
+ok "$scenario: the reason names the digest" contains "$scene/report.json" 'digest\|sha256'
+scene_halt
+
+scenario='another system with the cache away, provisioned disk'
+sed -e "s,$scene_url/cache,http://169.0.2.2:1/cache," -e 's,/nix/store/.\{32\}-rouse,/nix/store/0123456789abcdfghijklmnpqrsvwxyz-rouse,' \
+	"$scene/good.json" > "$scene/away.json"
+cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
+scene_publish "$scene/away.json"
+ec2 240
+verdict_is degraded 3
+scene_halt
+
+scenario='kernel command line'
+cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
+append="rouse.document=$scene_url/fleet/web.json rouse.sha256=$(sha256sum < "$scene/good.json" | cut -d ' ' -f 1)"
+sed -i 's/{instance.id}/by-cmdline/' "$scene/good.json"
+append="rouse.document=$scene_url/fleet/web.json rouse.sha256=$(sha256sum < "$scene/good.json" | cut -d ' ' -f 1)"
+scene_publish "$scene/good.json"
+boot 90 --forward "$port_ssh:22"
+append=''
+verdict_is ready 0
+ok "$scenario: the host name is the document's" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-by-cmdline
+scene_halt
+
+scenario='NoCloud disk'
+cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
+mkdir -p "$scene/seed"
+sed 's/by-cmdline/{instance.id}/' "$scene/good.json" > "$scene/seed/user-data"
+printf 'instance-id: seed-1\nlocal-hostname: seed\n' > "$scene/seed/meta-data"
+xorriso -as mkisofs -quiet -V cidata -J -r -o "$scene/seed.iso" "$scene/seed" > "$scene/iso.log" 2>&1
+boot 90 --cdrom "$scene/seed.iso" --forward "$port_ssh:22"
+verdict_is ready 0
+ok "$scenario: the instance is the seed's" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-seed-1
+scene_halt
+
+rm -f "$scene/provisioned.img"
+scene_disk 4G
+
+scenario='document with another digest, blank disk'
+scene_publish "$scene/good.json" "$(printf %064d 0)"
+ec2 90
+verdict_is failed 77
+ok "$scenario: the disk is as it was" blank
+scene_kill
+
+scenario='unknown key, blank disk'
+sed 's/"hostname"/"hostnme"/' "$scene/good.json" > "$scene/typo.json"
+scene_publish "$scene/typo.json"
+ec2 90
+verdict_is failed 78
+ok "$scenario: the reason has line, column and key" contains "$scene/report.json" "web.json:4:[0-9]*:.*hostnme"
+ok "$scenario: and so has the console" contains "$scene/console" "web.json:4:[0-9]*:.*hostnme"
+ok "$scenario: the disk is as it was" blank
+scene_kill
+
+scenario='cache away, blank disk'
+sed "s,$scene_url/cache,http://169.0.2.2:1/cache," "$scene/good.json" > "$scene/away.json"
+scene_publish "$scene/away.json"
+ec2 240
+verdict_is failed 75
+ok "$scenario: the reason names the cache" contains "$scene/report.json" "169.0.2.2:1/cache"
+ok "$scenario: the disk is as it was" blank
+scene_kill
+
+echo "1..$count"
+exit $((failures > 0))
