@@ -166,7 +166,8 @@ static void listen_to_worker(struct supervisor *s)
 	while (s->pipe >= 0 && read(s->pipe, &m, sizeof(m)) == sizeof(m))
 		switch (m.type) {
 		case INIT_DEADLINE:
-			s->deadline = rouse_clock_ms() + m.number;
+			/* The phases end at the image's deadline; the fallback and the verdict come after. */
+			s->deadline = rouse_clock_ms() + m.number + ROUSE_DEADLINE_HANDOFF;
 			break;
 		case INIT_TARGET:
 			m.handoff.root[sizeof(m.handoff.root) - 1] = '\0';
