@@ -18,8 +18,9 @@ struct rouse_root;
 int rouse_init_main(int argc, char **argv);
 
 /* Brings one network interface up: modules are there; waits for a link, asks DHCPv4 (RFC 2131),
- * sets addresses, routes, MTU and <root>/etc/resolv.conf. Every interface is tried at once; the
+ * sets addresses, routes, MTU and /etc/resolv.conf. Every interface is tried at once; the
  * first lease wins. Idempotent: returns at once when a default route exists. */
+#define ROUSE_NETWORK_FILE "/run/rouse/network.json" /* what the lease said */
 must_check int rouse_net_up(uint64_t deadline, struct rouse_err *e);
 
 /* Loads a kernel module and what it needs; built in or loaded already is success. ENOENT in

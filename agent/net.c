@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network of an early boot: every Ethernet interface is brought up and asks for a lease at the
+ * same time, the first lease wins. Addresses stay until someone takes over; nothing is renewed,
+ * a boot is shorter than any lease.
+ */
+#include <rouse/init.h>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <rouse/clock.h>
+#include <rouse/dhcp.h>
+#include <rouse/fs.h>
+#include <rouse/json.h>
+#include <rouse/limits.h>
+#include <rouse/log.h>
+#include <rouse/text.h>
+
+#include "netlink.h"
+
+/* Interfaces that are asked at once; machines with more have their first ones on the metadata's
+ * network. */
+#define MAX_PORTS 16
+/* How long an answer with IPv4 is waited for when the router has announced IPv6. */
+#define IPV6_PATIENCE 10000
+
+struct port {
+	unsigned index;
+	char name[IF_NAMESIZE];
+	uint8_t mac[6];
+	int fd;              /* packet socket, -1 until the link is there */
+	uint32_t xid;
+	unsigned tries;
+	uint64_t next;       /* when to send again */
+	uint64_t begin;
+	bool offered;
+	struct rouse_dhcp_lease offer;
+};
+
+struct net {
+	int control, events;
+	size_t n;
+	struct port ports[MAX_PORTS];
+	uint64_t begin;
+};
+
+static void net_done(struct net *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		if (n->ports[i].fd >= 0)
+			(void)close(n->ports[i].fd);
+	if (n->control >= 0)
+		(void)close(n->control);
+	if (n->events >= 0)
+		(void)close(n->events);
+}
+#define auto_net __attribute__((cleanup(net_done)))
+
+/* Splits a line of /proc at its blanks, in place. */
+static size_t split(char *line, char **words, size_t max)
+{
+	size_t n = 0;
+
+	for (char *p = line + strspn(line, " \t\n"); *p && n < max; p += strspn(p, " \t\n")) {
+		words[n++] = p;
+		p += strcspn(p, " \t\n");
+		if (*p)
+			*p++ = '\0';
+	}
+	return n;
+}
+
+/* A default route through a gateway, of either family? */
+static bool has_route(const char *file, bool six)
+{
+	auto_file FILE *f = fopen(file, "re");
+	char line[512], *w[10];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		size_t n = split(line, w, ARRAY_SIZE(w));
+
+		/* interface, destination, gateway, four counters, mask */
+		if (!six && n > 7 && rouse_streq(w[1], "00000000") && rouse_streq(w[7], "00000000"))
+			return true;
+		/* destination, its length, source, its length, next hop, …, interface */
+		if (six && n == 10 && strspn(w[0], "0") == 32 && rouse_streq(w[1], "00") &&
+		    strspn(w[4], "0") != 32 && !rouse_streq(w[9], "lo"))
+			return true;
+	}
+	return false;
+}
+
+static bool has_route4(void)
+{
+	return has_route("/proc/net/route", false);
+}
+
+static bool has_route6(void)
+{
+	return has_route("/proc/net/ipv6_route", true);
+}
+
+static bool sys_has(const char *name, const char *what)
+{
+	auto_free char *path = rouse_asprintf("/sys/class/net/%s/%s", name, what);
+
+	return access(path, F_OK) == 0;
+}
+
+/* Is it a card, or as good as one? Bridges and bonds are made by later configuration, and a card
+ * with a master (the fast half of a Hyper-V or failover pair) is used through it. */
+static bool is_port(int fd, const char *name, uint8_t mac[static 6])
+{
+	struct ifreq q = { 0 };
+
+	(void)snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", name);
+	if (ioctl(fd, SIOCGIFHWADDR, &q) < 0 || q.ifr_hwaddr.sa_family != ARPHRD_ETHER ||
+	    sys_has(name, "bridge") || sys_has(name, "bonding") || sys_has(name, "master") ||
+	    sys_has(name, "tun_flags") || sys_has(name, "wireless"))
+		return false;
+	memcpy(mac, q.ifr_hwaddr.sa_data, 6);
+	return true;
+}
+
+static bool has_carrier(int fd, const char *name)
+{
+	struct ifreq q = { 0 };
+
+	(void)snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", name);
+	return ioctl(fd, SIOCGIFFLAGS, &q) == 0 && (q.ifr_flags & IFF_RUNNING);
+}
+
+static int open_port(struct port *p)
+{
+	struct sockaddr_ll here = { .sll_family = AF_PACKET,
+				    .sll_protocol = htons(ETH_P_IP),
+				    .sll_ifindex = (int)p->index };
+	auto_fd int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof(here)) < 0)
+		return -1;
+	p->fd = take(fd, -1);
+	return 0;
+}
+
+static bool is_known(const struct net *n, unsigned index)
+{
+	for (size_t i = 0; i < n->n; i++)
+		if (n->ports[i].index == index)
+			return true;
+	return false;
+}
+
+/* Looks for interfaces that are new, and for links that have come up. */
+static void scan(struct net *n)
+{
+	struct if_nameindex *all = if_nameindex();
+	struct rouse_err e;
+
+	for (struct if_nameindex *i = all; i && i->if_index && n->n < MAX_PORTS; i++) {
+		struct port p = { .index = i->if_index, .fd = -1 };
+
+		if (is_known(n, i->if_index) || !is_port(n->events, i->if_name, p.mac))
+			continue;
+		(void)snprintf(p.name, sizeof(p.name), "%s", i->if_name);
+		if (netlink_link_up(n->control, p.index, 0, &e) < 0)
+			rouse_log(ROUSE_LOG_WARNING, "net", "%s, ignoring", e.text);
+		n->ports[n->n++] = p;
+	}
+	if (all)
+		if_freenameindex(all);
+	for (size_t i = 0; i < n->n; i++) {
+		struct port *p = &n->ports[i];
+
+		if (p->fd >= 0 || !has_carrier(n->events, p->name))
+			continue;
+		if (open_port(p) < 0) {
+			rouse_log(ROUSE_LOG_WARNING, "net", "cannot listen on '%s': %s, ignoring", p->name,
+				  strerror(errno));
+			continue;
+		}
+		p->xid = (uint32_t)rouse_jitter(UINT32_MAX);
+		p->begin = p->next = rouse_clock_ms();
+		rouse_log(ROUSE_LOG_DEBUG, "net", "link on '%s'", p->name);
+	}
+}
+
+static void send_to_all(struct port *p)
+{
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_IP),
+				  .sll_ifindex = (int)p->index,
+				  .sll_halen = 6,
+				  .sll_addr = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
+	uint8_t packet[ROUSE_DHCP_MAX_FRAME];
+	uint64_t seconds = (rouse_clock_ms() - p->begin) / 1000;
+	/* Some networks deliver an answer only to everyone: ask for that when the first is lost. */
+	size_t n = rouse_dhcp_build(packet, p->xid, (uint16_t)(seconds & 0xffff), p->tries > 0, p->mac,
+				    p->offered ? &p->offer : NULL);
+	unsigned shift = p->tries < 3 ? p->tries : 3;
+
+	/* A lost packet is tried again; ENETDOWN is one too. */
+	(void)sendto(p->fd, packet, n, 0, (struct sockaddr *)&to, sizeof(to));
+	/* 1, 2, 4, 8, 8… s, RFC 2131 section 4.1, spread so that a fleet does not ask in step. */
+	p->next = rouse_clock_ms() + (1000u << shift) + rouse_jitter(200);
+	/* An offer that nobody confirms is forgotten after three requests. */
+	if (++p->tries > 3 && p->offered) {
+		p->offered = false;
+		p->tries = 0;
+		p->xid = (uint32_t)rouse_jitter(UINT32_MAX);
+	}
+}
+
+/* Reads what came; true when it is the lease. */
+static bool receive(struct port *p, struct rouse_dhcp_lease *ret)
+{
+	uint8_t packet[ROUSE_DHCP_MAX_FRAME];
+	struct rouse_dhcp_lease l;
+	ssize_t n;
+
+	while ((n = recv(p->fd, packet, sizeof(packet), 0)) > 0) {
+		size_t len = 0;
+		const uint8_t *message = rouse_dhcp_payload(packet, (size_t)n, &len);
+
+		if (!message || rouse_dhcp_parse(message, len, &l) < 0 || l.xid != p->xid ||
+		    memcmp(l.mac, p->mac, 6) != 0)
+			continue;
+		if (l.type == ROUSE_DHCP_OFFER && !p->offered) {
+			p->offer = l;
+			p->offered = true;
+			p->tries = 0;
+			send_to_all(p);
+		} else if (l.type == ROUSE_DHCP_ACK && p->offered &&
+			   l.address.s_addr == p->offer.address.s_addr) {
+			*ret = l;
+			return true;
+		} else if (l.type == ROUSE_DHCP_NAK && p->offered) {
+			rouse_log(ROUSE_LOG_WARNING, "net", "the server took back its offer on '%s'",
+				  p->name);
+			p->offered = false;
+			p->xid = (uint32_t)rouse_jitter(UINT32_MAX);
+			p->next = rouse_clock_ms() + 1000; /* not at once: two servers may disagree */
+		}
+	}
+	return false;
+}
+
+static void drain(int events)
+{
+	char buf[4096];
+
+	while (recv(events, buf, sizeof(buf), 0) > 0)
+		;
+}
+
+/* One turn: sends what is due, waits for what happens first. The port that has a lease, or NULL. */
+static struct port *turn(struct net *n, uint64_t until, struct rouse_dhcp_lease *ret)
+{
+	struct pollfd fds[MAX_PORTS + 1] = { { .fd = n->events, .events = POLLIN } };
+	uint64_t now = rouse_clock_ms();
+
+	for (size_t i = 0; i < n->n; i++) {
+		struct port *p = &n->ports[i];
+
+		fds[i + 1] = (struct pollfd){ .fd = p->fd, .events = POLLIN };
+		if (p->fd < 0)
+			continue;
+		if (p->next <= now)
+			send_to_all(p);
+		if (p->next < until)
+			until = p->next;
+	}
+	if (poll(fds, n->n + 1, rouse_clock_left(until)) <= 0)
+		return NULL;
+	if (fds[0].revents)
+		drain(n->events);
+	for (size_t i = 0; i < n->n; i++)
+		if ((fds[i + 1].revents & POLLIN) && receive(&n->ports[i], ret))
+			return &n->ports[i];
+	return NULL;
+}
+
+static void print_address(char buf[static INET_ADDRSTRLEN], struct in_addr a)
+{
+	(void)inet_ntop(AF_INET, &a, buf, INET_ADDRSTRLEN); /* the buffer is large enough */
+}
+
+/* Where the resolver's file is: a symlink into /run is the resolver's of later, which is not there
+ * yet and will replace what stands there now. */
+static int write_resolv_conf(const struct rouse_root *root, const struct rouse_dhcp_lease *l,
+			     struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+	char target[256] = "", path[300] = "/etc/resolv.conf";
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+
+	if (n > 0 && *target == '/')
+		(void)snprintf(path, sizeof(path), "%s", target);
+	else if (n > 0 && rouse_strip_prefix(target, "../run/"))
+		(void)snprintf(path, sizeof(path), "%s", target + 2);
+	if (l->domain[0])
+		rouse_buf_printf(&text, "search %s\n", l->domain);
+	for (size_t i = 0; i < l->n_dns; i++) {
+		char a[INET_ADDRSTRLEN];
+
+		print_address(a, l->dns[i]);
+		rouse_buf_printf(&text, "nameserver %s\n", a);
+	}
+	if (!l->n_dns)
+		return 0;
+	if (rouse_fs_mkdirs(root, path, false, e) < 0)
+		return -1;
+	return rouse_fs_replace(root, path, text.data, text.len, 0644, (uid_t)-1, (gid_t)-1, e);
+}
+
+static int write_facts(const struct rouse_root *root, const struct port *p,
+		       const struct rouse_dhcp_lease *l, struct rouse_err *e)
+{
+	auto_json json_t *j = json_object();
+	json_t *routes = json_array(), *dns = json_array();
+	auto_free char *text = NULL;
+	char a[INET_ADDRSTRLEN], line[64];
+
+	rouse_json_set_string(j, "interface", p->name);
+	(void)snprintf(line, sizeof(line), "%02x:%02x:%02x:%02x:%02x:%02x", p->mac[0], p->mac[1],
+		       p->mac[2], p->mac[3], p->mac[4], p->mac[5]);
+	rouse_json_set_string(j, "mac", line);
+	print_address(a, l->address);
+	(void)snprintf(line, sizeof(line), "%s/%u", a, l->prefix);
+	rouse_json_set_string(j, "address", line);
+	for (size_t i = 0; i < l->n_routes; i++) {
+		json_t *r = json_object();
+
+		print_address(a, l->routes[i].destination);
+		(void)snprintf(line, sizeof(line), "%s/%u", a, l->routes[i].prefix);
+		rouse_json_set_string(r, "destination", line);
+		print_address(a, l->routes[i].gateway);
+		rouse_json_set_string(r, "gateway", l->routes[i].gateway.s_addr ? a : NULL);
+		rouse_json_append(routes, r);
+	}
+	rouse_json_set(j, "routes", routes);
+	for (size_t i = 0; i < l->n_dns; i++) {
+		print_address(a, l->dns[i]);
+		rouse_json_append(dns, json_string(a));
+	}
+	rouse_json_set(j, "dns", dns);
+	rouse_json_set_string(j, "domain", l->domain[0] ? l->domain : NULL);
+	rouse_json_set_string(j, "hostname", l->hostname[0] ? l->hostname : NULL);
+	if (l->mtu)
+		rouse_json_set_int(j, "mtu", l->mtu);
+	print_address(a, l->server);
+	rouse_json_set_string(j, "server", a);
+	rouse_json_set_int(j, "leaseSeconds", l->seconds);
+	text = rouse_json_print(j);
+	if (rouse_fs_mkdirs(root, ROUSE_NETWORK_FILE, false, e) < 0)
+		return -1;
+	return rouse_fs_replace(root, ROUSE_NETWORK_FILE, text, strlen(text), 0644, (uid_t)-1, (gid_t)-1,
+				e);
+}
+
+static int configure(const struct net *n, const struct port *p, const struct rouse_dhcp_lease *l,
+		     struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	char a[INET_ADDRSTRLEN];
+
+	if (l->mtu && netlink_link_up(n->control, p->index, l->mtu, e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "net", "MTU %u: %s, ignoring", l->mtu, e->text);
+	if (netlink_add_address(n->control, p->index, l->address, l->prefix, e) < 0)
+		return -1;
+	/* Routes on the link first: gateways of others may be behind them. */
+	for (int on_link = 1; on_link >= 0; on_link--)
+		for (size_t i = 0; i < l->n_routes; i++)
+			if ((l->routes[i].gateway.s_addr == 0) == (on_link == 1) &&
+			    netlink_add_route(n->control, p->index, &l->routes[i], l->address, e) < 0)
+				return -1;
+	if (rouse_root_open(&root, "/", e) < 0 || write_resolv_conf(&root, l, e) < 0 ||
+	    write_facts(&root, p, l, e) < 0)
+		return -1;
+	print_address(a, l->address);
+	rouse_log(ROUSE_LOG_INFO, "net", "'%s' has %s/%u after %llu ms", p->name, a, l->prefix,
+		  (unsigned long long)(rouse_clock_ms() - n->begin));
+	return 0;
+}
+
+/* Why was there no lease? */
+static int explain(const struct net *n, struct rouse_err *e)
+{
+	char names[128] = "";
+	bool link = false;
+
+	for (size_t i = 0; i < n->n; i++) {
+		size_t len = strlen(names);
+
+		link |= n->ports[i].fd >= 0;
+		(void)snprintf(names + len, sizeof(names) - len, "%s'%s'", i ? ", " : "",
+			       n->ports[i].name);
+	}
+	if (!n->n)
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "this machine has no network interface");
+	if (!link)
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "there is no link on %s", names);
+	return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no DHCP server answered on %s", names);
+}
+
+static bool has_link(const struct net *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		if (n->ports[i].fd >= 0)
+			return true;
+	return false;
+}
+
+/* Asks until there is a lease; the two deadlines are of the link and of the lease behind it. */
+static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
+{
+	uint64_t limit = n->begin + ROUSE_DEADLINE_LINK, link_at = 0;
+	struct rouse_dhcp_lease l;
+
+	for (;;) {
+		uint64_t now = rouse_clock_ms();
+		struct port *p;
+
+		scan(n);
+		if (!link_at && has_link(n)) {
+			link_at = now;
+			limit = now + ROUSE_DEADLINE_LEASE;
+		}
+		if (now >= deadline || now >= limit)
+			return explain(n, e);
+		/* The kernel configures IPv6 by itself; a network may have nothing else. */
+		if (link_at && now - link_at > IPV6_PATIENCE && has_route6()) {
+			rouse_log(ROUSE_LOG_INFO, "net", "no IPv4 address, but a route for IPv6");
+			return 0;
+		}
+		/* A card may still be on its way, or wait for its module. */
+		if (!n->n && getppid() == 1)
+			(void)rouse_kmod_coldplug();
+		p = turn(n, now + 1000 < deadline ? now + 1000 : deadline, &l);
+		if (p)
+			return configure(n, p, &l, e);
+	}
+}
+
+int rouse_net_up(uint64_t deadline, struct rouse_err *e)
+{
+	auto_net struct net n = { .control = -1, .events = -1, .begin = rouse_clock_ms() };
+	unsigned lo = if_nametoindex("lo");
+
+	if (has_route4() || has_route6())
+		return 0;
+	n.control = netlink_open(false, e);
+	if (n.control < 0)
+		return -1;
+	n.events = netlink_open(true, e);
+	if (n.events < 0)
+		return -1;
+	if (lo && netlink_link_up(n.control, lo, 0, e) < 0)
+		return -1;
+	return acquire(&n, deadline, e);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The few things that are asked of rtnetlink(7). */
+#pragma once
+
+#include <rouse/dhcp.h>
+#include <rouse/err.h>
+
+/* A socket for the calls below; with `events`, one that reports links coming and going. */
+must_check int netlink_open(bool events, struct rouse_err *e);
+must_check int netlink_link_up(int fd, unsigned index, uint32_t mtu /* 0: as it is */,
+			       struct rouse_err *e);
+must_check int netlink_add_address(int fd, unsigned index, struct in_addr address, unsigned prefix,
+				   struct rouse_err *e);
+must_check int netlink_add_route(int fd, unsigned index, const struct rouse_dhcp_route *r,
+				 struct in_addr source, struct rouse_err *e);
