@@ -41,7 +41,6 @@ static int try_http(const struct rouse_health_check *c, uint64_t deadline, struc
 		.max_bytes = ROUSE_MAX_CHECK_BODY,
 		.deadline = deadline,
 		.max_tries = 1,
-		.link_local = true, /* no proxy stands between a machine and its own service */
 	};
 	char url[512];
 	int r = rouse_fetch(fetcher, &t, e);
