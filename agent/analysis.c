@@ -106,16 +106,10 @@ static bool is_of(const struct rouse_span *s, const char *module, size_t n)
 uint64_t rouse_analysis_rate(const struct rouse_analysis *a, const char *counter, uint64_t value)
 {
 	size_t n = strcspn(counter, ".");
-	uint64_t of_module = 0, of_prepare = 0, time;
+	uint64_t time = 0;
 
-	for (size_t i = 0; i < a->n; i++) {
-		const struct rouse_span *s = &a->spans[i];
-
-		if (is_of(s, counter, n))
-			of_module += s->end - s->start;
-		else if (s->kind == ROUSE_SPAN_PHASE && rouse_streq(s->name, "prepare"))
-			of_prepare += s->end - s->start;
-	}
-	time = of_module ? of_module : of_prepare;
+	for (size_t i = 0; i < a->n; i++)
+		if (is_of(&a->spans[i], counter, n))
+			time += a->spans[i].end - a->spans[i].start;
 	return time && value < UINT64_MAX / 1000 ? value * 1000 / time : 0;
 }

@@ -38,8 +38,8 @@ struct rouse_analysis {
 
 /* `report` must outlive the analysis. */
 void rouse_analyze(struct rouse_analysis *ret, const json_t *report, struct rouse_arena *arena);
-/* Bytes or things per second of a counter "MODULE.NAME", over the time in which a step of that
- * module (or else the phase "prepare") ran; 0 when unknown. */
+/* Bytes or things per second of a counter "MODULE.NAME", over the time in which steps of that module
+ * ran; 0 when none did. */
 uint64_t rouse_analysis_rate(const struct rouse_analysis *a, const char *counter, uint64_t value);
 /* The timeline as a self-contained SVG; caller frees the buffer. */
 void rouse_analysis_svg(const struct rouse_analysis *a, const json_t *report,

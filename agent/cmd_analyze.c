@@ -236,10 +236,11 @@ static json_t *rates_json(const struct rouse_analysis *a, const json_t *counters
 
 	json_object_foreach((json_t *)counters, name, value)
 	{
-		uint64_t n = (uint64_t)json_integer_value(value);
+		json_int_t n = json_integer_value(value);
+		uint64_t rate = n > 0 ? rouse_analysis_rate(a, name, (uint64_t)n) : 0;
 
-		if (counts_bytes(name) && json_integer_value(value) > 0)
-			rouse_json_set_int(rates, name, rouse_analysis_rate(a, name, n));
+		if (counts_bytes(name) && rate)
+			rouse_json_set_int(rates, name, rate);
 	}
 	return rates;
 }
