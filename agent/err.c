@@ -4,13 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* Printing must not fail half-way through a multi-line text: errors are one line. */
-static void one_line(char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = ' ';
-}
+#include <rouse/text.h>
 
 /* A cut text is still a text. */
 static void append(struct rouse_err *r, const char *s)
@@ -33,7 +27,7 @@ int rouse_fail(struct rouse_err *e, enum rouse_kind kind, int sys, const char *f
 		append(&r, ": ");
 		append(&r, strerror(sys));
 	}
-	one_line(r.text);
+	rouse_one_line(r.text);
 	*e = r;
 	return -1;
 }
@@ -48,7 +42,7 @@ int rouse_wrap(struct rouse_err *e, const char *fmt, ...)
 	va_end(ap);
 	append(&r, ": ");
 	append(&r, e->text);
-	one_line(r.text);
+	rouse_one_line(r.text);
 	*e = r;
 	return -1;
 }

@@ -6,8 +6,9 @@
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
-/* jansson recurses without asking us first; count the nesting before it sees the text. */
-static bool too_deep(const char *text, size_t len)
+/* jansson recurses without asking us first; count the nesting before it sees the text. The bracket
+ * that goes too deep, or NULL. */
+static const char *too_deep(const char *text, size_t len)
 {
 	unsigned depth = 0;
 	bool in_string = false;
@@ -24,31 +25,52 @@ static bool too_deep(const char *text, size_t len)
 			in_string = true;
 		} else if (c == '{' || c == '[') {
 			if (++depth > ROUSE_MAX_JSON_DEPTH)
-				return true;
+				return text + i;
 		} else if ((c == '}' || c == ']') && depth) {
 			depth--;
 		}
 	}
-	return false;
+	return NULL;
+}
+
+static void position(const char *text, const char *at, int *line, int *column)
+{
+	*line = *column = 1;
+	for (; text < at; text++) {
+		*column = *text == '\n' ? 1 : *column + 1;
+		*line += *text == '\n';
+	}
+}
+
+/* What jansson says, without its own vocabulary. */
+static const char *reason(const json_error_t *error, size_t len)
+{
+	if (!len)
+		return "the text is empty";
+	if (strstr(error->text, "JSON_ALLOW_NUL"))
+		return "\\u0000 is not allowed in a string";
+	return error->text;
 }
 
 json_t *rouse_json_parse(const char *name, const char *text, size_t len, struct rouse_err *e)
 {
 	json_error_t error = { 0 };
+	const char *deep = too_deep(text, len);
 	json_t *json;
+	int line, column;
 
-	if (too_deep(text, len)) {
-		(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: nested more than %d levels deep", name,
-				 ROUSE_MAX_JSON_DEPTH);
+	if (deep) {
+		position(text, deep, &line, &column);
+		(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%d:%d: nested more than %d levels deep", name,
+				 line, column, ROUSE_MAX_JSON_DEPTH);
 		return NULL;
 	}
 	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 	if (!json) {
-		int line = error.line > 0 ? error.line : 1;
-		int column = error.column > 0 ? error.column : 1;
-
+		line = error.line > 0 ? error.line : 1;
+		column = error.column > 0 ? error.column : 1;
 		(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%d:%d: not JSON: %s", name, line, column,
-				 len ? error.text : "the text is empty");
+				 reason(&error, len));
 	}
 	return json;
 }

@@ -6,6 +6,7 @@
 
 #include <rouse/json.h>
 #include <rouse/module.h>
+#include <rouse/text.h>
 
 static const struct {
 	const char *word, *mark, *colour;
@@ -33,6 +34,7 @@ void rouse_plan_add(struct rouse_plan *p, enum rouse_effect effect, unsigned op,
 	va_start(ap, what);
 	(void)vsnprintf(text, sizeof(text), what, ap);
 	va_end(ap);
+	rouse_one_line(text);
 	if (p->n_steps == p->size_steps) {
 		p->size_steps = p->size_steps ? 2 * p->size_steps : 32;
 		p->steps = rouse_realloc(p->steps, p->size_steps, sizeof(*p->steps));

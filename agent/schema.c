@@ -59,6 +59,8 @@ static void add_problem(struct rouse_problems *p, const char *const *keys, size_
 	item = &p->items[p->n - 1];
 	item->path = path_of_keys(keys, n_keys);
 	item->message = message;
+	rouse_one_line(item->path);
+	rouse_one_line(item->message);
 	item->at_key = at_key;
 	item->n_keys = n_keys;
 	item->keys = rouse_calloc(n_keys, sizeof(*item->keys));
@@ -130,6 +132,13 @@ static const char *found(char buf[static 96], const struct rouse_shape *shape, c
 	case JSON_STRING:
 		if (shape->secret || json_string_length(json) > 64)
 			return "another string";
+		if (shape->valid == rouse_is_url) {
+			char url[80]; /* a password or token does not belong there, nor in a message */
+
+			(void)snprintf(buf, 96, "\"%s\"",
+				       rouse_print_url(url, sizeof(url), json_string_value(json)));
+			return buf;
+		}
 		(void)snprintf(buf, 96, "\"%s\"", json_string_value(json));
 		return buf;
 	case JSON_INTEGER:
@@ -297,6 +306,10 @@ static bool read_int(struct reader *r, const struct rouse_shape *shape, const js
 
 	if (!json_is_integer(json))
 		return expected(r, shape, json);
+	if (shape->min == shape->max && shape->min && v != shape->min) {
+		wrong(r, false, "expected %lld, found %lld", (long long)shape->min, (long long)v);
+		return false;
+	}
 	if ((shape->min || shape->max) && (v < shape->min || v > shape->max)) {
 		wrong(r, false, "expected a number from %lld to %lld, found %lld", (long long)shape->min,
 		      (long long)shape->max, (long long)v);

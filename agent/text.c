@@ -341,6 +341,13 @@ const char *rouse_nearest(const char *s, size_t n, const char *(*word)(const voi
 	return best;
 }
 
+void rouse_one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = ' ';
+}
+
 const char *rouse_print_url(char *buf, size_t size, const char *url)
 {
 	const char *rest = strstr(url, "://"), *host, *end, *at = NULL;
