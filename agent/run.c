@@ -40,29 +40,38 @@ int rouse_run_observe(struct rouse_run *r, struct rouse_err *e)
 	return 0;
 }
 
+/* Does the document say anything to this module? */
+static bool is_declared(const struct rouse_run *r, const struct rouse_module *m)
+{
+	for (size_t i = 0; i < m->n_fields; i++)
+		if (json_object_get(r->document->merged, m->fields[i].name))
+			return true;
+	return false;
+}
+
 /* Decodes what observe() wrote, or what was recorded on another machine. */
-static int read_facts(const struct rouse_module *m, const json_t *all, struct rouse_arena *arena,
+static int read_facts(const struct rouse_run *r, const struct rouse_module *m, struct rouse_arena *arena,
 		      void **ret, struct rouse_err *e)
 {
 	const struct rouse_shape shape = {
 		.type = ROUSE_OBJECT, .fields = m->facts, .n_fields = m->n_facts, .size = m->facts_size,
 		.open = true,
 	};
-	const json_t *json = json_object_get(all, m->name);
+	const json_t *json = json_object_get(r->facts, m->name);
 	struct rouse_problems problems = { 0 };
 	void *facts = rouse_arena_alloc(arena, m->facts_size ? m->facts_size : 1);
-	int r = 0;
+	int failed = 0;
 
 	*ret = facts;
-	if (!m->n_facts)
+	if (!m->n_facts || (!json && !is_declared(r, m)))
 		return 0;
 	if (!json)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "the facts have no section \"%s\"", m->name);
 	if (rouse_schema_read(&shape, json, NULL, facts, arena, &problems) > 0)
-		r = rouse_fail(e, ROUSE_DOCUMENT, 0, "facts: %s.%s: %s", m->name, problems.items[0].path,
-			       problems.items[0].message);
+		failed = rouse_fail(e, ROUSE_DOCUMENT, 0, "facts: %s.%s: %s", m->name,
+				    problems.items[0].path, problems.items[0].message);
 	rouse_problems_done(&problems);
-	return r;
+	return failed;
 }
 
 int rouse_run_plan(struct rouse_run *r, struct rouse_err *e)
@@ -73,7 +82,7 @@ int rouse_run_plan(struct rouse_run *r, struct rouse_err *e)
 
 		if (!m->plan || !is_wanted(r, m))
 			continue;
-		if (read_facts(m, r->facts, &r->plan.arena, &facts, e) < 0)
+		if (read_facts(r, m, &r->plan.arena, &facts, e) < 0)
 			return -1;
 		r->plan.module = m;
 		if (m->plan(r->document->conf[i], facts, &r->context, &r->plan, e) < 0)
