@@ -90,7 +90,7 @@ static const struct rouse_shape file_shape = {
 
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct conf, files, "files", "Files of the machine, by absolute path.",
-		    .type = ROUSE_MAP, .format = "an absolute path", .valid = is_file_path,
+		    .type = ROUSE_MAP, .format = "the absolute path of a file", .valid = is_file_path,
 		    .item = &file_shape),
 };
 

@@ -83,7 +83,7 @@ static const struct rouse_field user_fields[] = {
 		    .type = ROUSE_STRING, .format = "an absolute path without \":\"",
 		    .valid = is_path_field),
 	ROUSE_FIELD(struct user, home, "home", "Home directory; /home/NAME.", .type = ROUSE_STRING,
-		    .format = "an absolute path without \":\"", .valid = is_path_field),
+		    .format = "an absolute path below \"/\", without \":\"", .valid = is_path_field),
 	ROUSE_FIELD(struct user, gecos, "gecos", "Full name.", .type = ROUSE_STRING,
 		    .format = "one line without \":\"", .valid = is_field),
 	ROUSE_FIELD(struct user, password_hash, "passwordHash",
