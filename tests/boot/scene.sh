@@ -26,7 +26,7 @@ scene_fail()
 	return 71
 }
 
-scene_prepare()
+scene_make()
 {
 	if [ "$ROUSE" = build/rouse ]; then
 		make --no-print-directory -j"$(nproc)" build/rouse > "$scene/make.log" 2>&1 || {
@@ -36,12 +36,33 @@ scene_prepare()
 		}
 	fi
 	images/kernel --dir $scene_kernel || return
-	scene_initrd=build/demo.initramfs
-	if [ ! -s $scene_initrd ] || [ -n "$(find "$ROUSE" images/initramfs $scene_kernel/version -newer $scene_initrd)" ]; then
-		images/initramfs --agent "$ROUSE" --output $scene_initrd --level 3 \
-			--kernel-modules "$scene_kernel/lib/modules/$(cat $scene_kernel/version)" || return
+	if [ ! -s "$scene_initrd" ] || [ -n "$(find "$ROUSE" images/initramfs $scene_kernel/version -newer "$scene_initrd")" ]; then
+		scene_initramfs "$scene_initrd" || return
 	fi
 	tests/boot/world/build $scene_world
+}
+
+# One at a time: what is made here is shared
+scene_prepare()
+{
+	scene_initrd=build/demo.initramfs
+	[ "$ROUSE" = build/rouse ] || scene_initrd=$scene/initramfs
+	mkdir -p build
+	exec 5> build/scene.lock
+	flock 5
+	status=0
+	scene_make 5>&- || status=$?
+	exec 5>&-
+	return $status
+}
+
+# An initramfs with the agent: scene_initramfs FILE [ARG]..., with arguments for images/initramfs
+scene_initramfs()
+{
+	output=$1
+	shift
+	images/initramfs --agent "$ROUSE" --output "$output" --level 3 \
+		--kernel-modules "$scene_kernel/lib/modules/$(cat $scene_kernel/version)" "$@"
 }
 
 # Two free ports of the loopback; the ones of an earlier run when they are still free, because a
