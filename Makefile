@@ -12,7 +12,7 @@ UNITDIR  ?= /lib/systemd/system
 comma    := ,
 Q        := $(if $(V),,@)
 SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)
-PKGS     := libcurl jansson fdisk blkid mount ext2fs libcrypto libzstd liblzma libkmod
+PKGS     := libcurl jansson fdisk blkid mount ext2fs libcrypto libzstd liblzma zlib libkmod
 
 flag      = $(shell echo 'int x;' | $(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
 WARN     := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wvla -Wconversion -Wno-sign-conversion \
