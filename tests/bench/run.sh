@@ -1,0 +1,62 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What the agent costs, beside what it may cost: `make bench`. The figures are also left, as JSON, in
+# build/bench.json, so that two revisions can be compared.
+# shellcheck disable=SC2154 # scene.sh sets what this reads
+set -eu
+
+usage() {
+	cat <<END
+Usage: tests/bench/run.sh [--no-machine]
+
+Measures the binary, the check of a large document, and two boots of a virtual machine in software
+(blank disk, and the same disk again).
+
+  --no-machine   leaves the virtual machine out
+END
+}
+
+machine=1
+for arg in "$@"; do
+	case $arg in
+	--no-machine) machine='' ;;
+	--help) usage && exit 0 ;;
+	*) echo "bench: unknown argument '$arg'" >&2 && usage >&2 && exit 64 ;;
+	esac
+done
+cd "$(dirname "$0")/../.."
+mkdir -p build
+scene=$(mktemp -d build/bench-XXXXXX)
+# shellcheck source=tests/boot/scene.sh
+. tests/boot/scene.sh
+trap 'scene_close; rm -rf "$scene"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+measure() {
+	python3 tests/bench/measure.py "$@"
+}
+
+# One boot, to its verdict; its report becomes FILE.
+boot() { # FILE
+	scene_boot --imds "$port_imds" --append 'quiet loglevel=3' --timeout 330
+	scene_wait 300
+	mv "$scene/report.json" "$1"
+	scene_halt
+}
+
+rm -f build/bench.json
+measure program "$ROUSE"
+measure check "$ROUSE"
+if [ -n "$machine" ]; then
+	scene_prepare
+	measure initramfs "$scene_initrd"
+	scene_open
+	scene_disk 8G
+	scene_document "$scene/web.json"
+	scene_publish "$scene/web.json"
+	boot "$scene/fresh.json"
+	boot "$scene/again.json"
+	measure boots "$scene/fresh.json" "$scene/again.json"
+fi
+measure table
