@@ -2,6 +2,7 @@
 #include "acquire.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include <rouse/init.h>
 #include <rouse/json.h>
@@ -20,8 +21,11 @@ static bool is_local(const char *url)
 
 static int need_network(const struct rouse_boot_options *o, uint64_t deadline, struct rouse_err *e)
 {
-	/* In an image the network belongs to the image; requests wait for it in their own budget. */
-	return o->initramfs ? rouse_net_up(deadline, e) : 0;
+	/* rouse.service runs before the image's own network; on a machine that is up, requests wait for
+	 * a network in their own budget. */
+	bool early = o->initramfs || (rouse_streq(o->root, "/") && getppid() == 1);
+
+	return early ? rouse_net_up(deadline, e) : 0;
 }
 
 int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_settings *s,

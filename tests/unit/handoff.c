@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "../lib/tap.h"
+
+#include "../lib/run.h"
+
+#include <elf.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <rouse/init.h>
+
+#define STORE "/nix/store/"
+#define A STORE "0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-a"
+#define B STORE "1c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-b"
+#define SHELL "#!/bin/sh\n"
+
+struct t_prove {
+	struct t_root dir;
+	struct rouse_root root;
+};
+
+static struct t_prove begin(void)
+{
+	struct t_prove p = { .dir = t_root_new(), .root = ROUSE_ROOT_INIT };
+	struct rouse_err e;
+
+	if (rouse_root_open(&p.root, p.dir.path, &e) < 0)
+		abort();
+	t_root_write(&p.dir, "/bin/sh", "", 0755);
+	return p;
+}
+
+static void end(struct t_prove *p)
+{
+	rouse_root_done(&p->root);
+	t_root_done(&p->dir);
+}
+#define auto_prove __attribute__((cleanup(end)))
+
+static void t_link(const struct t_prove *p, const char *target, const char *path)
+{
+	struct rouse_err e;
+
+	if (rouse_fs_mkdirs(&p->root, path, false, &e) < 0 ||
+	    rouse_fs_symlink(&p->root, target, path, &e) < 0)
+		abort();
+}
+
+/* A program that needs nothing, for `machine` (0: ours). */
+static void t_elf(const struct t_prove *p, const char *path, unsigned machine, mode_t mode)
+{
+	auto_buf struct rouse_buf self = { 0 };
+	auto_free char *full = rouse_asprintf("%s%s", p->dir.path, path);
+	struct rouse_err e;
+	Elf64_Ehdr *h;
+	int fd;
+
+	t_root_write(&p->dir, path, "", mode);
+	if (rouse_read_file("/proc/self/exe", 64 << 20, &self, &e) < 0)
+		abort();
+	h = (Elf64_Ehdr *)(void *)self.data;
+	h->e_phnum = 0;
+	if (machine)
+		h->e_machine = (Elf64_Half)machine;
+	fd = open(full, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || rouse_write_all(fd, self.data, sizeof(*h)) < 0)
+		abort();
+	(void)close(fd);
+}
+
+static bool proved(const struct t_prove *p, const char *path, struct rouse_err *e)
+{
+	e->text[0] = '\0';
+	return rouse_handoff_prove(&p->root, path, e) == 0;
+}
+
+static void init_behind_absolute_symlinks_is_found_inside_the_root(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+
+	t_elf(&p, "/bin/sh", 0, 0755);
+	t_root_write(&p.dir, A "/real-init", SHELL, 0755);
+	t_link(&p, A "/real-init", A "/init");
+	t_link(&p, A "/init", "/sbin/init");
+	T_CHECK(t, proved(&p, "/sbin/init", &e));
+}
+
+static void init_that_is_missing_or_dangling_is_refused(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+
+	t_link(&p, STORE "gone/init", "/sbin/init");
+	T_CHECK(t, !proved(&p, "/sbin/init", &e) && e.sys == ENOENT && e.kind == ROUSE_DOCUMENT);
+	T_HAS(t, e.text, "'/sbin/init'");
+	T_CHECK(t, !proved(&p, "/init", &e) && e.sys == ENOENT);
+	/* The host has this one; the root has not. */
+	t_link(&p, "/proc/self/exe", "/outside");
+	T_CHECK(t, !proved(&p, "/outside", &e));
+}
+
+static void init_that_is_no_executable_file_is_refused(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+
+	t_elf(&p, "/bin/sh", 0, 0755);
+	t_root_write(&p.dir, "/init", SHELL, 0644);
+	T_CHECK(t, !proved(&p, "/init", &e) && e.sys == EACCES);
+	T_CHECK(t, !proved(&p, "/bin", &e));
+	T_HAS(t, e.text, "not an executable file");
+	t_root_write(&p.dir, "/text", "hello\n", 0755);
+	T_CHECK(t, !proved(&p, "/text", &e));
+	T_HAS(t, e.text, "neither an ELF program nor a script");
+	t_root_write(&p.dir, "/empty", "", 0755);
+	T_CHECK(t, !proved(&p, "/empty", &e));
+}
+
+static void init_for_another_machine_is_refused(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+
+	t_elf(&p, "/init", 0, 0755);
+	T_CHECK(t, proved(&p, "/init", &e));
+	t_elf(&p, "/init", EM_S390, 0755);
+	T_CHECK(t, !proved(&p, "/init", &e));
+	T_HAS(t, e.text, "built for another machine");
+}
+
+static void script_without_its_interpreter_is_refused(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+
+	t_root_write(&p.dir, "/init", "#! " B "/bin/bash -e\n", 0755);
+	T_CHECK(t, !proved(&p, "/init", &e) && e.sys == ENOENT);
+	T_HAS(t, e.text, B "/bin/bash");
+	t_elf(&p, B "/bin/bash", 0, 0755);
+	T_CHECK(t, proved(&p, "/init", &e));
+	t_root_write(&p.dir, "/loop", "#!/loop\n", 0755);
+	T_CHECK(t, !proved(&p, "/loop", &e) && e.sys == ELOOP);
+}
+
+static void dynamic_program_needs_its_loader_inside_the_root(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	auto_free char *full = rouse_asprintf("%s/init", p.dir.path);
+	auto_buf struct rouse_buf self = { 0 };
+	struct rouse_err e;
+	int fd;
+
+	t_root_write(&p.dir, "/init", "", 0755);
+	T_CHECK(t, rouse_read_file("/proc/self/exe", 64 << 20, &self, &e) == 0);
+	fd = open(full, O_WRONLY | O_CLOEXEC);
+	T_CHECK(t, fd >= 0 && rouse_write_all(fd, self.data, self.len) == 0 && close(fd) == 0);
+	T_CHECK(t, !proved(&p, "/init", &e) && e.sys == ENOENT);
+	T_HAS(t, e.text, "ld-");
+}
+
+static void prepare_root_is_preferred_to_init(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+	char path[512];
+
+	t_elf(&p, "/bin/sh", 0, 0755);
+	t_root_write(&p.dir, A "/init", SHELL, 0755);
+	T_CHECK(t, rouse_handoff_init(&p.root, A, path, sizeof(path), &e) == 0);
+	T_STR(t, path, A "/init");
+	t_root_write(&p.dir, A "/prepare-root", SHELL, 0755);
+	T_CHECK(t, rouse_handoff_init(&p.root, A, path, sizeof(path), &e) == 0);
+	T_STR(t, path, A "/prepare-root");
+	T_CHECK(t, rouse_handoff_init(&p.root, B, path, sizeof(path), &e) < 0 && e.sys == ENOENT);
+}
+
+static void previous_generation_is_the_newest_other_that_starts(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	char path[512] = "";
+
+	T_CHECK(t, !rouse_handoff_previous(&p.root, A, path, sizeof(path)));
+	t_elf(&p, "/bin/sh", 0, 0755);
+	t_root_write(&p.dir, A "/init", SHELL, 0755);
+	t_root_write(&p.dir, B "/init", SHELL, 0755);
+	t_link(&p, B, "/nix/var/nix/profiles/system-2-link");
+	t_link(&p, STORE "gone", "/nix/var/nix/profiles/system-9-link");
+	t_link(&p, A, "/nix/var/nix/profiles/system-10-link");
+	t_link(&p, A, "/nix/var/nix/profiles/system-11-link");
+	t_link(&p, A, "/nix/var/nix/profiles/system-x-link");
+	T_CHECK(t, rouse_handoff_previous(&p.root, A, path, sizeof(path)));
+	T_STR(t, path, B "/init");
+	T_CHECK(t, rouse_handoff_previous(&p.root, B, path, sizeof(path)));
+	T_STR(t, path, A "/init");
+}
+
+/* What is planned in a given place for a given section. */
+static int plan_in(const char *section, const char *facts, char **ret, struct rouse_err *e)
+{
+	auto_free char *text = rouse_asprintf("{\"rouse\":1%s}", section);
+	auto_document struct rouse_document d = { 0 };
+	auto_buf struct rouse_buf out = { 0 };
+	auto_run struct rouse_run run = { .document = &d, .only = "handoff", .context.root = "/" };
+
+	run.facts = json_loads(facts, 0, NULL);
+	if (rouse_document_add(&d, "t", text, strlen(text), false, e) < 0 ||
+	    rouse_document_finish(&d, NULL, e) < 0 || rouse_run_plan(&run, e) < 0)
+		return -1;
+	rouse_plan_print(&run.plan, &out, false);
+	*ret = rouse_strdup(out.data);
+	return 0;
+}
+
+#define FACTS(initramfs, notify) "{\"handoff\":{\"initramfs\":" initramfs ",\"notify\":" notify "}}"
+
+static void mode_follows_the_place(struct t *t)
+{
+	auto_free char *inside = NULL, *outside = NULL, *service = NULL;
+	struct rouse_err e;
+
+	T_CHECK(t, plan_in("", FACTS("true", "false"), &inside, &e) == 0);
+	T_HAS(t, inside, "> handoff");
+	T_HAS(t, inside, "switch root to the system's init");
+	T_CHECK(t, plan_in("", FACTS("false", "true"), &service, &e) == 0);
+	T_HAS(t, service, "let the boot go on");
+	T_CHECK(t, plan_in("", FACTS("false", "false"), &outside, &e) == 0);
+	T_CHECK(t, !strstr(outside, "handoff"));
+}
+
+static void mode_of_another_place_is_refused(struct t *t)
+{
+	auto_free char *text = NULL;
+	struct rouse_err e;
+
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"switch-root\"}", FACTS("false", "false"), &text, &e) < 0);
+	T_CHECK(t, e.kind == ROUSE_DOCUMENT);
+	T_HAS(t, e.text, "refused in a running system");
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"continue\"}", FACTS("true", "false"), &text, &e) < 0);
+	T_CHECK(t, e.kind == ROUSE_DOCUMENT);
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"kexec\"}", FACTS("true", "false"), &text, &e) < 0);
+}
+
+static void ready_is_told_to_the_service_manager(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *path = rouse_asprintf("%s/notify", r.path);
+	auto_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	auto_document struct rouse_document d = { 0 };
+	auto_run struct rouse_run run = {
+		.document = &d, .only = "handoff",
+		.context = { .root = "/", .deadline = rouse_clock_ms() + 10000 },
+	};
+	struct rouse_err e;
+	char text[128] = "";
+
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	T_CHECK(t, bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && setenv("NOTIFY_SOCKET", path, 1) == 0);
+	T_CHECK(t, rouse_document_add(&d, "t", "{\"rouse\":1}", 11, false, &e) == 0);
+	T_CHECK(t, rouse_document_finish(&d, NULL, &e) == 0 && rouse_run_observe(&run, &e) == 0 &&
+			rouse_run_plan(&run, &e) == 0 && rouse_run_apply(&run, &e) == 0);
+	(void)unsetenv("NOTIFY_SOCKET");
+	T_CHECK(t, recv(fd, text, sizeof(text) - 1, 0) > 0);
+	T_HAS(t, text, "READY=1\n");
+}
+
+/* In a child, because it takes a /run of its own. The root holds nothing but /run and what the
+ * closure has; the copied agent must start there. */
+static bool travels(void)
+{
+	auto_prove struct t_prove p = begin();
+	auto_document struct rouse_document d = { 0 };
+	auto_run struct rouse_run run = {
+		.document = &d, .only = "handoff",
+		.context = { .root = p.dir.path, .initramfs = true, .deadline = rouse_clock_ms() + 10000 },
+	};
+	auto_free char *run_dir = rouse_asprintf("%s/run", p.dir.path);
+	struct rouse_handoff h = { 0 };
+	struct rouse_err e = { 0 };
+	int status = 0;
+	pid_t pid;
+
+	t_elf(&p, "/bin/sh", 0, 0755);
+	t_root_write(&p.dir, A "/init", SHELL, 0755);
+	t_link(&p, A, "/nix/var/nix/profiles/system-1-link");
+	t_link(&p, "system-1-link", "/nix/var/nix/profiles/system");
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, NULL) < 0)
+		return false;
+	if (rouse_document_add(&d, "t", "{\"rouse\":1}", 11, false, &e) < 0 ||
+	    rouse_document_finish(&d, NULL, &e) < 0 || rouse_run_observe(&run, &e) < 0 ||
+	    rouse_run_plan(&run, &e) < 0 || rouse_run_apply(&run, &e) < 0 ||
+	    rouse_handoff_read(&h, &e) < 0) {
+		printf("# %s\n", e.text);
+		return false;
+	}
+	if (strcmp(h.init, A "/init") != 0 || strcmp(h.root, p.dir.path) != 0 ||
+	    access("/run/systemd/system/multi-user.target.wants/rouse-health.service", R_OK) < 0 ||
+	    mkdir(run_dir, 0755) < 0 || mount("/run", run_dir, NULL, MS_BIND, NULL) < 0)
+		return false;
+	pid = fork();
+	if (pid == 0) {
+		if (chroot(p.dir.path) < 0 || chdir("/") < 0)
+			_exit(1);
+		(void)execl("/run/rouse/agent/ld.so", "ld.so", "--library-path", "/run/rouse/agent",
+			    "/run/rouse/agent/rouse", "health", NULL);
+		_exit(1);
+	}
+	(void)waitpid(pid, &status, 0);
+	(void)umount2(run_dir, MNT_DETACH);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 42;
+}
+
+static void agent_starts_in_a_root_that_has_nothing_of_it(struct t *t)
+{
+	int status = 0;
+	pid_t pid;
+
+	if (geteuid() != 0) {
+		printf("# skipped: needs root\n");
+		return;
+	}
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		bool well = travels();
+
+		(void)fflush(stdout);
+		_exit(well ? 0 : 1);
+	}
+	(void)waitpid(pid, &status, 0);
+	T_CHECK(t, WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct t_test tests[] = {
+		T(init_behind_absolute_symlinks_is_found_inside_the_root),
+		T(init_that_is_missing_or_dangling_is_refused),
+		T(init_that_is_no_executable_file_is_refused),
+		T(init_for_another_machine_is_refused),
+		T(script_without_its_interpreter_is_refused),
+		T(dynamic_program_needs_its_loader_inside_the_root),
+		T(prepare_root_is_preferred_to_init),
+		T(previous_generation_is_the_newest_other_that_starts),
+		T(mode_follows_the_place),
+		T(mode_of_another_place_is_refused),
+		T(ready_is_told_to_the_service_manager),
+		T(agent_starts_in_a_root_that_has_nothing_of_it),
+	};
+
+	/* The traveling agent is a copy of this program. */
+	if (argc == 2 && strcmp(argv[1], "health") == 0)
+		return 42;
+	return t_run(tests, ARRAY_SIZE(tests));
+}
