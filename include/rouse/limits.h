@@ -51,9 +51,29 @@
 /* zstd window (log2) and xz memory that a decoder may ask for: level 19 needs 2^23, -6 8 MiB. */
 #define ROUSE_MAX_ZSTD_WINDOW_LOG 27
 #define ROUSE_MAX_XZ_MEMORY (96 * MIB)
+/* The list of registered paths: 16384 of them with 30 references each. */
+#define ROUSE_MAX_REGISTRATION (64 * MIB)
+/* How often a lock that another rouse holds is tried again. */
+#define ROUSE_LOCK_POLL 100
+/* Tries of a request while another cache may still answer it. */
+#define ROUSE_CACHE_TRIES 3
 /* Requests in flight during the walk, and NARs that stream at once. */
 #define ROUSE_WALK_CONNECTIONS 24
 #define ROUSE_MAX_PULL_WORKERS 4
+
+/* NARs in flight in one worker: most are tiny, and a round trip each would be all of the time. */
+#define ROUSE_PULL_PARALLEL 16
+/* What the decoders of all workers may hold together, and what one is reckoned at: zstd -19 and xz
+ * -6 have windows of 8 MiB. With the rest of the agent this stays below 32 MiB. */
+#define ROUSE_PULL_MEMORY (20 * MIB)
+#define ROUSE_PULL_WINDOW (8 * MIB)
+/* Output of a decoder before it is hashed and written: fits a CPU's L2 cache. */
+#define ROUSE_UNPACK_BUFFER (128 * KIB)
+/* How often progress is told, and finished paths are registered during a long pull. */
+#define ROUSE_PULL_TICK 200
+#define ROUSE_PULL_CHECKPOINT 15000
+/* Descriptors for the open directories of trees: workers x in flight x levels of a deep one. */
+#define ROUSE_PULL_DESCRIPTORS 8192
 
 /* Deadlines of the boot's phases (ms on CLOCK_BOOTTIME); their sum is the total. */
 #define ROUSE_DEADLINE_LINK 30000

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include <rouse/closure.h>
 #include <rouse/text.h>
 
 /* No e, o, t, u: so that no digest spells a word. */

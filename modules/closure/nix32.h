@@ -19,7 +19,7 @@ must_check bool rouse_unnix32(uint8_t *ret, size_t n, const char *text, size_t l
 
 /* A SHA-256 as "sha256:" and nix32, hex or base64, or as SRI "sha256-…=". */
 must_check bool rouse_nar_hash_parse(const char *text, uint8_t ret[static ROUSE_SHA256_LEN]);
-bool rouse_is_nar_hash(const char *text); /* for schema tables */
+
 /* "sha256:" and nix32, as narinfo and fingerprints have it. */
 #define ROUSE_NAR_HASH_TEXT 60
 const char *rouse_nar_hash_print(char buf[static ROUSE_NAR_HASH_TEXT],

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../lib/tap.h"
 
+#include <rouse/closure.h>
 #include <rouse/text.h>
 
 #include "../../modules/closure/nix32.h"

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `caches`, `system`, `profiles`: closures that are to be in the store, pulled from binary caches, and
+ * the generations that point to them.
+ */
+#include <rouse/closure.h>
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include <rouse/clock.h>
+#include <rouse/fetch.h>
+#include <rouse/json.h>
+#include <rouse/module.h>
+#include <rouse/text.h>
+
+#include "nix32.h"
+#include "path.h"
+
+#define PROFILES "/nix/var/nix/profiles/"
+
+struct cache_conf {
+	const char *key, *url;
+	struct rouse_list keys; /* const char * */
+};
+
+struct system_conf {
+	const char *path, *nar_hash;
+};
+
+struct profile_conf {
+	const char *key, *path, *nar_hash;
+};
+
+struct conf {
+	struct rouse_list caches; /* struct cache_conf */
+	struct system_conf *system;
+	struct rouse_list profiles; /* struct rouse_named_list of struct profile_conf */
+};
+
+struct profile_fact {
+	const char *key; /* below /nix/var/nix/profiles */
+	int64_t number, highest;
+	const char *path, *last;
+};
+
+struct facts {
+	bool unseen;                /* the root filesystem is not mounted yet */
+	struct rouse_list valid;    /* const char *: wanted paths that are there with all they need */
+	struct rouse_list profiles; /* struct profile_fact */
+};
+
+enum { OP_PULL, OP_GENERATION };
+
+static bool is_cache_url(const char *s)
+{
+	return rouse_is_url(s) && !rouse_strip_prefix(s, "s3:") && !strpbrk(s, "?#");
+}
+
+static const struct rouse_shape key_shape = {
+	.type = ROUSE_STRING, .format = "a key as Nix writes it, \"name:base64\"", .valid = rouse_is_key,
+};
+static const struct rouse_field cache_fields[] = {
+	ROUSE_REQUIRED(struct cache_conf, url, "url", "Where the binary cache is.", .type = ROUSE_STRING,
+		       .format = "an https, http or file URL without a query", .valid = is_cache_url),
+	ROUSE_FIELD(struct cache_conf, keys, "keys",
+		    "Public keys whose signatures are trusted, whichever cache a path comes from.",
+		    .type = ROUSE_LIST, .item = &key_shape, .max = 16, .shorthand = "keys"),
+};
+static const struct rouse_shape cache_shape = {
+	.type = ROUSE_OBJECT, .fields = cache_fields, .n_fields = ARRAY_SIZE(cache_fields),
+	.size = sizeof(struct cache_conf),
+};
+
+#define PIN_FIELDS(type_)                                                                          \
+	ROUSE_REQUIRED(type_, path, "path", "The store path.", .type = ROUSE_STRING,               \
+		       .format = "a store path, \"/nix/store/…\"", .valid = rouse_is_store_path),  \
+	ROUSE_FIELD(type_, nar_hash, "narHash",                                                    \
+		    "What the path's archive must hash to, beyond what is signed.",                \
+		    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",                     \
+		    .valid = rouse_is_nar_hash)
+
+static const struct rouse_field system_fields[] = { PIN_FIELDS(struct system_conf) };
+static const struct rouse_field profile_fields[] = { PIN_FIELDS(struct profile_conf) };
+static const struct rouse_shape profile_shape = {
+	.type = ROUSE_OBJECT, .fields = profile_fields, .n_fields = ARRAY_SIZE(profile_fields),
+	.size = sizeof(struct profile_conf),
+};
+static const struct rouse_shape user_shape = {
+	.type = ROUSE_MAP, .format = "the name of a profile", .valid = rouse_is_label, .item = &profile_shape,
+	.max = 64,
+};
+
+static const struct rouse_field fields[] = {
+	ROUSE_FIELD(struct conf, caches, "caches",
+		    "Binary caches, in the order in which they are asked.", .type = ROUSE_MAP,
+		    .format = "the name of a cache", .valid = rouse_is_label, .item = &cache_shape, .max = 16),
+	ROUSE_FIELD(struct conf, system, "system", "The system closure that this machine boots.",
+		    .type = ROUSE_OBJECT, .fields = system_fields, .n_fields = ARRAY_SIZE(system_fields),
+		    .size = sizeof(struct system_conf)),
+	ROUSE_FIELD(struct conf, profiles, "profiles", "Closures for users: user, then name.",
+		    .type = ROUSE_MAP, .format = "the name of a user", .valid = rouse_is_label,
+		    .item = &user_shape, .max = 256),
+};
+
+static const struct rouse_field profile_fact_fields[] = {
+	ROUSE_FIELD(struct profile_fact, number, "number", "The current generation, 0: none.",
+		    .type = ROUSE_INT, .max = UINT32_MAX),
+	ROUSE_FIELD(struct profile_fact, highest, "highest", "The highest generation, 0: none.",
+		    .type = ROUSE_INT, .max = UINT32_MAX),
+	ROUSE_FIELD(struct profile_fact, path, "path", "What the current generation points to.",
+		    .type = ROUSE_STRING),
+	ROUSE_FIELD(struct profile_fact, last, "last", "What the highest generation points to.",
+		    .type = ROUSE_STRING),
+};
+static const struct rouse_shape profile_fact_shape = {
+	.type = ROUSE_OBJECT, .fields = profile_fact_fields, .n_fields = ARRAY_SIZE(profile_fact_fields),
+	.size = sizeof(struct profile_fact),
+};
+static const struct rouse_shape path_shape = { .type = ROUSE_STRING };
+
+static const struct rouse_field fact_fields[] = {
+	ROUSE_FIELD(struct facts, unseen, "unseen", "The root filesystem was not mounted.",
+		    .type = ROUSE_BOOL),
+	ROUSE_FIELD(struct facts, valid, "valid", "Wanted paths that are in the store with all they need.",
+		    .type = ROUSE_LIST, .item = &path_shape),
+	ROUSE_FIELD(struct facts, profiles, "profiles", "Generations, by profile.", .type = ROUSE_MAP,
+		    .item = &profile_fact_shape),
+};
+
+/* --- what is wanted --------------------------------------------------------------------------- */
+
+struct want {
+	struct rouse_pin pin;
+	const char *profile; /* below PROFILES */
+};
+
+static size_t count_wants(const struct conf *conf)
+{
+	const struct rouse_named_list *users = conf->profiles.items;
+	size_t n = conf->system != NULL;
+
+	for (size_t i = 0; i < conf->profiles.n; i++)
+		n += users[i].list.n;
+	return n;
+}
+
+/* Every closure of the document, the system first; from `arena`. */
+static struct want *list_wants(const struct conf *conf, struct rouse_arena *arena, size_t *ret_n)
+{
+	const struct rouse_named_list *users = conf->profiles.items;
+	struct want *w = rouse_arena_alloc(arena, (count_wants(conf) + 1) * sizeof(*w));
+	size_t n = 0;
+
+	if (conf->system)
+		w[n++] = (struct want){ { conf->system->path, conf->system->nar_hash }, "system" };
+	for (size_t i = 0; i < conf->profiles.n; i++) {
+		const struct profile_conf *p = users[i].list.items;
+
+		for (size_t k = 0; k < users[i].list.n; k++)
+			w[n++] = (struct want){ { p[k].path, p[k].nar_hash },
+						rouse_arena_printf(arena, "per-user/%s/%s", users[i].key,
+								   p[k].key) };
+	}
+	*ret_n = n;
+	return w;
+}
+
+static void check(const void *conf_, struct rouse_problems *problems)
+{
+	const struct conf *conf = conf_;
+	const struct cache_conf *caches = conf->caches.items;
+
+	for (size_t i = 0; i < conf->caches.n; i++)
+		if (!caches[i].keys.n)
+			rouse_problem(problems, (const char *const[]){ "caches", caches[i].key, NULL },
+				      "\"keys\" is empty: nothing that this cache has could be trusted");
+}
+
+/* --- facts ------------------------------------------------------------------------------------ */
+
+/* In an initramfs the root may still be a bare directory. */
+static bool is_mounted(const struct rouse_context *c)
+{
+	auto_free char *above = rouse_asprintf("%s/..", c->root);
+	struct stat in, up;
+
+	return !c->initramfs || (stat(c->root, &in) == 0 && stat(above, &up) == 0 && in.st_dev != up.st_dev);
+}
+
+static int observe_profile(const struct want *w, const struct rouse_context *c, json_t *profiles,
+			   struct rouse_err *e)
+{
+	struct rouse_generation g = { 0 };
+	auto_free char *path = rouse_asprintf(PROFILES "%s", w->profile);
+	json_t *fact = json_object();
+
+	rouse_json_set(profiles, w->profile, fact);
+	if (rouse_generation_read(c->root, path, &g, e) < 0)
+		return -1;
+	rouse_json_set_int(fact, "number", g.number);
+	rouse_json_set_int(fact, "highest", g.highest);
+	rouse_json_set_string(fact, "path", rouse_store_name(g.path) ? g.path : NULL);
+	rouse_json_set_string(fact, "last", rouse_store_name(g.last) ? g.last : NULL);
+	return 0;
+}
+
+static int observe(const void *conf, const struct rouse_context *c, json_t *facts, struct rouse_err *e)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	size_t n = 0;
+	const struct want *w = list_wants(conf, &arena, &n);
+	struct rouse_pin *pins = rouse_arena_alloc(&arena, (n + 1) * sizeof(*pins));
+	bool *valid = rouse_arena_alloc(&arena, (n + 1) * sizeof(*valid));
+	json_t *list = json_array(), *profiles = json_object();
+
+	rouse_json_set(facts, "valid", list);
+	rouse_json_set(facts, "profiles", profiles);
+	if (!is_mounted(c)) {
+		rouse_json_set_bool(facts, "unseen", true);
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++)
+		pins[i] = w[i].pin;
+	if (rouse_closure_valid(c->root, pins, n, valid, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (valid[i])
+			rouse_json_append(list, json_string(w[i].pin.path));
+		if (observe_profile(&w[i], c, profiles, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* --- the plan --------------------------------------------------------------------------------- */
+
+static bool is_valid(const struct facts *facts, const char *path)
+{
+	const char *const *valid = facts->valid.items;
+
+	for (size_t i = 0; i < facts->valid.n; i++)
+		if (rouse_streq(valid[i], path))
+			return true;
+	return false;
+}
+
+static struct rouse_generation generation_of(const struct facts *facts, const char *profile)
+{
+	const struct profile_fact *p = facts->profiles.items;
+	struct rouse_generation g = { 0 };
+
+	for (size_t i = 0; i < facts->profiles.n; i++) {
+		if (!rouse_streq(p[i].key, profile))
+			continue;
+		g.number = (uint64_t)p[i].number;
+		g.highest = (uint64_t)p[i].highest;
+		(void)snprintf(g.path, sizeof(g.path), "%s", p[i].path ? p[i].path : "");
+		(void)snprintf(g.last, sizeof(g.last), "%s", p[i].last ? p[i].last : "");
+	}
+	return g;
+}
+
+static void name_caches(const struct conf *conf, struct rouse_buf *out)
+{
+	const struct cache_conf *caches = conf->caches.items;
+
+	for (size_t i = 0; i < conf->caches.n; i++)
+		rouse_buf_printf(out, "%s%s", i ? ", " : "", caches[i].key);
+}
+
+static int plan(const void *conf_, const void *facts_, const struct rouse_context *c unused_arg,
+		struct rouse_plan *p, struct rouse_err *e)
+{
+	const struct conf *conf = conf_;
+	const struct facts *facts = facts_;
+	auto_buf struct rouse_buf caches = { 0 };
+	size_t n = 0;
+	const struct want *w = list_wants(conf, &p->arena, &n);
+
+	name_caches(conf, &caches);
+	for (size_t i = 0; i < n; i++) {
+		struct rouse_generation g = generation_of(facts, w[i].profile);
+
+		if (!is_valid(facts, w[i].pin.path)) {
+			if (!conf->caches.n)
+				return rouse_fail(e, ROUSE_DOCUMENT, 0,
+						  "'%s' is not in the store, and \"caches\" names none to pull it from",
+						  w[i].pin.path);
+			rouse_plan_add(p, ROUSE_CREATE, OP_PULL, &w[i], "pull %s from %s%s", w[i].pin.path,
+				       caches.data, facts->unseen ? ", unless it is on the disk" : "");
+		}
+		if (facts->unseen)
+			rouse_plan_add(p, ROUSE_CREATE, OP_GENERATION, &w[i],
+				       "make it the current generation of %s", w[i].profile);
+		else if (!rouse_streq(g.path, w[i].pin.path))
+			rouse_plan_add(p, ROUSE_CREATE, OP_GENERATION, &w[i], "make %s %s generation %llu",
+				       is_valid(facts, w[i].pin.path) ? w[i].pin.path : "it", w[i].profile,
+				       (unsigned long long)rouse_generation_next(&g, w[i].pin.path));
+	}
+	return 0;
+}
+
+/* --- prepare and apply ------------------------------------------------------------------------ */
+
+struct state {
+	struct rouse_closure_spec spec;
+	struct rouse_closure *closure;
+	struct rouse_arena arena;
+};
+
+static void state_free(void *state)
+{
+	struct state *s = state;
+
+	if (!s)
+		return;
+	rouse_closure_free(s->closure);
+	rouse_arena_done(&s->arena);
+	free(s);
+}
+
+static int list_keys(struct state *s, const struct conf *conf, struct rouse_err *e)
+{
+	const struct cache_conf *caches = conf->caches.items;
+	struct rouse_key *keys;
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->caches.n; i++)
+		n += caches[i].keys.n;
+	s->spec.keys = keys = rouse_arena_alloc(&s->arena, (n + 1) * sizeof(*keys));
+	for (size_t i = 0; i < conf->caches.n; i++) {
+		const char *const *text = caches[i].keys.items;
+
+		for (size_t k = 0; k < caches[i].keys.n; k++)
+			if (rouse_key_parse(&keys[s->spec.n_keys++], text[k], e) < 0)
+				return -1;
+	}
+	return 0;
+}
+
+static void list_caches(struct state *s, const struct conf *conf)
+{
+	const struct cache_conf *from = conf->caches.items;
+	struct rouse_cache *caches = rouse_arena_alloc(&s->arena, (conf->caches.n + 1) * sizeof(*caches));
+
+	for (size_t i = 0; i < conf->caches.n; i++) {
+		size_t len = strlen(from[i].url);
+
+		while (len && from[i].url[len - 1] == '/')
+			len--;
+		caches[i] = (struct rouse_cache){ from[i].key,
+						  rouse_arena_strndup(&s->arena, from[i].url, len) };
+	}
+	s->spec.caches = caches;
+	s->spec.n_caches = conf->caches.n;
+}
+
+extern const struct rouse_module rouse_module_closure;
+
+static void list_roots(struct state *s, const struct rouse_plan *p)
+{
+	struct rouse_pin *roots = rouse_arena_alloc(&s->arena, (p->n_steps + 1) * sizeof(*roots));
+
+	for (size_t i = 0; i < p->n_steps; i++) {
+		const struct want *w = p->steps[i].arg;
+
+		if (p->steps[i].module == &rouse_module_closure && p->steps[i].op == OP_PULL)
+			roots[s->spec.n_roots++] = w->pin;
+	}
+	s->spec.roots = roots;
+}
+
+static int prepare(const void *conf, const struct rouse_plan *p, const struct rouse_context *c,
+		   void **ret_state, struct rouse_err *e)
+{
+	struct state *s = rouse_calloc(1, sizeof(*s));
+	const struct rouse_room *room = rouse_plan_find_room(p, ROUSE_STORE_DIR);
+
+	*ret_state = s;
+	list_roots(s, p);
+	if (!s->spec.n_roots)
+		return 0;
+	list_caches(s, conf);
+	if (list_keys(s, conf, e) < 0)
+		return -1;
+	s->closure = rouse_closure_new(&s->spec);
+	if (rouse_closure_resolve(s->closure, c, e) < 0)
+		return -1;
+	/* Without a word about room, an unmounted root is looked at when it is there. */
+	return room || is_mounted(c) ? rouse_closure_fits(s->closure, c, room, e) : 0;
+}
+
+static int apply(const struct rouse_step *step, const struct rouse_context *c, void *state,
+		 struct rouse_err *e)
+{
+	const struct want *w = step->arg;
+	auto_free char *profile = rouse_asprintf(PROFILES "%s", w->profile);
+	uint64_t number = 0;
+
+	/* One pull brings all closures; the steps of the others find nothing to do. */
+	if (step->op == OP_PULL)
+		return rouse_closure_pull(((struct state *)state)->closure, c, e);
+	return rouse_generation_make(c->root, profile, w->pin.path, &number, e);
+}
+
+const struct rouse_module rouse_module_closure = {
+	.name = "closure",
+	.fields = fields,
+	.n_fields = ARRAY_SIZE(fields),
+	.conf_size = sizeof(struct conf),
+	.facts = fact_fields,
+	.n_facts = ARRAY_SIZE(fact_fields),
+	.facts_size = sizeof(struct facts),
+	.check = check,
+	.observe = observe,
+	.plan = plan,
+	.prepare = prepare,
+	.apply = apply,
+	.state_free = state_free,
+};

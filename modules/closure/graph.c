@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph.h"
+
+#include <string.h>
+
+#include <rouse/fetch.h>
+#include <rouse/limits.h>
+#include <rouse/text.h>
+
+#include "nix32.h"
+#include "path.h"
+#include "store.h"
+
+struct rouse_closure *rouse_closure_new(const struct rouse_closure_spec *spec)
+{
+	struct rouse_closure *c = rouse_calloc(1, sizeof(*c));
+
+	c->spec = spec;
+	c->caches = rouse_calloc(spec->n_caches, sizeof(*c->caches));
+	return c;
+}
+
+void rouse_closure_free(struct rouse_closure *c)
+{
+	if (!c)
+		return;
+	rouse_paths_done(&c->paths);
+	free(c->caches);
+	free(c);
+}
+
+/* A walk: paths that wait for their narinfo, breadth first. */
+struct ask;
+struct walk {
+	struct rouse_closure *c;
+	const struct rouse_context *ctx;
+	const struct rouse_paths *registered;
+	size_t next;             /* of c->paths: what comes behind was not looked at yet */
+	struct rouse_path **again; /* to be asked for in their next cache */
+	size_t n_again, size_again;
+	struct ask *asks;        /* on their way */
+	size_t answered;
+	uint64_t bytes;          /* sum of NarSize */
+	struct rouse_err failure; /* of next_ask(), which cannot return one */
+};
+
+/* One request on its way. */
+struct ask {
+	struct rouse_fetch t;
+	struct walk *w;
+	struct ask *next, **link; /* of w->asks */
+	struct rouse_path *path;  /* NULL: the cache's nix-cache-info */
+	unsigned cache;
+	char url[2048];
+};
+
+static bool has_more_caches(const struct rouse_closure *c, const struct rouse_path *p)
+{
+	for (size_t i = p->cache + 1; i < c->spec->n_caches; i++)
+		if (!c->caches[i].down)
+			return true;
+	return false;
+}
+
+static void queue_again(struct walk *w, struct rouse_path *p)
+{
+	if (w->n_again == w->size_again) {
+		w->size_again = w->size_again ? 2 * w->size_again : 64;
+		w->again = rouse_realloc(w->again, w->size_again, sizeof(struct rouse_path *));
+	}
+	w->again[w->n_again++] = p;
+}
+
+/* Adds what a verified path references. */
+static int follow(struct walk *w, const struct rouse_path *p, struct rouse_err *e)
+{
+	w->bytes += p->nar_size;
+	if (w->bytes > ROUSE_MAX_CLOSURE_SIZE)
+		return rouse_fail(e, ROUSE_DOCUMENT, EFBIG, "the closure is larger than %llu GiB",
+				  (unsigned long long)(ROUSE_MAX_CLOSURE_SIZE / GIB));
+	for (size_t i = 0; i < p->n_references; i++)
+		(void)rouse_paths_add(&w->c->paths, p->references[i]);
+	if (w->c->paths.n > ROUSE_MAX_CLOSURE_PATHS)
+		return rouse_fail(e, ROUSE_DOCUMENT, EFBIG, "the closure has more than %d paths",
+				  ROUSE_MAX_CLOSURE_PATHS);
+	return 0;
+}
+
+/* What a root must hash to; NULL when the path is no pinned root. */
+static const char *pin_of(const struct rouse_closure *c, const char *name)
+{
+	for (size_t i = 0; i < c->spec->n_roots; i++)
+		if (rouse_streq(rouse_store_name(c->spec->roots[i].path), name) &&
+		    c->spec->roots[i].nar_hash)
+			return c->spec->roots[i].nar_hash;
+	return NULL;
+}
+
+bool rouse_pin_matches(const struct rouse_pin *pin, const uint8_t hash[static ROUSE_SHA256_LEN])
+{
+	uint8_t want[ROUSE_SHA256_LEN];
+
+	return !pin->nar_hash || (rouse_nar_hash_parse(pin->nar_hash, want) &&
+				  memcmp(want, hash, sizeof(want)) == 0);
+}
+
+static bool matches_pin(const struct rouse_closure *c, const char *name,
+			const uint8_t hash[static ROUSE_SHA256_LEN])
+{
+	const struct rouse_pin pin = { .nar_hash = pin_of(c, name) };
+
+	return rouse_pin_matches(&pin, hash);
+}
+
+/* Is it in the store already, in the wanted form? Then nobody needs to be asked. */
+static bool take_registered(struct walk *w, struct rouse_path *p)
+{
+	const struct rouse_path *r = rouse_paths_find(w->registered, p->name);
+
+	if (!r || !r->valid || !matches_pin(w->c, p->name, r->nar_hash))
+		return false;
+	rouse_path_copy(&w->c->paths, p, r);
+	p->valid = true;
+	return true;
+}
+
+static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_path *p)
+{
+	const struct rouse_cache *from = &w->c->spec->caches[cache];
+	struct ask *a = rouse_calloc(1, sizeof(*a));
+
+	if (p)
+		(void)snprintf(a->url, sizeof(a->url), "%s/%.*s.narinfo", from->url, ROUSE_HASH_PART,
+			       p->name);
+	else
+		(void)snprintf(a->url, sizeof(a->url), "%s/nix-cache-info", from->url);
+	a->w = w;
+	a->path = p;
+	a->cache = cache;
+	a->t = (struct rouse_fetch){
+		.url = a->url,
+		.max_bytes = p ? ROUSE_MAX_NARINFO : ROUSE_MAX_METADATA,
+		.deadline = w->ctx->deadline,
+		/* The last resort is asked for as long as there is time; others a few times. */
+		.max_tries = !p || has_more_caches(w->c, p) ? ROUSE_CACHE_TRIES : 0,
+		.user = a,
+	};
+	a->next = w->asks;
+	a->link = &w->asks;
+	if (a->next)
+		a->next->link = &a->next;
+	w->asks = a;
+	w->c->requests++;
+	w->c->caches[cache].wanted = true;
+	return &a->t;
+}
+
+static void ask_free(struct ask *a)
+{
+	*a->link = a->next;
+	if (a->next)
+		a->next->link = a->link;
+	rouse_buf_done(&a->t.body_out);
+	free(a);
+}
+
+/* The next cache that is not down; the last one is asked even then. */
+static void skip_down(const struct rouse_closure *c, struct rouse_path *p)
+{
+	while (c->caches[p->cache].down && has_more_caches(c, p))
+		p->cache++;
+}
+
+static struct rouse_fetch *ask_path(struct walk *w, struct rouse_path *p)
+{
+	skip_down(w->c, p);
+	return new_ask(w, p->cache, p);
+}
+
+static struct rouse_fetch *next_ask(void *ctx)
+{
+	struct walk *w = ctx;
+
+	if (w->failure.kind)
+		return NULL;
+	for (unsigned i = 0; i < w->c->spec->n_caches; i++)
+		if (w->c->caches[i].wanted && !w->c->caches[i].greeted) {
+			w->c->caches[i].greeted = true;
+			return new_ask(w, i, NULL);
+		}
+	if (w->n_again)
+		return ask_path(w, w->again[--w->n_again]);
+	while (w->next < w->c->paths.n) {
+		struct rouse_path *p = w->c->paths.items[w->next++];
+
+		if (!take_registered(w, p))
+			return ask_path(w, p);
+		if (follow(w, p, &w->failure) < 0)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* How bad a failure is when several caches failed in different ways. */
+static int rank(const struct rouse_err *e)
+{
+	if (e->kind == ROUSE_UNTRUSTED)
+		return 3;
+	if (e->kind == ROUSE_UNAVAILABLE)
+		return 2;
+	/* A bucket that may not be listed says 403 for what is not there. */
+	return e->sys == ENOENT || e->sys == EACCES ? 0 : 1;
+}
+
+static int nowhere(struct walk *w, struct rouse_path *p, struct rouse_err *e)
+{
+	if (rank(p->failure) == 0)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s%s' is in none of the caches: %s",
+				  ROUSE_STORE_PREFIX, p->name, p->tried);
+	*e = *p->failure;
+	if (w->c->spec->n_caches > 1)
+		return rouse_wrap(e, "'%s%s' cannot be had from %s", ROUSE_STORE_PREFIX, p->name, p->tried);
+	return strstr(e->text, p->name) ? -1 : rouse_wrap(e, "'%s%s'", ROUSE_STORE_PREFIX, p->name);
+}
+
+/* This cache does not have it: the next one, or the end. */
+static int take_failure(struct walk *w, struct rouse_path *p, const struct rouse_err *why,
+			struct rouse_err *e)
+{
+	struct rouse_arena *arena = &w->c->paths.arena;
+	const struct rouse_cache *cache = &w->c->spec->caches[p->cache];
+	struct rouse_cache_state *state = &w->c->caches[p->cache];
+	char url[256];
+
+	if (why->kind == ROUSE_SYSTEM || why->kind == ROUSE_BUG) {
+		*e = *why;
+		return -1;
+	}
+	p->tried = rouse_arena_printf(arena, "%s%s'%s' (%s)", p->tried ? p->tried : "",
+				      p->tried ? ", " : "", rouse_print_url(url, sizeof(url), cache->url),
+				      why->kind == ROUSE_UNTRUSTED   ? "untrusted" :
+				      why->kind == ROUSE_UNAVAILABLE ? "not reachable" :
+				      why->sys == ENOENT	     ? "not there" :
+				      why->sys == EACCES	     ? "access denied" :
+								       "refused");
+	if (!p->failure || rank(why) > rank(p->failure)) {
+		p->failure = rouse_arena_alloc(arena, sizeof(*p->failure));
+		*p->failure = *why;
+	}
+	if (why->kind == ROUSE_UNAVAILABLE && ++state->failures >= ROUSE_CACHE_TRIES)
+		state->down = true;
+	if (!has_more_caches(w->c, p))
+		return nowhere(w, p, e);
+	p->cache++;
+	queue_again(w, p);
+	return 0;
+}
+
+static int verify(struct walk *w, struct rouse_path *p, const struct rouse_narinfo *n,
+		  const char *where, struct rouse_err *e)
+{
+	if (!rouse_streq(n->name, p->name))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' answers for '%s%s' with '%s%s'", where,
+				  ROUSE_STORE_PREFIX, p->name, ROUSE_STORE_PREFIX, n->name);
+	if (rouse_narinfo_verify(n, where, w->c->spec->keys, w->c->spec->n_keys, e) < 0)
+		return -1;
+	if (!matches_pin(w->c, p->name, n->nar_hash)) {
+		char hash[ROUSE_NAR_HASH_TEXT];
+
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'%s%s' in '%s' has the hash '%s', and '%s' is pinned", ROUSE_STORE_PREFIX,
+				  p->name, where, rouse_nar_hash_print(hash, n->nar_hash),
+				  pin_of(w->c, p->name));
+	}
+	return 0;
+}
+
+static bool same_content(const struct rouse_path *p, const struct rouse_narinfo *n)
+{
+	if (p->nar_size != n->nar_size || memcmp(p->nar_hash, n->nar_hash, sizeof(p->nar_hash)) != 0 ||
+	    p->n_references != n->n_references)
+		return false;
+	for (size_t i = 0; i < n->n_references; i++)
+		if (!rouse_streq(p->references[i], n->references[i]))
+			return false;
+	return true;
+}
+
+static void accept(struct rouse_path *p, const struct rouse_narinfo *n)
+{
+	memcpy(p->nar_hash, n->nar_hash, sizeof(p->nar_hash));
+	p->nar_size = n->nar_size;
+	p->references = n->references;
+	p->n_references = n->n_references;
+	p->deriver = n->deriver;
+	p->url = n->url;
+	p->compression = n->compression;
+	p->file_size = n->file_size;
+	p->known = true;
+}
+
+static int take_narinfo(struct ask *a, struct rouse_err *e)
+{
+	struct walk *w = a->w;
+	struct rouse_path *p = a->path;
+	struct rouse_narinfo n;
+	struct rouse_err why = { 0 };
+	char where[1024];
+
+	(void)rouse_print_url(where, sizeof(where), a->url);
+	if (rouse_narinfo_parse(&n, where, w->c->spec->caches[p->cache].url,
+				a->t.body_out.data ? a->t.body_out.data : "", a->t.body_out.len,
+				&w->c->paths.arena, &why) < 0 ||
+	    verify(w, p, &n, where, &why) < 0)
+		return take_failure(w, p, &why, e);
+	w->c->caches[p->cache].failures = 0;
+	if (p->known) { /* asked again for another source of the same archive */
+		if (same_content(p, &n)) {
+			accept(p, &n);
+			return 0;
+		}
+		(void)rouse_fail(&why, ROUSE_UNTRUSTED, 0, "'%s%s' is another build in '%s'",
+				 ROUSE_STORE_PREFIX, p->name, where);
+		return take_failure(w, p, &why, e);
+	}
+	accept(p, &n);
+	return follow(w, p, e);
+}
+
+/* "StoreDir: /x" in a cache that was made for another store. */
+static int check_info(const struct rouse_cache *cache, const struct rouse_buf *text, struct rouse_err *e)
+{
+	const char *p = text->data ? text->data : "";
+
+	while (*p) {
+		size_t len = strcspn(p, "\n");
+		const char *value = rouse_strip_prefix(p, "StoreDir:");
+
+		if (value) {
+			size_t n;
+
+			value += strspn(value, " \t");
+			n = strcspn(value, " \t\r\n");
+			if (n != strlen(ROUSE_STORE_DIR) || strncmp(value, ROUSE_STORE_DIR, n) != 0) {
+				char url[256];
+
+				return rouse_fail(e, ROUSE_DOCUMENT, 0, "the cache '%s' is for the store '%.*s'",
+						  rouse_print_url(url, sizeof(url), cache->url),
+						  (int)(n < 200 ? n : 200), value);
+			}
+		}
+		p += len + (p[len] == '\n');
+	}
+	return 0;
+}
+
+static int take_greeting(struct ask *a, struct rouse_err *e)
+{
+	struct rouse_cache_state *state = &a->w->c->caches[a->cache];
+
+	if (a->t.result == 0)
+		return check_info(&a->w->c->spec->caches[a->cache], &a->t.body_out, e);
+	/* A cache without this file may still have the paths; one that is away has none. */
+	if (a->t.err.kind == ROUSE_UNAVAILABLE || a->t.err.kind == ROUSE_UNTRUSTED)
+		state->down = true;
+	return 0;
+}
+
+static int ask_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
+{
+	struct walk *w = ctx;
+	struct ask *a = t->user;
+	int r;
+
+	if (!a->path)
+		r = take_greeting(a, e);
+	else if (t->result < 0)
+		r = take_failure(w, a->path, &t->err, e);
+	else
+		r = take_narinfo(a, e);
+	if (r == 0 && a->path && w->ctx->progress)
+		w->ctx->progress(w->ctx->progress_arg, "resolving the closure", ++w->answered,
+				 w->c->paths.n);
+	ask_free(a);
+	return r;
+}
+
+static int run_walk(struct walk *w, unsigned parallel, struct rouse_err *e)
+{
+	int r = rouse_fetch_many(w->ctx->fetcher, parallel, next_ask, ask_done, w, e);
+
+	while (w->asks)
+		ask_free(w->asks);
+	free(w->again);
+	if (r == 0 && w->failure.kind) {
+		*e = w->failure;
+		return -1;
+	}
+	return r;
+}
+
+static void count(const struct rouse_closure *c, const struct rouse_context *ctx)
+{
+	struct rouse_closure_size s = rouse_closure_measure(c);
+
+	if (!ctx->counters)
+		return;
+	json_object_set_new(ctx->counters, "closure.paths", json_integer((json_int_t)s.paths));
+	json_object_set_new(ctx->counters, "closure.narBytes", json_integer((json_int_t)s.nar_bytes));
+	json_object_set_new(ctx->counters, "closure.requests", json_integer((json_int_t)c->requests));
+}
+
+static int walk(struct rouse_closure *c, const struct rouse_context *ctx,
+		const struct rouse_paths *registered, struct rouse_err *e)
+{
+	struct walk w = { .c = c, .ctx = ctx, .registered = registered };
+
+	/* What is in the store needs nobody: a machine without a network still comes up. */
+	while (w.next < c->paths.n && take_registered(&w, c->paths.items[w.next]))
+		if (follow(&w, c->paths.items[w.next++], e) < 0)
+			return -1;
+	if (w.next == c->paths.n)
+		return 0;
+	if (!c->spec->n_caches)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s%s' is not in the store, and no cache is given",
+				  ROUSE_STORE_PREFIX, c->paths.items[w.next]->name);
+	return run_walk(&w, ROUSE_WALK_CONNECTIONS, e);
+}
+
+int rouse_closure_resolve(struct rouse_closure *c, const struct rouse_context *ctx, struct rouse_err *e)
+{
+	auto_store struct rouse_store store = ROUSE_STORE_INIT;
+
+	if (rouse_store_look(&store, ctx->root, e) < 0)
+		return -1;
+	for (size_t i = 0; i < c->spec->n_roots; i++) {
+		const char *name = rouse_store_name(c->spec->roots[i].path);
+
+		if (!name)
+			return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is not a store path",
+					  c->spec->roots[i].path);
+		(void)rouse_paths_add(&c->paths, name);
+	}
+	if (walk(c, ctx, &store.registered, e) < 0)
+		return -1;
+	count(c, ctx);
+	return 0;
+}
+
+struct rouse_closure_size rouse_closure_measure(const struct rouse_closure *c)
+{
+	struct rouse_closure_size s = { .paths = c->paths.n };
+
+	for (size_t i = 0; i < c->paths.n; i++) {
+		const struct rouse_path *p = c->paths.items[i];
+
+		s.nar_bytes += p->nar_size;
+		if (p->valid)
+			continue;
+		s.missing++;
+		s.missing_bytes += p->nar_size;
+		s.download_bytes += p->file_size;
+	}
+	/* Blocks that are not full, directories, the registration: a tenth, and two blocks a path. A
+	 * measured closure has one inode per 36 kB. */
+	s.need_bytes = s.missing_bytes + s.missing_bytes / 10 + s.missing * 8 * KIB;
+	s.need_inodes = 2 * s.missing + s.missing_bytes / (32 * KIB);
+	return s;
+}
+
+int rouse_closure_next_source(struct rouse_closure *c, struct rouse_path *path,
+			      const struct rouse_context *ctx, struct rouse_err *e)
+{
+	struct walk w = { .c = c, .ctx = ctx, .next = c->paths.n };
+
+	if (!has_more_caches(c, path))
+		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no other cache has '%s%s'", ROUSE_STORE_PREFIX,
+				  path->name);
+	path->cache++;
+	queue_again(&w, path);
+	return run_walk(&w, 1, e);
+}

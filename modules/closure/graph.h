@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The closure as it is being resolved: every path, what the caches say of it, and who said so. */
+#pragma once
+
+#include <rouse/closure.h>
+#include <rouse/module.h>
+
+#include "table.h"
+
+struct rouse_cache_state {
+	bool down;               /* was not reachable: not asked again while others may answer */
+	bool wanted, greeted;    /* its nix-cache-info is looked at when it is asked for something */
+	unsigned failures;       /* in a row */
+};
+
+struct rouse_closure {
+	const struct rouse_closure_spec *spec;
+	struct rouse_paths paths;
+	struct rouse_cache_state *caches; /* as in spec */
+	uint64_t requests;
+	uint64_t fetched, fetched_bytes;  /* by pulling */
+};
+
+/* Asks the caches behind path->cache for the same archive (same hash, size and references), after
+ * one of them could not deliver it. -1 when there is none. */
+must_check int rouse_closure_next_source(struct rouse_closure *c, struct rouse_path *path,
+					 const struct rouse_context *ctx, struct rouse_err *e);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Telling Nix, where there is one, what is valid. */
+#include "store.h"
+
+#include <string.h>
+
+#include <rouse/log.h>
+#include <rouse/proc.h>
+#include <rouse/text.h>
+
+#include "path.h"
+
+#define LEFT_FOR_NIX "/nix-path-registration"
+
+/* Nix refuses a path whose references are not valid. Clears `valid` of those until none is left. */
+static void keep_closed(struct rouse_paths *paths)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (size_t i = 0; i < paths->n; i++) {
+			struct rouse_path *p = paths->items[i];
+
+			for (size_t k = 0; p->valid && k < p->n_references; k++) {
+				const struct rouse_path *r = rouse_paths_find(paths, p->references[k]);
+
+				if (!r || !r->valid) {
+					p->valid = false;
+					again = true;
+				}
+			}
+		}
+	}
+}
+
+/* The program, as the target sees it: of the system, or of any registered path. */
+static bool find_nix_store(const struct rouse_store *s, const char *chroot, char *buf, size_t size)
+{
+	if (rouse_proc_find("nix-store", chroot, buf, size))
+		return true;
+	for (size_t i = 0; i < s->registered.n; i++) {
+		auto_free char *path = NULL;
+
+		if (!s->registered.items[i]->valid)
+			continue;
+		path = rouse_asprintf(ROUSE_STORE_PREFIX "%s/bin/nix-store", s->registered.items[i]->name);
+		if (rouse_proc_find(path, chroot, buf, size))
+			return true;
+	}
+	return false;
+}
+
+static int load_db(const char *program, const char *chroot, const struct rouse_buf *text,
+		   uint64_t deadline, struct rouse_err *e)
+{
+	const char *const argv[] = { program, "--load-db", NULL };
+	const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "HOME=/root",
+				    "NIX_REMOTE=local", NULL };
+	const struct rouse_proc p = {
+		.argv = argv, .env = env, .chroot = chroot, .deadline = deadline,
+		.input = text->data, .input_len = text->len,
+	};
+
+	return rouse_proc_check(&p, e);
+}
+
+int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
+{
+	const char *chroot = rouse_streq(s->root.path, "/") ? NULL : s->root.path;
+	auto_buf struct rouse_buf text = { 0 };
+	char program[512];
+
+	keep_closed(&s->registered);
+	for (size_t i = 0; i < s->registered.n; i++)
+		if (s->registered.items[i]->valid)
+			rouse_path_print(s->registered.items[i], &text);
+	if (!text.len)
+		return 0;
+	if (geteuid() == 0 && find_nix_store(s, chroot, program, sizeof(program))) {
+		if (load_db(program, chroot, &text, deadline, e) == 0)
+			return 0;
+		rouse_log(ROUSE_LOG_WARNING, "closure", "%s; leaving '%s' for Nix to load, ignoring", e->text,
+			  LEFT_FOR_NIX);
+	}
+	return rouse_fs_replace(&s->root, LEFT_FOR_NIX, text.data, text.len, 0644, (uid_t)-1, (gid_t)-1, e);
+}

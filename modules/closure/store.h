@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A store on disk. What is valid in it is what rouse has registered in
+ * /nix/var/nix/rouse/registration *and* is there; a directory alone proves nothing, for a power cut may
+ * have left it half-written.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include <rouse/err.h>
+#include <rouse/fs.h>
+
+#include "table.h"
+
+#define ROUSE_STORE_STATE "/nix/var/nix/rouse"
+#define ROUSE_REGISTRATION ROUSE_STORE_STATE "/registration"
+#define ROUSE_STAGING_PREFIX ".rouse-staging-"
+
+struct rouse_store {
+	struct rouse_root root;
+	int dir;      /* /nix/store */
+	int lock;     /* held while it is open for writing */
+	int staging;  /* 0700, on the same filesystem as the store */
+	char staging_name[32];
+	unsigned trash;              /* names in staging for what is thrown away; atomic */
+	struct rouse_paths registered; /* ->valid: also in the store */
+};
+#define ROUSE_STORE_INIT { .root = ROUSE_ROOT_INIT, .dir = -1, .lock = -1, .staging = -1 }
+
+void rouse_store_done(struct rouse_store *s); /* removes the staging directory; unlocks */
+static inline void store_auto(struct rouse_store *s)
+{
+	rouse_store_done(s);
+}
+#define auto_store __attribute__((cleanup(store_auto)))
+
+/* Reads what is registered below `root`. No store at all is an empty one. Writes nothing. */
+must_check int rouse_store_look(struct rouse_store *s, const char *root, struct rouse_err *e);
+/* Makes the directories, takes the lock (before `deadline`), removes what an interrupted run left,
+ * reads what is registered, makes the staging directory. */
+must_check int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
+				struct rouse_err *e);
+/* Moves staging/NAME into the store. What is there under that name (it is not valid) gives way. */
+must_check int rouse_store_publish(struct rouse_store *s, const char *name, struct rouse_err *e);
+/* Removes staging/NAME with all that is in it; absent is well. */
+must_check int rouse_store_discard(struct rouse_store *s, const char *name, struct rouse_err *e);
+/* Makes everything published durable (syncfs), adds `paths` to the registered, writes the list. */
+must_check int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths, size_t n,
+				    struct rouse_err *e);
+/* Tells Nix: runs the closure's (or the system's) `nix-store --load-db` on the whole list, or
+ * leaves /nix-path-registration for the first one that comes along. */
+must_check int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Store paths by name: the graph of a closure, and the list of what is registered. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rouse/err.h>
+#include <rouse/mem.h>
+#include <rouse/trust.h>
+
+#include "narinfo.h"
+
+struct rouse_path {
+	const char *name; /* base name */
+	bool known;       /* the four below are there, and verified */
+	uint8_t nar_hash[ROUSE_SHA256_LEN];
+	uint64_t nar_size;
+	const char *deriver; /* base name, or NULL */
+	const char **references;
+	size_t n_references;
+
+	bool valid;       /* registered, and in the store */
+	unsigned cache;   /* where it is, or where it is asked for */
+	enum rouse_compression compression;
+	uint64_t file_size;
+	const char *url;  /* relative to the cache */
+	const char *tried; /* "'acme' (missing)": caches that do not have it; NULL: none yet */
+	struct rouse_err *failure; /* the worst of them, in the arena */
+};
+
+struct rouse_paths {
+	struct rouse_path **items; /* in the order in which they came; each stays where it is */
+	size_t n, size;
+	uint32_t *slots;           /* open addressing: index + 1, 0 is free */
+	size_t n_slots;
+	uint64_t seed;             /* names come from outside: no one may choose the collisions */
+	struct rouse_arena arena;
+};
+
+void rouse_paths_done(struct rouse_paths *p);
+static inline void paths_auto(struct rouse_paths *p)
+{
+	rouse_paths_done(p);
+}
+#define auto_paths __attribute__((cleanup(paths_auto)))
+
+struct rouse_path *rouse_paths_find(const struct rouse_paths *p, const char *name);
+/* Finds or adds; the name is copied. */
+struct rouse_path *rouse_paths_add(struct rouse_paths *p, const char *name);
+/* Copies what is known of `from` (strings and all). */
+void rouse_path_copy(struct rouse_paths *p, struct rouse_path *to, const struct rouse_path *from);
+
+/* The `nix-store --load-db` text of one path, appended. */
+void rouse_path_print(const struct rouse_path *path, struct rouse_buf *out);
+/* Reads such a text. A broken one is ROUSE_SYSTEM: it is our own file. */
+must_check int rouse_paths_parse(struct rouse_paths *p, const char *where, char *text,
+				 struct rouse_err *e);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Does a store have what is wanted, and does what is missing fit? Reads only. */
+#include "graph.h"
+
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include <rouse/text.h>
+
+#include "path.h"
+#include "store.h"
+
+/* Is the path valid with all it references? */
+static bool is_closed(const struct rouse_paths *registered, const char *name)
+{
+	auto_paths struct rouse_paths todo = { 0 };
+
+	(void)rouse_paths_add(&todo, name);
+	for (size_t i = 0; i < todo.n; i++) {
+		const struct rouse_path *p = rouse_paths_find(registered, todo.items[i]->name);
+
+		if (!p || !p->valid)
+			return false;
+		for (size_t k = 0; k < p->n_references; k++)
+			(void)rouse_paths_add(&todo, p->references[k]);
+	}
+	return true;
+}
+
+int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t n, bool *valid,
+			struct rouse_err *e)
+{
+	auto_store struct rouse_store store = ROUSE_STORE_INIT;
+
+	if (rouse_store_look(&store, root, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		const char *name = rouse_store_name(roots[i].path);
+
+		valid[i] = name && is_closed(&store.registered, name) &&
+			   rouse_pin_matches(&roots[i], rouse_paths_find(&store.registered, name)->nar_hash);
+	}
+	return 0;
+}
+
+/* The filesystem that has, or will have, the store. */
+static int stat_store(const struct rouse_context *ctx, struct statvfs *ret, struct rouse_err *e)
+{
+	static const char *const places[] = { ROUSE_STORE_DIR, "/nix", "" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		auto_free char *path = rouse_asprintf("%s%s", ctx->root, places[i]);
+
+		if (statvfs(path, ret) == 0)
+			return 0;
+		if (errno != ENOENT)
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot look at the filesystem of '%s'", path);
+	}
+	return rouse_fail(e, ROUSE_SYSTEM, ENOENT, "cannot look at the filesystem of '%s'", ctx->root);
+}
+
+int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context *ctx,
+		       const struct rouse_room *room, struct rouse_err *e)
+{
+	struct rouse_closure_size s = rouse_closure_measure(c);
+	struct rouse_room here = { .mount = ctx->root };
+	struct statvfs v = { 0 };
+	char need[16], have[16];
+
+	if (!s.missing)
+		return 0;
+	if (!room) {
+		if (stat_store(ctx, &v, e) < 0)
+			return -1;
+		here.bytes = (uint64_t)v.f_bavail * v.f_frsize;
+		here.inodes = v.f_files ? v.f_favail : 0; /* btrfs has no bound, and says 0 of 0 */
+		if (v.f_files && !here.inodes)
+			return rouse_fail(e, ROUSE_SYSTEM, ENOSPC, "no inode is free on the filesystem of '%s'",
+					  ctx->root);
+		room = &here;
+	}
+	if (s.need_bytes > room->bytes)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC, "the closure needs %s more, and '%s' has %s free",
+				  rouse_print_size(need, s.need_bytes), room->mount,
+				  rouse_print_size(have, room->bytes));
+	if (room->inodes && s.need_inodes > room->inodes)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC,
+				  "the closure needs about %llu more files, and '%s' has room for %llu",
+				  (unsigned long long)s.need_inodes, room->mount,
+				  (unsigned long long)room->inodes);
+	return 0;
+}
