@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Pulls a closure of real Nix from real caches, over every way there is, and compares.
+# shellcheck source=tests/cache/world.sh
+. "$(dirname "$0")/world.sh"
+enter 300 "$0"
+
+begin_world
+make_closure || { echo "Bail out! Nix does not build the closure"; exit 1; }
+list_closure >"$W/names"
+describe /nix/store "$W/names" >"$W/original"
+for c in zstd xz none; do
+	make_cache "$c" "$c" || { echo "Bail out! no cache '$c'"; exit 1; }
+done
+serve
+
+same() { # same DIR
+	describe "$1/nix/store" "$W/names" >"$W/pulled" && diff "$W/original" "$W/pulled" >"$W/out"
+}
+only_closure() { # nothing else is in the store
+	(cd "$1/nix/store" && printf '%s\n' * .[!.]*) | grep -vx '\.\[!\.\]\*' | sort | diff - "$W/names" >"$W/out"
+}
+# What real Nix says of the store, and of its database, that rouse filled.
+nix_verifies() {
+	mount --bind "$1/nix" /nix
+	nix-store --load-db <"$1/nix/var/nix/rouse/registration" 2>"$W/out" &&
+		[ "$(nix-store -qR "$TOP" | wc -l)" = "$(wc -l <"$W/names")" ] &&
+		nix-store --verify --check-contents >"$W/out" 2>&1 && ! grep -i error "$W/out"
+	local r=$?
+	umount /nix
+	return $r
+}
+fetched() { # the counter of the last --json pull
+	sed -n "s/.*\"closure.$1\": \([0-9]*\).*/\1/p" "$W/out"
+}
+
+for c in zstd xz none; do
+	ok "file_${c}_pulls" pull "$W/d-$c" "file://$W/$c" -- --json
+	ok "file_${c}_fetches_every_path" [ "$(fetched fetched)" = "$(wc -l <"$W/names")" ]
+	ok "file_${c}_is_the_same_to_the_bit" same "$W/d-$c"
+	ok "file_${c}_leaves_nothing_else" only_closure "$W/d-$c"
+done
+ok "nix_finds_nothing_wrong" nix_verifies "$W/d-zstd"
+for way in HTTP HTTPS; do
+	for c in zstd xz none; do
+		ok "${way}_${c}_pulls" pull "$W/$way-$c" "${!way}/$c"
+		ok "${way}_${c}_is_the_same_to_the_bit" same "$W/$way-$c"
+	done
+done
+ok "https_uses_http2" grep -q 'HTTP/2.0' "$W/access.log"
+
+: >"$W/access.log"
+ok "second_pull_succeeds" pull "$W/HTTP-zstd" "$HTTP/zstd" -- --json
+ok "second_pull_asks_nobody" [ ! -s "$W/access.log" ]
+ok "second_pull_fetches_nothing" [ "$(fetched fetched)" = 0 ]
+
+# umask must not show.
+(umask 077; pull "$W/umask" "file://$W/zstd")
+ok "umask_077_does_not_show" same "$W/umask"
+
+# Profiles.
+profile=/nix/var/nix/profiles/system
+ok "profile_becomes_generation_1" pull "$W/d-zstd" "file://$W/zstd" -- --profile $profile
+ok "profile_points_to_the_path" [ "$(readlink "$W/d-zstd$profile-1-link")" = "$TOP" ]
+ok "profile_is_a_relative_link" [ "$(readlink "$W/d-zstd$profile")" = system-1-link ]
+ok "profile_stays_when_nothing_changes" pull "$W/d-zstd" "file://$W/zstd" -- --profile $profile
+ok "profile_has_one_generation" [ ! -e "$W/d-zstd$profile-2-link" ]
+
+# A second system that shares most of its paths.
+old=$TOP
+make_closure --arg units 61
+make_cache zstd zstd
+ok "update_pulls" pull "$W/d-zstd" "file://$W/zstd" -- --json --profile $profile
+ok "update_fetches_only_what_is_new" [ "$(fetched fetched)" = 2 ]
+ok "update_is_generation_2" [ "$(readlink "$W/d-zstd$profile")" = system-2-link ]
+TOP=$old
+ok "going_back_makes_another_generation" pull "$W/d-zstd" "file://$W/zstd" -- --profile $profile
+ok "going_back_is_generation_3" [ "$(readlink "$W/d-zstd$profile-3-link")" = "$TOP" ]
+
+# What lies in the store without being registered is not believed.
+name=${TOP#/nix/store/}
+mkdir -p "$W/litter/nix/store/$name/sub" "$W/litter/nix/store/.rouse-staging-00000000/x"
+echo wrong >"$W/litter/nix/store/$name/sub/file"
+chmod 555 "$W/litter/nix/store/$name/sub"
+ok "litter_gives_way" pull "$W/litter" "file://$W/zstd"
+ok "litter_is_replaced_by_the_path" same "$W/litter"
+ok "litter_of_interrupted_runs_is_removed" only_closure "$W/litter"
+mkdir -p "$W/planted/nix/store" "$W/outside"
+ln -s "$W/outside" "$W/planted/nix/store/$name"
+ok "planted_link_gives_way" pull "$W/planted" "file://$W/zstd"
+ok "planted_link_is_not_followed" [ -z "$(ls "$W/outside")" ]
+ok "planted_link_is_replaced" same "$W/planted"
+
+# A registered path that someone removed is pulled again.
+rm -rf "$W/HTTP-xz/nix/store/$name"
+ok "removed_path_is_pulled_again" pull "$W/HTTP-xz" "$HTTP/xz" -- --json
+ok "removed_path_is_the_only_one" [ "$(fetched fetched)" = 1 ]
+
+# Pins.
+hash=$(nix-store -q --hash "$TOP")
+saved=$TOP
+TOP="$saved#$hash"
+ok "pin_in_nix32_matches" pull "$W/pin1" "file://$W/none"
+TOP="$saved#sha256:$(nix-hash --type sha256 --to-base16 "${hash#sha256:}")"
+ok "pin_in_hex_matches" pull "$W/pin2" "file://$W/none"
+TOP="$saved#sha256-$(printf '%064d' 0 | xxd -r -p | base64)"
+pull "$W/pin3" "file://$W/none"
+ok "pin_that_differs_is_untrusted" [ $? = 77 ]
+ok "pin_that_differs_leaves_nothing" [ ! -e "$W/pin3/nix/store" ]
+TOP=$saved
+
+finish
