@@ -112,9 +112,9 @@ static void *state_of(struct rouse_run *r, const struct rouse_module *m)
 	return NULL;
 }
 
-int rouse_run_apply(struct rouse_run *r, struct rouse_err *e)
+static int apply_first(struct rouse_run *r, size_t n, struct rouse_err *e)
 {
-	for (size_t i = 0; i < r->plan.n_steps; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct rouse_step *s = &r->plan.steps[i];
 		uint64_t begin = rouse_clock_ms();
 		char took[24];
@@ -135,4 +135,27 @@ int rouse_run_apply(struct rouse_run *r, struct rouse_err *e)
 			  rouse_print_duration(took, rouse_clock_ms() - begin));
 	}
 	return 0;
+}
+
+int rouse_run_enter(struct rouse_run *r, struct rouse_err *e)
+{
+	size_t n = 0;
+
+	while (n < r->plan.n_steps && r->plan.steps[n].module == rouse_modules[0])
+		if (r->plan.steps[n++].effect != ROUSE_USE)
+			return 0;
+	if (!n)
+		return 0;
+	if (apply_first(r, n, e) < 0)
+		return -1;
+	rouse_plan_done(&r->plan);
+	json_decref(take(r->facts, NULL));
+	if (rouse_run_observe(r, e) < 0)
+		return -1;
+	return rouse_run_plan(r, e);
+}
+
+int rouse_run_apply(struct rouse_run *r, struct rouse_err *e)
+{
+	return apply_first(r, r->plan.n_steps, e);
 }
