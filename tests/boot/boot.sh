@@ -83,7 +83,8 @@ import json, sys
 report = json.load(open(sys.argv[1]))
 for phase in report.get("phases", []):
     for step in phase.get("steps", []):
-        print(step.get("what"))
+        if step.get("effect") != "use":
+            print(step.get("what"))
 END
 }
 

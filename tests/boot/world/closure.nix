@@ -89,6 +89,7 @@ let
       "mkdir" "mv" "od" "printf" "pwd" "readlink" "rm" "sha256sum" "sleep" "sort" "stat" "sync" "tail"
       "touch" "tr" "true" "uname" "wc"
     ]);
+  hostname = package "hostname" [ "hostname" ] [ ] [ "bin/hostname" ];
   findutils = package "findutils" [ "findutils" ] [ selinux pcre2 ] [ "bin/find" ];
   grep = package "grep" [ "grep" ] [ pcre2 ] [ "bin/grep" ];
   login = package "shadow" [ "login" ] [ pam-lib audit cap-ng crypt selinux pcre2 ] [ "bin/login" "sbin/nologin" ];
@@ -102,7 +103,7 @@ let
     [ "lib/security/pam_deny.so" "lib/security/pam_env.so" "lib/security/pam_nologin.so"
       "lib/security/pam_permit.so" "lib/security/pam_unix.so" "sbin/unix_chkpwd" ];
   procps = package "procps" [ "procps" ] [ procps-lib tinfo systemd-lib cap gcrypt gpg-error lz4 lzma zstd ]
-    [ "bin/ps" "bin/free" ];
+    [ "bin/ps" "bin/free" "bin/kill" "bin/uptime" ];
   systemd = package "systemd" [ "systemd" "libsystemd-shared" ]
     [ acl apparmor attr audit blkid cap cap-ng crypt fdisk gcc-libs gcrypt gpg-error ip4tc kmod lz4 lzma
       mount-lib openssl pam-lib pcre2 seccomp selinux systemd-lib uuid zstd ]
@@ -132,7 +133,7 @@ let
   # What a person and systemd expect below /usr: one tree of links.
   sw = build "system-path" ./merge.sh {
     inherit glibc systemd units;
-    parts = [ bash coreutils dash findutils grep login nginx openssh pam procps systemd util-linux units ];
+    parts = [ bash coreutils dash findutils grep hostname login nginx openssh pam procps systemd util-linux units ];
   };
 in
 build "rouse-demo-system-1" ./system.sh {
