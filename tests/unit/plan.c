@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/plan.h>
+
+#include <rouse/module.h>
+
+#include "../lib/tap.h"
+
+static const struct rouse_module module = { .name = "disks" };
+
+static void plan_prints_in_order_and_counts_what_lasts(struct t *t)
+{
+	auto_plan struct rouse_plan p = { .module = &module };
+	auto_buf struct rouse_buf out = { 0 };
+
+	rouse_plan_add(&p, ROUSE_CREATE, 1, NULL, "write a GPT on %s", "/dev/vda");
+	rouse_plan_add(&p, ROUSE_DESTROY, 2, NULL, "destroy ntfs");
+	rouse_plan_add(&p, ROUSE_USE, 3, NULL, "mount");
+	rouse_plan_print(&p, &out, false);
+	T_STR(t, out.data,
+	      "  + disks     write a GPT on /dev/vda\n"
+	      "  ! disks     destroy ntfs\n"
+	      "  > disks     mount\n"
+	      "plan: 2 changes\n");
+	T_CHECK(t, rouse_plan_changes(&p) == 2);
+}
+
+static void plan_of_this_boot_only_changes_nothing(struct t *t)
+{
+	auto_plan struct rouse_plan p = { .module = &module };
+	auto_buf struct rouse_buf out = { 0 };
+
+	rouse_plan_add(&p, ROUSE_USE, 3, NULL, "mount");
+	rouse_plan_print(&p, &out, false);
+	T_HAS(t, out.data, "plan: nothing to change\n");
+}
+
+static void room_is_that_of_the_nearest_mount(struct t *t)
+{
+	auto_plan struct rouse_plan p = { 0 };
+
+	T_CHECK(t, !rouse_plan_find_room(&p, "/nix/store"));
+	rouse_plan_room(&p, "/", 1, 0);
+	rouse_plan_room(&p, "/nix", 2, 0);
+	rouse_plan_room(&p, "/ni", 3, 0);
+	T_CHECK(t, rouse_plan_find_room(&p, "/nix/store")->bytes == 2);
+	T_CHECK(t, rouse_plan_find_room(&p, "/nixos")->bytes == 1);
+	T_CHECK(t, rouse_plan_find_room(&p, "/ni")->bytes == 3);
+}
+
+static void many_steps_fit(struct t *t)
+{
+	auto_plan struct rouse_plan p = { .module = &module };
+
+	for (int i = 0; i < 1000; i++)
+		rouse_plan_add(&p, ROUSE_CREATE, 0, NULL, "step %d", i);
+	T_CHECK(t, p.n_steps == 1000);
+	T_STR(t, p.steps[999].what, "step 999");
+}
+
+T_MAIN(T(plan_prints_in_order_and_counts_what_lasts), T(plan_of_this_boot_only_changes_nothing),
+       T(room_is_that_of_the_nearest_mount), T(many_steps_fit))
