@@ -77,7 +77,7 @@ static int watch(int fd, const char *run, struct rouse_err *e)
 	auto_free char *parent = rouse_strdup(run);
 	char *slash = strrchr(parent, '/');
 
-	if (inotify_add_watch(fd, run, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF) >= 0)
+	if (inotify_add_watch(fd, run, IN_MOVED_TO | IN_DELETE_SELF) >= 0)
 		return 0;
 	if (errno != ENOENT)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", run);
@@ -86,7 +86,7 @@ static int watch(int fd, const char *run, struct rouse_err *e)
 	if (inotify_add_watch(fd, slash ? parent : ".", IN_CREATE | IN_MOVED_TO) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", parent);
 	/* It may have come between the two. */
-	(void)inotify_add_watch(fd, run, IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF);
+	(void)inotify_add_watch(fd, run, IN_MOVED_TO | IN_DELETE_SELF);
 	return 0;
 }
 

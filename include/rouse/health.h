@@ -43,7 +43,7 @@ struct rouse_health {
 	uint64_t deadline;        /* ms, 0: ROUSE_DEADLINE_HEALTH */
 	struct rouse_list checks; /* struct rouse_health_check */
 	const struct rouse_health_signals *signals;
-	const char *on_failure;   /* "fallback", "hold" or "reboot"; NULL: "hold" */
+	const char *on_failure; /* "fallback", "hold" or "reboot"; NULL: "hold" */
 };
 extern const struct rouse_shape rouse_health_shape;
 
@@ -56,8 +56,7 @@ json_t *rouse_health_json(const struct rouse_health *h);
 must_check int rouse_health_save(const char *dir, const struct rouse_health *h,
 				 struct rouse_err *e);
 must_check int rouse_health_load(const char *dir, struct rouse_health *ret,
-				 struct rouse_arena *arena, json_t **ret_json,
-				 struct rouse_err *e);
+				 struct rouse_arena *arena, json_t **ret_json, struct rouse_err *e);
 
 /* "http http://127.0.0.1/healthz", "tcp 127.0.0.1:22", "unit nginx.service": URLs without what may
  * be secret; caller frees. */
@@ -72,8 +71,8 @@ must_check int rouse_health_try(const struct rouse_health_check *c, uint64_t dea
  * for the report (a new reference); *ret_failed says whether one never passed, and e holds the
  * first of them then. */
 json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
-			 void (*progress)(void *arg, const char *what), void *arg,
-			 bool *ret_failed, struct rouse_err *e);
+			 void (*progress)(void *arg, const char *what), void *arg, bool *ret_failed,
+			 struct rouse_err *e);
 
 /* Sends the verdict that is in the report: the host's port, phone-home. Bounded; a signal that
  * fails is noted in the report ("signals") and fails nothing. `h` may be NULL. */

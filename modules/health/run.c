@@ -185,7 +185,8 @@ json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
 			continue;
 		*ret_failed = true;
 		*e = r->err;
-		e->kind = ROUSE_SYSTEM; /* this machine is what was looked at, whatever the try met */
+		e->kind =
+			ROUSE_SYSTEM; /* this machine is what was looked at, whatever the try met */
 		(void)rouse_wrap(e, "check '%s' never passed", r->check->key);
 	}
 	return results;
