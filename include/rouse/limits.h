@@ -117,3 +117,21 @@
 #define ROUSE_HOLD_PAUSE_MAX 900000
 /* `rouse status --wait` without --timeout: the longest boot and the longest health.deadline. */
 #define ROUSE_STATUS_TIMEOUT 7200000
+
+/* Disks of one document, and on one machine: EC2 attaches 128 volumes at most. */
+#define ROUSE_MAX_DISKS 32
+#define ROUSE_MAX_MACHINE_DISKS 256
+/* Entries of a partition table: what every tool makes; more or fewer is somebody else's table. */
+#define ROUSE_MAX_PARTITIONS 128
+/* Signatures in one place: a disk that was used for everything has a handful. */
+#define ROUSE_MAX_DISK_SIGNATURES 64
+/* How long a disk that the document names may take to appear (EBS attaches while we boot). */
+#define ROUSE_DEADLINE_DEVICES 30000
+/* After the last disk appeared, for the next one, before the only one is taken for the root. */
+#define ROUSE_DEVICES_QUIET 200
+/* How long another program may hold the lock of a disk: udev probes for a second or two. */
+#define ROUSE_DEADLINE_DISK_LOCK 30000
+/* Tools that make or grow a filesystem: mkfs.fat is done in a second. */
+#define ROUSE_DEADLINE_MKFS 300000
+/* For the node of a partition that was made just now; devtmpfs makes it at once, udev soon. */
+#define ROUSE_DEVICES_NODE 10000

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What lies in a range of a disk (libblkid), the pending mark, and erasing.
+ *
+ * The pending mark is an ext2 superblock of 1 KiB at byte 1024 with the UUID that we derive for
+ * what is being made and a label of its own. Every prober knows it, no filesystem can be mounted
+ * from it, and whatever kills us between the first and the last write of a mkfs, the next run
+ * finds its own unfinished work there, and never a stranger's.
+ */
+#include "disks.h"
+
+#include <blkid.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rouse/json.h>
+#include <rouse/text.h>
+
+#define CHUNK (64 * KIB)
+
+AUTO_DEFINE(blkid_probe, probe, blkid_free_probe, NULL)
+
+static int probe_open(int fd, uint64_t offset, uint64_t size, uint64_t sector, blkid_probe *ret,
+		      struct rouse_err *e)
+{
+	auto_of(probe) blkid_probe pr = blkid_new_probe();
+
+	if (!pr || blkid_probe_set_device(pr, fd, (blkid_loff_t)offset, (blkid_loff_t)size) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot probe %llu bytes at %llu",
+				  (unsigned long long)size, (unsigned long long)offset);
+	(void)blkid_probe_set_sectorsize(pr, (unsigned)sector); /* matters for images only */
+	(void)blkid_probe_enable_superblocks(pr, 1); /* these four only fail for an unknown chain */
+	(void)blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_TYPE |
+							    BLKID_SUBLKS_USAGE | BLKID_SUBLKS_UUID |
+							    BLKID_SUBLKS_LABEL | BLKID_SUBLKS_BADCSUM);
+	(void)blkid_probe_enable_partitions(pr, 1);
+	(void)blkid_probe_set_partitions_flags(pr, BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
+	*ret = take(pr, NULL);
+	return 0;
+}
+
+static const char *value_of(blkid_probe pr, const char *name)
+{
+	const char *value = NULL;
+
+	return blkid_probe_lookup_value(pr, name, &value, NULL) == 0 ? value : NULL;
+}
+
+static void add_signature(json_t *list, const char *type, const char *label, const char *uuid)
+{
+	auto_json json_t *s = json_object();
+	size_t i;
+	json_t *known;
+
+	json_array_foreach (list, i, known)
+		if (rouse_streq(json_string_value(json_object_get(known, "type")), type))
+			return; /* one more magic of the same thing */
+	rouse_json_set_string(s, "type", type);
+	if (label && *label && rouse_utf8_valid(label, strlen(label)))
+		rouse_json_set_string(s, "label", label);
+	if (uuid && *uuid && rouse_utf8_valid(uuid, strlen(uuid)))
+		rouse_json_set_string(s, "uuid", uuid);
+	rouse_json_append(list, take(s, NULL));
+}
+
+/* Lists every signature, not only the first: each hit is hidden in the prober's own buffers (a
+ * dry wipe) and the next one is looked for. Nothing is written. */
+static int list_signatures(int fd, uint64_t offset, uint64_t size, uint64_t sector, json_t *list,
+			   struct rouse_err *e)
+{
+	auto_of(probe) blkid_probe pr = NULL;
+
+	if (probe_open(fd, offset, size, sector, &pr, e) < 0)
+		return -1;
+	for (int n = 0; n < ROUSE_MAX_DISK_SIGNATURES; n++) {
+		const char *type;
+		int r = blkid_do_probe(pr);
+
+		if (r < 0)
+			return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO, "cannot probe for signatures");
+		if (r == 1)
+			return 0;
+		type = value_of(pr, "TYPE");
+		if (type)
+			add_signature(list, type, value_of(pr, "LABEL"), value_of(pr, "UUID"));
+		else if (value_of(pr, "PTTYPE"))
+			add_signature(list, value_of(pr, "PTTYPE"), NULL, NULL);
+		if (blkid_do_wipe(pr, 1) < 0)
+			return 0; /* cannot be hidden: what follows is not seen, what was found counts */
+	}
+	return 0;
+}
+
+static int is_zero(int fd, uint64_t offset, uint64_t size, bool *ret, struct rouse_err *e)
+{
+	static const char zeros[CHUNK];
+	auto_free char *buf = rouse_calloc(1, CHUNK);
+
+	for (uint64_t done = 0; done < size;) {
+		size_t n = size - done < CHUNK ? (size_t)(size - done) : CHUNK;
+		ssize_t r = pread(fd, buf, n, (off_t)(offset + done));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? errno : EIO, "cannot read at %llu",
+					  (unsigned long long)(offset + done));
+		if (memcmp(buf, zeros, (size_t)r) != 0) {
+			*ret = false;
+			return 0;
+		}
+		done += (uint64_t)r;
+	}
+	*ret = true;
+	return 0;
+}
+
+static int ends_are_zero(int fd, uint64_t offset, uint64_t size, bool *ret, struct rouse_err *e)
+{
+	uint64_t n = size < MIB ? size : MIB;
+	bool head = false, tail = false;
+
+	if (is_zero(fd, offset, n, &head, e) < 0 ||
+	    (head && is_zero(fd, offset + size - n, n, &tail, e) < 0))
+		return -1;
+	*ret = head && tail;
+	return 0;
+}
+
+static void add_usage(int fd, uint64_t offset, json_t *content, const char *type)
+{
+	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
+	struct disks_content usage = { 0 };
+
+	if (!fs || !fs->usage || !fs->usage(fd, offset, &usage))
+		return;
+	rouse_json_set_int(content, "size", (uint64_t)usage.size);
+	rouse_json_set_int(content, "free", (uint64_t)usage.free);
+	rouse_json_set_int(content, "inodes", (uint64_t)usage.inodes);
+}
+
+int disks_content_read(int fd, uint64_t offset, uint64_t size, uint64_t sector, json_t **ret,
+		       struct rouse_err *e)
+{
+	auto_json json_t *content = json_object();
+	json_t *list = json_array();
+	bool zero = false;
+
+	rouse_json_set(content, "signatures", list);
+	if (list_signatures(fd, offset, size, sector, list, e) < 0)
+		return -1;
+	if (json_array_size(list) == 0 && ends_are_zero(fd, offset, size, &zero, e) < 0)
+		return -1;
+	rouse_json_set_bool(content, "zero", zero);
+	if (json_array_size(list) == 1)
+		add_usage(fd, offset, content,
+			  json_string_value(json_object_get(json_array_get(list, 0), "type")));
+	*ret = take(content, NULL);
+	return 0;
+}
+
+int disks_table_list(int fd, uint64_t size, uint64_t sector, json_t **ret, struct rouse_err *e)
+{
+	auto_of(probe) blkid_probe pr = NULL;
+	auto_json json_t *list = json_array();
+	blkid_partlist partitions;
+
+	if (probe_open(fd, 0, size, sector, &pr, e) < 0)
+		return -1;
+	(void)blkid_probe_enable_superblocks(pr, 0);
+	if (blkid_do_probe(pr) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO, "cannot read the partition table");
+	partitions = blkid_probe_get_partitions(pr);
+	for (int i = 0; partitions && i < blkid_partlist_numof_partitions(partitions); i++) {
+		blkid_partition p = blkid_partlist_get_partition(partitions, i);
+		uint64_t start = (uint64_t)blkid_partition_get_start(p) * 512;
+		uint64_t length = (uint64_t)blkid_partition_get_size(p) * 512;
+		int number = blkid_partition_get_partno(p);
+		json_t *entry;
+
+		if (number < 1 || number > ROUSE_MAX_PARTITIONS || blkid_partition_is_extended(p) || !length ||
+		    start >= size || length > size - start)
+			continue;
+		entry = json_object();
+		rouse_json_set_int(entry, "number", (uint64_t)number);
+		rouse_json_set_int(entry, "start", start);
+		rouse_json_set_int(entry, "size", length);
+		rouse_json_append(list, entry);
+	}
+	*ret = take(list, NULL);
+	return 0;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset, const char *what,
+		 struct rouse_err *e)
+{
+	for (size_t done = 0; done < n;) {
+		ssize_t r = pwrite(fd, (const char *)data + done, n - done, (off_t)(offset + done));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? errno : EIO, "cannot write %s at %llu", what,
+					  (unsigned long long)(offset + done));
+		done += (size_t)r;
+	}
+	return 0;
+}
+
+/* Only what is not zero yet is written: images stay sparse and thin volumes thin. */
+int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what, struct rouse_err *e)
+{
+	static const char zeros[CHUNK];
+
+	for (uint64_t done = 0; done < n;) {
+		size_t step = n - done < CHUNK ? (size_t)(n - done) : CHUNK;
+		bool zero = false;
+
+		if (is_zero(fd, offset + done, step, &zero, e) < 0)
+			return -1;
+		if (!zero && disks_pwrite(fd, zeros, step, offset + done, what, e) < 0)
+			return -1;
+		done += step;
+	}
+	return 0;
+}
+
+/* The ext2 superblock as far as a prober reads it; little-endian, offsets of ext2_fs.h. */
+int disks_mark_pending(const struct disks_target *t, struct rouse_err *e)
+{
+	uint8_t sb[1024] = { 0 };
+
+	sb[0] = 16;      /* s_inodes_count */
+	sb[4] = 64;      /* s_blocks_count */
+	sb[24] = 2;      /* s_log_block_size: 4 KiB */
+	sb[32 + 1] = 128; /* s_blocks_per_group: 32768 */
+	sb[40] = 16;     /* s_inodes_per_group */
+	sb[56] = 0x53;   /* s_magic */
+	sb[57] = 0xef;
+	sb[58] = 2;      /* s_state: with errors, so that nobody mounts it */
+	sb[76] = 1;      /* s_rev_level */
+	sb[89] = 1;      /* s_inode_size: 256 */
+	memcpy(sb + 104, t->uuid, 16);
+	memcpy(sb + 120, DISKS_PENDING_LABEL, sizeof(DISKS_PENDING_LABEL) - 1);
+	if (disks_pwrite(t->fd, sb, sizeof(sb), t->offset + 1024, t->what, e) < 0)
+		return -1;
+	if (fsync(t->fd) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	return 0;
+}
+
+/* What erasing leaves: the pending mark, or on a disk that was claimed, its table. */
+static bool is_kept(blkid_probe pr, const struct disks_target *t)
+{
+	char uuid[DISKS_GUID_LEN];
+
+	if (!t->uuid)
+		return rouse_streq(value_of(pr, "PTTYPE"), "gpt") || rouse_streq(value_of(pr, "PTTYPE"), "PMBR");
+	disks_uuid_print(t->uuid, uuid);
+	return rouse_streq(value_of(pr, "LABEL"), DISKS_PENDING_LABEL) &&
+	       rouse_streq(value_of(pr, "UUID"), uuid);
+}
+
+int disks_erase(const struct disks_target *t, struct rouse_err *e)
+{
+	auto_of(probe) blkid_probe pr = NULL;
+	uint64_t head = t->size < MIB ? t->size : MIB, tail = t->size < CHUNK ? t->size : CHUNK, table;
+
+	if (probe_open(t->fd, t->offset, t->size, t->sector, &pr, e) < 0)
+		return -1;
+	for (int n = 0; n < ROUSE_MAX_DISK_SIGNATURES && blkid_do_probe(pr) == 0; n++)
+		if (blkid_do_wipe(pr, is_kept(pr, t)) < 0)
+			return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO, "cannot erase an old signature of %s",
+					  t->what);
+	/* What probers do not look for: labels of other systems, boot code, old md superblocks. */
+	if (!t->uuid) {
+		table = t->size - disks_usable_end(t->size, t->sector); /* one sector more than the backup has */
+		return disks_zero(t->fd, table + t->sector, MIB - table - t->sector, t->what, e);
+	}
+	if (disks_zero(t->fd, t->offset, 1024, t->what, e) < 0 ||
+	    disks_zero(t->fd, t->offset + 2048, head - 2048, t->what, e) < 0)
+		return -1;
+	return disks_zero(t->fd, t->offset + t->size - tail, tail, t->what, e);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "disks.h"
+
+const struct rouse_module rouse_module_disks = {
+	.name = "disks",
+	.fields = disks_conf_fields,
+	.n_fields = 2,
+	.conf_size = sizeof(struct disks_conf),
+	.facts = disks_facts_fields,
+	.n_facts = 2,
+	.facts_size = sizeof(struct disks_facts),
+	.check = disks_conf_check,
+	.observe = disks_observe,
+	.plan = disks_plan,
+	.prepare = disks_prepare,
+	.apply = disks_apply,
+	.state_free = disks_state_free,
+};

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The module `disks`, inside. The document's section (conf), what the machine has (facts), what a
+ * step carries (action), and the tables of filesystems and partition types.
+ *
+ *   conf.c    tables and checks of the section     match.c   which disk a name means (pure)
+ *   facts.c   table of the facts                   layout.c  where partitions go (pure)
+ *   observe.c inspect.c content.c gpt.c nvme.c     plan.c    steps and refusals (pure)
+ *             read the machine                     apply.c table.c ext4.c vfat.c mount.c  write it
+ *
+ * Lengths and places are bytes everywhere; only table.c and gpt.c know sectors.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rouse/err.h>
+#include <rouse/limits.h>
+#include <rouse/mem.h>
+#include <rouse/module.h>
+#include <rouse/schema.h>
+
+/* Partitions begin and end on whole MiB: every device's stripe and erase block divides it. */
+#define DISKS_GRAIN MIB
+/* A filesystem grows when its partition is larger by this much: the kernel leaves a tail unused
+ * that is too short for the inode table of one more group, and a plan must come to an end. */
+#define DISKS_GROW_MIN (16 * MIB)
+#define DISKS_GUID_LEN 37 /* text with its NUL */
+/* Label of the pending mark; see content.c. */
+#define DISKS_PENDING_LABEL "rouse-pending"
+
+/* ---- the document ---------------------------------------------------------------------------- */
+
+struct disks_device {
+	const char *path; /* "root", or a path */
+	const char *serial, *wwn, *label, *ebs, *kind;
+};
+
+struct disks_partition {
+	const char *key; /* where it is mounted, or a plain name */
+	struct rouse_size size;
+	const char *filesystem, *label, *type;
+	struct rouse_list mount_options; /* const char * */
+};
+
+struct disks_disk {
+	const char *key;
+	const struct disks_device *device;
+	struct rouse_list partitions; /* struct disks_partition */
+	const char *filesystem, *mount, *label;
+	struct rouse_list mount_options; /* const char * */
+	struct rouse_list replace;       /* const char *: "ext4", "ntfs:Label", "anything" */
+};
+
+struct disks_conf {
+	const char *seed;
+	struct rouse_list disks; /* struct disks_disk */
+};
+
+extern const struct rouse_field disks_conf_fields[];
+extern const size_t disks_n_conf_fields;
+void disks_conf_check(const void *conf, struct rouse_problems *problems);
+const char *disks_seed(const struct disks_conf *conf);
+static inline bool disks_is_mount_point(const char *key)
+{
+	return key[0] == '/';
+}
+
+/* ---- the facts ------------------------------------------------------------------------------- */
+
+struct disks_signature {
+	const char *type, *label, *uuid;
+};
+
+/* What lies in a range: a whole disk, a partition, or free space. */
+struct disks_content {
+	struct rouse_list signatures; /* struct disks_signature: every one, each type once */
+	bool zero;                    /* first and last MiB hold only zeros */
+	int64_t size, free, inodes;   /* of the filesystem, where known */
+	struct rouse_list mounts;     /* const char *: where it is mounted */
+	bool read_only;               /* … so */
+	const char *busy;             /* why it must not be written, NULL when nothing uses it */
+};
+
+struct disks_entry {
+	int64_t number;
+	const char *guid, *type, *label, *device; /* GUIDs in lower case */
+	const char *attributes;                   /* "0x8000000000000000"; NULL: none */
+	int64_t start, size;
+	const struct disks_content *content;
+};
+
+/* Free space in which this document would make a partition. */
+struct disks_range {
+	int64_t start, size;
+	const struct disks_content *content;
+};
+
+enum disks_class {
+	DISKS_BLANK,
+	DISKS_OPAQUE,      /* no signature, but not zero: plain dm-crypt, Ceph, Oracle… */
+	DISKS_GPT,
+	DISKS_GPT_GROWN,   /* the backup is not at the end of the disk */
+	DISKS_GPT_REPAIR,  /* one of the two headers is lost: the other one tells */
+	DISKS_GPT_DAMAGED, /* more is wrong than that */
+	DISKS_OTHER_TABLE,
+	DISKS_SIGNED,      /* a filesystem, a volume… directly on the disk */
+	DISKS_AMBIGUOUS,   /* signatures that contradict each other */
+	DISKS_CLASSES_
+};
+extern const char *const disks_class_words[]; /* NULL-ended, in the order of the enum */
+
+struct disks_fact {
+	const char *device, *bound; /* bound: the document's name, by --disk */
+	bool file, root, removable, read_only, config_drive;
+	int64_t size, sector, end; /* end: of the space that partitions may use */
+	const char *serial, *wwn, *model, *ebs;
+	struct rouse_list names; /* const char *: other paths of it that the document mentions */
+	const char *class_word, *guid, *damage;
+	int64_t diskseq;
+	struct rouse_list partitions; /* struct disks_entry */
+	const struct disks_content *content;
+	struct rouse_list pending; /* struct disks_range */
+	const char *fingerprint;   /* of all that a plan is built on */
+};
+
+struct disks_facts {
+	struct rouse_list disks;    /* struct disks_fact */
+	struct rouse_list missing;  /* const char *: programs that are not there */
+};
+
+extern const struct rouse_field disks_facts_fields[];
+extern const size_t disks_n_facts_fields;
+extern const struct rouse_shape disks_fact_shape;
+enum disks_class disks_class_of(const struct disks_fact *f);
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+struct disks_target; /* where a filesystem is made; below */
+
+struct disks_filesystem {
+	const char *name;
+	const char *const *modules; /* of the kernel, for mounting; NULL-terminated */
+	const char *program;        /* that make() runs; NULL: none */
+	uint64_t min;               /* bytes below which it cannot be made */
+	size_t max_label;           /* bytes */
+	/* Room in a fresh one of that many bytes, a little less than there will be. */
+	void (*room)(uint64_t size, uint64_t *bytes, uint64_t *inodes);
+	/* The UUID as blkid prints it that make() will give to it. */
+	void (*print_uuid)(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN]);
+	int (*make)(const struct disks_target *t, struct rouse_err *e);
+	/* Size, free bytes and inodes from the superblock at `offset` of fd; false when unknown. */
+	bool (*usage)(int fd, uint64_t offset, struct disks_content *ret);
+	/* Mounted, with its root at fd. NULL: it never grows. */
+	int (*grow)(int fd, uint64_t size, struct rouse_err *e);
+	/* In an image, by programs. NULL: only when mounted. */
+	int (*grow_image)(const char *path, uint64_t offset, uint64_t size, uint64_t deadline,
+			  struct rouse_err *e);
+	const char *grow_program; /* that grow_image() runs */
+};
+const struct disks_filesystem *disks_filesystem_find(const char *name); /* NULL: unknown */
+extern const char *const disks_filesystem_words[];
+extern const struct disks_filesystem disks_ext4, disks_vfat;
+
+extern const char *const disks_type_words[];
+const char *disks_type_guid(const char *word); /* NULL: unknown */
+const char *disks_type_word(const char *guid); /* … and back */
+
+/* ---- identity: HMAC-SHA256(seed, "disk/name/kind"), shaped as a version 4 UUID ---------------- */
+
+void disks_uuid(const char *seed, const char *disk, const char *name, const char *kind,
+		uint8_t ret[static 16]);
+void disks_uuid_print(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN]);
+void disks_guid(const char *seed, const char *disk, const char *name, const char *kind,
+		char ret[static DISKS_GUID_LEN]);
+/* What a partition is called: its label, or what its mount point suggests. */
+const char *disks_partition_label(const struct disks_partition *p, char *buf, size_t size);
+const char *disks_partition_type(const struct disks_partition *p); /* a word */
+size_t disks_utf16_units(const char *s);
+
+/* ---- layout ---------------------------------------------------------------------------------- */
+
+struct disks_slot {
+	const struct disks_partition *conf;
+	const struct disks_entry *entry; /* NULL: to be made */
+	unsigned number;
+	uint64_t start, size;            /* as they will be */
+};
+
+struct disks_layout {
+	size_t n, n_matched;
+	struct disks_slot *slots; /* in the order of the document; in the arena */
+};
+
+/* Places the partitions of `d` on `f`. `fresh` disregards the table that is there. `root` is where
+ * mount points of this document are reached now. */
+must_check int disks_layout(const struct disks_conf *conf, const struct disks_disk *d,
+			    const struct disks_fact *f, bool fresh, const char *root,
+			    struct rouse_arena *arena, struct disks_layout *ret,
+			    struct rouse_err *e);
+/* Does the table on it bear the GUID that we derive for this name? */
+bool disks_is_ours(const struct disks_conf *conf, const struct disks_disk *d,
+		   const struct disks_fact *f);
+/* The end of usable space on a disk of this size with a GPT of 128 entries. */
+uint64_t disks_usable_end(uint64_t size, uint64_t sector);
+const struct disks_content *disks_pending_at(const struct disks_fact *f, uint64_t start);
+/* Is it mounted where `mount` is reached below `root`? */
+bool disks_mounted_at(const struct disks_content *c, const char *root, const char *mount);
+
+/* Which disk each name of the document means; ret[i] belongs to disk i of the conf. In an image
+ * only bound ones count. *ret_guessed: the root disk was found by elimination. ROUSE_UNAVAILABLE
+ * when a device is not there (yet). */
+must_check int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
+			   const struct rouse_context *c, const struct disks_fact **ret,
+			   bool *ret_guessed, struct rouse_err *e);
+/* "a GPT with 2 partitions (…)", "ext4 'data'"…: what is on a disk, for messages. */
+const char *disks_describe(const struct disks_fact *f, struct rouse_arena *arena);
+const char *disks_describe_content(const struct disks_content *c, struct rouse_arena *arena);
+/* Text from a disk with all that is not plain printable replaced, in the arena. */
+const char *disks_printable(const char *s, struct rouse_arena *arena);
+/* Where a mount point is reached below the context's root. */
+const char *disks_below(const char *root, const char *mount, char *buf, size_t size);
+/* "/dev/vda2", "/dev/nvme0n1p2", "/dev/loop0p2". */
+const char *disks_node(const char *device, unsigned number, char *buf, size_t size);
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* Every signature in a range of fd, and whether its ends are zero, as JSON of disks_content. */
+must_check int disks_content_read(int fd, uint64_t offset, uint64_t size, uint64_t sector, json_t **ret,
+				  struct rouse_err *e);
+/* The partitions of a table of any kind that libblkid knows, as JSON of disks_entry. */
+must_check int disks_table_list(int fd, uint64_t size, uint64_t sector, json_t **ret,
+				struct rouse_err *e);
+/* The GPT on fd. Adds "guid", "end", "damage", "partitions" to the disk's facts and says the class:
+ * DISKS_BLANK when there is no trace of a GPT. `ours`, NULL-ended: GUIDs of tables that rouse
+ * makes, which tell which of two contradicting headers counts. */
+must_check int disks_gpt_read(int fd, uint64_t size, uint64_t sector, const char *const *ours,
+			      json_t *disk, enum disks_class *ret, struct rouse_err *e);
+/* Facts of one disk, without what depends on the document. */
+must_check int disks_inspect(int fd, const char *path, const char *const *ours, json_t **ret,
+			     struct rouse_err *e);
+int disks_observe(const void *conf, const struct rouse_context *c, json_t *facts,
+		  struct rouse_err *e);
+/* GUIDs of the tables that this document makes, NULL-ended, in the arena. */
+const char *const *disks_our_guids(const struct disks_conf *conf, struct rouse_arena *arena);
+/* The EBS volume's name in the block device mapping ("sdf"); false when it is none. */
+bool disks_nvme_ebs(int fd, char *buf, size_t size);
+/* Adds "mounts", "readOnly", "busy" and free space of a mounted device to its content. */
+void disks_usage_of(const char *sys_name, json_t *content);
+/* The whole disks that hold `path` (through partitions and slaves); count, at most max. */
+size_t disks_holding(const char *path, char (*ret)[64], size_t max);
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+enum disks_op {
+	DISKS_OP_CLAIM, /* an empty table of ours over what the document gives up */
+	DISKS_OP_MAKE,  /* a filesystem */
+	DISKS_OP_TABLE, /* the partition table, and the kernel's view of it */
+	DISKS_OP_MOUNT,
+	DISKS_OP_GROW, /* a filesystem */
+};
+
+/* Where a filesystem is made: `size` bytes at `offset` of fd. */
+struct disks_target {
+	int fd;
+	uint64_t offset, size, sector;
+	const uint8_t *uuid;
+	const char *label;
+	const char *what; /* for messages */
+	uint64_t deadline;
+};
+
+/* One partition of a table that is written. */
+struct disks_row {
+	unsigned number;
+	uint64_t start, size, old_size; /* old_size 0: new */
+	const char *guid, *type, *label, *attributes;
+};
+
+struct disks_action {
+	const char *device; /* the disk */
+	const char *fingerprint;
+	bool file;
+	bool last; /* the last step that writes this disk: let go of it */
+	uint64_t size, sector;
+	const char *guid; /* of the table */
+	const char *const *ours;
+	bool create;      /* TABLE: from nothing, else changed in place */
+	size_t n_rows;
+	const struct disks_row *rows;
+	unsigned number; /* MAKE, GROW: of the partition; 0: the whole disk */
+	bool published;  /* MAKE: the partition exists already */
+	uint64_t start, length;
+	const struct disks_filesystem *fs;
+	uint8_t uuid[16];
+	const char *label;
+	const char *source, *mount, *type, *options; /* MOUNT, GROW */
+};
+
+/* The pending mark says: what is here is ours, and unfinished. Written and synced first. */
+must_check int disks_mark_pending(const struct disks_target *t, struct rouse_err *e);
+/* Erases all signatures of the range but the pending mark, and zeroes its ends. Without a UUID the
+ * range is a whole disk with a GPT, which stays. */
+must_check int disks_erase(const struct disks_target *t, struct rouse_err *e);
+must_check int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset, const char *what,
+			    struct rouse_err *e);
+must_check int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what,
+			  struct rouse_err *e);
+/* Writes the table of an action (rows, guid, create), and syncs it. */
+must_check int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e);
+/* Makes the kernel see it: BLKPG per partition, checked in sysfs. Nothing for regular files. */
+must_check int disks_table_publish(int fd, const struct disks_action *a, struct rouse_err *e);
+/* Makes the kernel forget all partitions of the disk. Nothing for regular files. */
+must_check int disks_table_forget(int fd, const struct disks_action *a, struct rouse_err *e);
+must_check int disks_mount(const struct disks_action *a, const struct rouse_context *c,
+			   struct rouse_err *e);
+
+int disks_plan(const void *conf, const void *facts, const struct rouse_context *c,
+	       struct rouse_plan *plan, struct rouse_err *e);
+int disks_prepare(const void *conf, const struct rouse_plan *plan, const struct rouse_context *c,
+		  void **state, struct rouse_err *e);
+int disks_apply(const struct rouse_step *step, const struct rouse_context *c, void *state,
+		struct rouse_err *e);
+void disks_state_free(void *state);
+
+extern const struct rouse_module rouse_module_disks;

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of the facts. Recorded facts may come from a newer rouse, so objects are open. */
+#include "disks.h"
+
+#include <string.h>
+
+const char *const disks_class_words[] = {
+	[DISKS_BLANK] = "blank",
+	[DISKS_OPAQUE] = "opaque",
+	[DISKS_GPT] = "gpt",
+	[DISKS_GPT_GROWN] = "gpt-grown",
+	[DISKS_GPT_REPAIR] = "gpt-repair",
+	[DISKS_GPT_DAMAGED] = "gpt-damaged",
+	[DISKS_OTHER_TABLE] = "other-table",
+	[DISKS_SIGNED] = "signed",
+	[DISKS_AMBIGUOUS] = "ambiguous",
+	NULL,
+};
+_Static_assert(ARRAY_SIZE(disks_class_words) == DISKS_CLASSES_ + 1, "one word for each class");
+
+enum disks_class disks_class_of(const struct disks_fact *f)
+{
+	for (size_t i = 0; f->class_word && i < DISKS_CLASSES_; i++)
+		if (strcmp(disks_class_words[i], f->class_word) == 0)
+			return (enum disks_class)i;
+	return DISKS_OPAQUE; /* unknown to us: the class that is left alone */
+}
+
+#define TEXT(type_, member_, name_, doc_) ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_STRING)
+#define NUMBER(type_, member_, name_, doc_)                                                        \
+	ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_INT, .min = 0, .max = INT64_MAX)
+#define FLAG(type_, member_, name_, doc_) ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_BOOL)
+
+static const struct rouse_shape text_shape = { .type = ROUSE_STRING };
+
+static const struct rouse_field signature_fields[] = {
+	TEXT(struct disks_signature, type, "type", "As libblkid names it."),
+	TEXT(struct disks_signature, label, "label", "Label."),
+	TEXT(struct disks_signature, uuid, "uuid", "UUID."),
+};
+
+static const struct rouse_shape signature_shape = {
+	.type = ROUSE_OBJECT, .fields = signature_fields, .n_fields = ARRAY_SIZE(signature_fields),
+	.size = sizeof(struct disks_signature), .open = true,
+};
+
+static const struct rouse_field content_fields[] = {
+	ROUSE_FIELD(struct disks_content, signatures, "signatures", "Every signature that is there.",
+		    .type = ROUSE_LIST, .item = &signature_shape, .max = ROUSE_MAX_DISK_SIGNATURES),
+	FLAG(struct disks_content, zero, "zero", "The first and the last MiB hold only zeros."),
+	NUMBER(struct disks_content, size, "size", "Bytes of the filesystem."),
+	NUMBER(struct disks_content, free, "free", "Bytes free in it."),
+	NUMBER(struct disks_content, inodes, "inodes", "Inodes free in it."),
+	ROUSE_FIELD(struct disks_content, mounts, "mounts", "Where it is mounted.", .type = ROUSE_LIST,
+		    .item = &text_shape),
+	FLAG(struct disks_content, read_only, "readOnly", "It is mounted read-only."),
+	TEXT(struct disks_content, busy, "busy", "Why it must not be written."),
+};
+
+#define CONTENT(type_, member_)                                                                    \
+	ROUSE_FIELD(type_, member_, "content", "What lies there.", .type = ROUSE_OBJECT,           \
+		    .fields = content_fields, .n_fields = ARRAY_SIZE(content_fields),              \
+		    .size = sizeof(struct disks_content), .open = true)
+
+static const struct rouse_field entry_fields[] = {
+	ROUSE_FIELD(struct disks_entry, number, "number", "From 1.", .type = ROUSE_INT, .min = 1,
+		    .max = ROUSE_MAX_PARTITIONS),
+	TEXT(struct disks_entry, guid, "guid", "Unique GUID."),
+	TEXT(struct disks_entry, type, "type", "Type GUID."),
+	TEXT(struct disks_entry, label, "label", "Name."),
+	TEXT(struct disks_entry, device, "device", "Its node."),
+	TEXT(struct disks_entry, attributes, "attributes", "Attribute bits, in hexadecimal."),
+	NUMBER(struct disks_entry, start, "start", "First byte."),
+	NUMBER(struct disks_entry, size, "size", "Bytes."),
+	CONTENT(struct disks_entry, content),
+};
+
+static const struct rouse_shape entry_shape = {
+	.type = ROUSE_OBJECT, .fields = entry_fields, .n_fields = ARRAY_SIZE(entry_fields),
+	.size = sizeof(struct disks_entry), .open = true,
+};
+
+static const struct rouse_field range_fields[] = {
+	NUMBER(struct disks_range, start, "start", "First byte."),
+	NUMBER(struct disks_range, size, "size", "Bytes."),
+	CONTENT(struct disks_range, content),
+};
+
+static const struct rouse_shape range_shape = {
+	.type = ROUSE_OBJECT, .fields = range_fields, .n_fields = ARRAY_SIZE(range_fields),
+	.size = sizeof(struct disks_range), .open = true,
+};
+
+static const struct rouse_field disk_fields[] = {
+	TEXT(struct disks_fact, device, "device", "Its node, or the image file."),
+	TEXT(struct disks_fact, bound, "bound", "The document's name of it, by --disk."),
+	FLAG(struct disks_fact, file, "file", "A regular file."),
+	FLAG(struct disks_fact, root, "root", "It holds the running root filesystem."),
+	FLAG(struct disks_fact, removable, "removable", "Removable."),
+	FLAG(struct disks_fact, read_only, "readOnly", "Write-protected."),
+	FLAG(struct disks_fact, config_drive, "configDrive", "It carries metadata of the cloud."),
+	NUMBER(struct disks_fact, size, "size", "Bytes."),
+	NUMBER(struct disks_fact, sector, "sector", "Bytes of a logical sector."),
+	NUMBER(struct disks_fact, end, "end", "Where the space for partitions ends."),
+	TEXT(struct disks_fact, serial, "serial", "Serial number."),
+	TEXT(struct disks_fact, wwn, "wwn", "World wide name."),
+	TEXT(struct disks_fact, model, "model", "Model."),
+	TEXT(struct disks_fact, ebs, "ebs", "Name in the EC2 block device mapping."),
+	ROUSE_FIELD(struct disks_fact, names, "names", "Other paths of it, as far as the document has them.",
+		    .type = ROUSE_LIST, .item = &text_shape),
+	ROUSE_FIELD(struct disks_fact, class_word, "class", "What kind of content it has.",
+		    .type = ROUSE_STRING, .words = disks_class_words),
+	TEXT(struct disks_fact, guid, "guid", "GUID of its partition table."),
+	TEXT(struct disks_fact, damage, "damage", "What is wrong with its partition table."),
+	NUMBER(struct disks_fact, diskseq, "diskseq", "The kernel's number of this very disk."),
+	ROUSE_FIELD(struct disks_fact, partitions, "partitions", "Its GPT.", .type = ROUSE_LIST,
+		    .item = &entry_shape, .max = ROUSE_MAX_PARTITIONS),
+	CONTENT(struct disks_fact, content),
+	ROUSE_FIELD(struct disks_fact, pending, "pending", "Free space that the document would use.",
+		    .type = ROUSE_LIST, .item = &range_shape, .max = ROUSE_MAX_PARTITIONS),
+	TEXT(struct disks_fact, fingerprint, "fingerprint", "SHA-256 of what a plan is built on."),
+};
+
+const struct rouse_shape disks_fact_shape = {
+	.type = ROUSE_OBJECT, .fields = disk_fields, .n_fields = ARRAY_SIZE(disk_fields),
+	.size = sizeof(struct disks_fact), .open = true,
+};
+
+const struct rouse_field disks_facts_fields[] = {
+	ROUSE_FIELD(struct disks_facts, disks, "disks", "Every whole disk.", .type = ROUSE_LIST,
+		    .item = &disks_fact_shape),
+	ROUSE_FIELD(struct disks_facts, missing, "missing", "Programs that this document needs and that are not there.",
+		    .type = ROUSE_LIST, .item = &text_shape),
+};
+const size_t disks_n_facts_fields = ARRAY_SIZE(disks_facts_fields);

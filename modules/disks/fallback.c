@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/fallback.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <rouse/init.h>
+#include <rouse/json.h>
+#include <rouse/log.h>
+#include <rouse/text.h>
+
+#include "disks.h"
+
+/* A system that was healthy once left these below its root. */
+static const char *const traces[] = { "var/lib/rouse/document.json", "nix/var/nix/profiles/system" };
+
+struct candidate {
+	size_t n;
+	char node[128], type[32];
+};
+
+/* A mount with no place in any tree; -1 with errno. */
+static int mount_at_fd(const char *node, const char *type, bool read_only)
+{
+	auto_fd int fs = fsopen(type, FSOPEN_CLOEXEC);
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", node, 0) < 0 ||
+	    (read_only && fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0) ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -1;
+	return fsmount(fs, FSMOUNT_CLOEXEC, read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
+static bool has_traces(const char *node, const char *type)
+{
+	auto_fd int fd = mount_at_fd(node, type, true);
+	struct stat st;
+
+	for (size_t i = 0; fd >= 0 && i < ARRAY_SIZE(traces); i++)
+		if (fstatat(fd, traces[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return false;
+	return fd >= 0;
+}
+
+static void look_at_entry(const char *disk, const json_t *entry, struct candidate *found)
+{
+	const json_t *list = json_object_get(json_object_get(entry, "content"), "signatures");
+	const char *type = json_string_value(json_object_get(json_array_get(list, 0), "type"));
+	const char *guid = json_string_value(json_object_get(entry, "type"));
+	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
+	struct rouse_err e = { 0 };
+	char node[128];
+
+	if (!fs || json_array_size(list) != 1 || !rouse_streq(guid, disks_type_guid("root")))
+		return;
+	for (size_t i = 0; fs->modules[i]; i++)
+		if (rouse_kmod_load(fs->modules[i], &e) < 0)
+			rouse_log(ROUSE_LOG_DEBUG, "fallback", "%s", e.text);
+	(void)disks_node(disk, (unsigned)json_integer_value(json_object_get(entry, "number")), node, sizeof(node));
+	if (!has_traces(node, type))
+		return;
+	if (found->n++ == 0) {
+		(void)snprintf(found->node, sizeof(found->node), "%s", node);
+		(void)snprintf(found->type, sizeof(found->type), "%s", type);
+	}
+}
+
+int rouse_fallback_mount(const char *root, struct rouse_err *e)
+{
+	const struct disks_conf none = { 0 };
+	const struct rouse_context c = { .root = root };
+	auto_json json_t *facts = json_object();
+	struct candidate found = { 0 };
+	auto_fd int fd = -1;
+	const json_t *disk, *entry;
+	size_t i, k;
+
+	if (disks_observe(&none, &c, facts, e) < 0)
+		return -1;
+	json_array_foreach (json_object_get(facts, "disks"), i, disk)
+		json_array_foreach (json_object_get(disk, "partitions"), k, entry)
+			look_at_entry(json_string_value(json_object_get(disk, "device")), entry, &found);
+	if (found.n != 1)
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "%s root partition holds a system that rouse made",
+				  found.n ? "more than one" : "no");
+	fd = mount_at_fd(found.node, found.type, false);
+	if (fd < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s)", found.node, found.type);
+	if (mkdir(root, 0755) < 0 && errno != EEXIST)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", root);
+	if (move_mount(fd, "", AT_FDCWD, root, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' at '%s'", found.node, root);
+	return 0;
+}

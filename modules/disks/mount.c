@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mounts, and who uses a device (libmount for mountinfo and for options). */
+#include "disks.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <libmount.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <rouse/clock.h>
+#include <rouse/fs.h>
+#include <rouse/init.h>
+#include <rouse/json.h>
+#include <rouse/text.h>
+
+AUTO_DEFINE(struct libmnt_table *, table, mnt_unref_table, NULL)
+AUTO_DEFINE(DIR *, dir, (void)closedir, NULL)
+
+static bool devno_of(const char *sys_name, dev_t *ret)
+{
+	char path[160], line[32], *end = NULL;
+	unsigned long maj, min;
+
+	(void)snprintf(path, sizeof(path), "/sys/class/block/%s/dev", sys_name);
+	if (!rouse_read_line(path, line, sizeof(line)))
+		return false;
+	maj = strtoul(line, &end, 10);
+	if (*end != ':')
+		return false;
+	min = strtoul(end + 1, &end, 10);
+	*ret = makedev((unsigned)maj, (unsigned)min);
+	return *end == '\0';
+}
+
+static void add_mount(struct libmnt_fs *fs, json_t *content, json_t *mounts)
+{
+	const char *target = mnt_fs_get_target(fs), *root = mnt_fs_get_root(fs);
+	struct statvfs v;
+
+	if (!target)
+		return;
+	if (!json_object_get(content, "busy")) {
+		auto_free char *busy = rouse_asprintf("it is mounted at '%s'", target);
+
+		rouse_json_set_string(content, "busy", busy);
+	}
+	if (!rouse_streq(root, "/"))
+		return; /* a part of it, elsewhere */
+	if (json_array_size(mounts) == 0 && statvfs(target, &v) == 0) {
+		rouse_json_set_bool(content, "readOnly", (v.f_flag & ST_RDONLY) != 0);
+		rouse_json_set_int(content, "free", (uint64_t)v.f_bavail * v.f_frsize);
+		rouse_json_set_int(content, "inodes", v.f_favail);
+	}
+	rouse_json_append(mounts, json_string(target));
+}
+
+static void add_mounts(dev_t dev, json_t *content)
+{
+	auto_of(table) struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
+	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+	json_t *mounts = json_array();
+	struct libmnt_fs *fs = NULL;
+
+	while (table && iter && mnt_table_next_fs(table, iter, &fs) == 0)
+		if (mnt_fs_get_devno(fs) == dev)
+			add_mount(fs, content, mounts);
+	mnt_free_iter(iter);
+	if (json_array_size(mounts))
+		rouse_json_set(content, "mounts", mounts);
+	else
+		json_decref(mounts);
+}
+
+static void add_holder(const char *sys_name, json_t *content)
+{
+	auto_free char *path = rouse_asprintf("/sys/class/block/%s/holders", sys_name);
+	auto_of(dir) DIR *dir = opendir(path);
+	struct dirent *d;
+
+	while (dir && (d = readdir(dir)))
+		if (d->d_name[0] != '.') {
+			auto_free char *busy = rouse_asprintf("'%s' stands on it", d->d_name);
+
+			rouse_json_set_string(content, "busy", busy);
+			return;
+		}
+}
+
+static void add_swap(dev_t dev, json_t *content)
+{
+	auto_of(table) struct libmnt_table *table = mnt_new_table();
+	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+	struct libmnt_fs *fs = NULL;
+	struct stat st;
+
+	if (table && mnt_table_parse_swaps(table, NULL) < 0)
+		mnt_reset_table(table); /* a kernel without swap */
+	while (table && iter && mnt_table_next_fs(table, iter, &fs) == 0)
+		if (stat(mnt_fs_get_source(fs) ? mnt_fs_get_source(fs) : "", &st) == 0 && S_ISBLK(st.st_mode) &&
+		    st.st_rdev == dev)
+			rouse_json_set_string(content, "busy", "it is used as swap");
+	mnt_free_iter(iter);
+}
+
+void disks_usage_of(const char *sys_name, json_t *content)
+{
+	dev_t dev;
+
+	if (!devno_of(sys_name, &dev))
+		return;
+	add_mounts(dev, content);
+	add_holder(sys_name, content);
+	add_swap(dev, content);
+}
+
+/* ---- the disk below a path ------------------------------------------------------------------- */
+
+static size_t add_disk(const char *name, char (*ret)[64], size_t n, size_t max, int depth);
+
+static size_t add_slaves(const char *dir, char (*ret)[64], size_t n, size_t max, int depth)
+{
+	auto_free char *path = rouse_asprintf("%s/slaves", dir);
+	auto_of(dir) DIR *d = opendir(path);
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d)))
+		if (entry->d_name[0] != '.')
+			n = add_disk(entry->d_name, ret, n, max, depth + 1);
+	return n;
+}
+
+/* A partition's parent directory is its disk; dm and md have slaves, which may be a set. */
+static size_t add_disk(const char *name, char (*ret)[64], size_t n, size_t max, int depth)
+{
+	auto_free char *link = rouse_asprintf("/sys/class/block/%s", name);
+	auto_free char *dir = realpath(link, NULL);
+	auto_free char *partition = NULL;
+	size_t before = n;
+
+	if (!dir || depth > 8)
+		return n;
+	partition = rouse_asprintf("%s/partition", dir);
+	if (access(partition, F_OK) == 0)
+		*strrchr(dir, '/') = '\0';
+	n = add_slaves(dir, ret, n, max, depth);
+	if (n == before && n < max)
+		(void)snprintf(ret[n++], sizeof(ret[0]), "%s", strrchr(dir, '/') + 1);
+	return n;
+}
+
+static dev_t source_of(const char *path, dev_t dev)
+{
+	auto_of(table) struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
+	struct libmnt_fs *fs = table ? mnt_table_find_target(table, path, MNT_ITER_BACKWARD) : NULL;
+	const char *source = fs ? mnt_fs_get_source(fs) : NULL;
+	struct stat st;
+
+	return source && stat(source, &st) == 0 && S_ISBLK(st.st_mode) ? st.st_rdev : dev;
+}
+
+size_t disks_holding(const char *path, char (*ret)[64], size_t max)
+{
+	char link[64];
+	auto_free char *real = NULL;
+	struct stat st;
+	dev_t dev;
+
+	if (stat(path, &st) < 0)
+		return 0;
+	/* btrfs shows a device number of its own (0:N): ask for what was mounted. */
+	dev = major(st.st_dev) ? st.st_dev : source_of(path, st.st_dev);
+	(void)snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	real = realpath(link, NULL);
+	return real ? add_disk(strrchr(real, '/') + 1, ret, 0, max, 0) : 0;
+}
+
+/* ---- mounting -------------------------------------------------------------------------------- */
+
+static int load_modules(const char *type, struct rouse_err *e)
+{
+	const struct disks_filesystem *fs = disks_filesystem_find(type);
+
+	for (size_t i = 0; fs && fs->modules && fs->modules[i]; i++)
+		if (rouse_kmod_load(fs->modules[i], e) < 0 && e->sys != ENOENT)
+			return -1; /* one that this kernel lacks may be built in under another name */
+	return 0;
+}
+
+static int wait_for_node(const char *node, uint64_t deadline, struct rouse_err *e)
+{
+	struct stat st;
+
+	while (stat(node, &st) < 0) {
+		if (errno != ENOENT || rouse_clock_left(deadline) == 0)
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "no node '%s' for the partition", node);
+		rouse_clock_sleep_until(rouse_clock_ms() + 10); /* devtmpfs has no event to wait for */
+	}
+	return 0;
+}
+
+int disks_mount(const struct disks_action *a, const struct rouse_context *c, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	auto_free char *data = NULL;
+	unsigned long flags = 0;
+	uint64_t wait = rouse_clock_ms() + ROUSE_DEVICES_NODE;
+	auto_fd int at = -1;
+	char target[64];
+
+	if (a->options && (mnt_optstr_get_flags(a->options, &flags, mnt_get_builtin_optmap(MNT_LINUX_MAP)) < 0 ||
+			   mnt_split_optstr(a->options, NULL, NULL, &data, 0, 0) < 0))
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot read the mount options '%s'", a->options);
+	if (load_modules(a->type, e) < 0 || wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
+		return -1;
+	if (c->initramfs && mkdir(c->root, 0755) < 0 && errno != EEXIST)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", c->root);
+	if (rouse_root_open(&root, c->root, e) < 0 ||
+	    (strcmp(a->mount, "/") != 0 && rouse_fs_mkdirs(&root, a->mount, true, e) < 0))
+		return -1;
+	/* Through a descriptor: a symlink in the target's tree cannot lead the mount elsewhere. */
+	at = rouse_fs_open(&root, a->mount, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	if (at < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for mounting", a->mount);
+	(void)snprintf(target, sizeof(target), "/proc/self/fd/%d", at);
+	if (mount(a->source, target, a->type, flags, data) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) at '%s'", a->source, a->type,
+				  a->mount);
+	return 0;
+}

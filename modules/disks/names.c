@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Identities, partition types, names. */
+#include "disks.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include <rouse/text.h>
+#include <rouse/trust.h>
+
+/* UAPI.2 Discoverable Partitions Specification. Root partitions are of this architecture. */
+static const struct {
+	const char *word, *guid, *mount;
+} types[] = {
+#if defined(__x86_64__)
+	{ "root", "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "/" },
+#elif defined(__aarch64__)
+	{ "root", "b921b045-1df0-41c3-af44-4c6f280d3fae", "/" },
+#else
+	{ "root", "0fc63daf-8483-4772-8e79-3d69d8477de4", "/" },
+#endif
+	{ "esp", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/efi" },
+	{ "xbootldr", "bc13c2ff-59e6-4262-a352-b275fd6f7172", "/boot" },
+	{ "home", "933ac7e1-2eb4-4f13-b844-0e14e2aef915", "/home" },
+	{ "srv", "3b8f8425-20e0-4f3b-907f-1a25a76f98e8", "/srv" },
+	{ "var", "4d21b016-b534-45c2-a9fb-5c16e091fd2d", "/var" },
+	{ "swap", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", NULL },
+	{ "linux", "0fc63daf-8483-4772-8e79-3d69d8477de4", NULL },
+};
+
+const char *const disks_type_words[] = { "root", "esp", "xbootldr", "home", "srv",
+					 "var", "swap", "linux", NULL };
+_Static_assert(ARRAY_SIZE(disks_type_words) == ARRAY_SIZE(types) + 1, "one word for each type");
+
+const char *disks_type_guid(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strcmp(types[i].word, word) == 0)
+			return types[i].guid;
+	return NULL;
+}
+
+const char *disks_type_word(const char *guid)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strcasecmp(types[i].guid, guid) == 0)
+			return types[i].word;
+	return NULL;
+}
+
+/* A vfat /boot is the ESP mounted there, which is what firmware looks for; see the BLS. */
+const char *disks_partition_type(const struct disks_partition *p)
+{
+	if (p->type)
+		return p->type;
+	if (strcmp(p->key, "/boot/efi") == 0)
+		return "esp";
+	if (strcmp(p->key, "/boot") == 0 && rouse_streq(p->filesystem, "vfat"))
+		return "esp";
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (types[i].mount && strcmp(types[i].mount, p->key) == 0)
+			return types[i].word;
+	return "linux";
+}
+
+const char *disks_partition_label(const struct disks_partition *p, char *buf, size_t size)
+{
+	if (p->label)
+		(void)snprintf(buf, size, "%s", p->label);
+	else if (strcmp(p->key, "/") == 0)
+		(void)snprintf(buf, size, "root");
+	else
+		(void)snprintf(buf, size, "%s", disks_is_mount_point(p->key) ? p->key + 1 : p->key);
+	for (char *s = buf; !p->label && *s; s++)
+		if (*s == '/')
+			*s = '-'; /* /var/lib is var-lib */
+	return buf;
+}
+
+/* Of valid UTF-8: a sequence of four bytes is a surrogate pair, any other one unit. */
+size_t disks_utf16_units(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if ((c & 0xc0) != 0x80)
+			n += c >= 0xf0 ? 2 : 1;
+	}
+	return n;
+}
+
+void disks_uuid(const char *seed, const char *disk, const char *name, const char *kind,
+		uint8_t ret[static 16])
+{
+	auto_free char *text = rouse_asprintf("%s/%s/%s", disk, name, kind);
+	uint8_t mac[ROUSE_SHA256_LEN];
+
+	rouse_hmac_sha256(seed, strlen(seed), text, strlen(text), mac);
+	memcpy(ret, mac, 16);
+	ret[6] = (uint8_t)((ret[6] & 0x0f) | 0x40); /* version 4 */
+	ret[8] = (uint8_t)((ret[8] & 0x3f) | 0x80); /* RFC 9562 variant */
+}
+
+void disks_uuid_print(const uint8_t u[static 16], char ret[static DISKS_GUID_LEN])
+{
+	(void)snprintf(ret, DISKS_GUID_LEN,
+		       "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
+		       u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
+		       u[15]);
+}
+
+void disks_guid(const char *seed, const char *disk, const char *name, const char *kind,
+		char ret[static DISKS_GUID_LEN])
+{
+	uint8_t uuid[16];
+
+	disks_uuid(seed, disk, name, kind, uuid);
+	disks_uuid_print(uuid, ret);
+}
+
+const char *const *disks_our_guids(const struct disks_conf *conf, struct rouse_arena *arena)
+{
+	const char **guids = rouse_arena_alloc(arena, (conf->disks.n + 1) * sizeof(*guids));
+	const struct disks_disk *d = conf->disks.items;
+
+	for (size_t i = 0; i < conf->disks.n; i++) {
+		char guid[DISKS_GUID_LEN];
+
+		disks_guid(disks_seed(conf), d[i].key, "", "disk", guid);
+		guids[i] = rouse_arena_strdup(arena, guid);
+	}
+	return guids;
+}
+
+const char *disks_node(const char *device, unsigned number, char *buf, size_t size)
+{
+	size_t n = strlen(device);
+
+	(void)snprintf(buf, size, "%s%s%u", device, n && isdigit((unsigned char)device[n - 1]) ? "p" : "",
+		       number);
+	return buf;
+}
+
+const char *disks_below(const char *root, const char *mount, char *buf, size_t size)
+{
+	if (strcmp(root, "/") == 0)
+		(void)snprintf(buf, size, "%s", mount);
+	else
+		(void)snprintf(buf, size, "%s%s", root, strcmp(mount, "/") == 0 ? "" : mount);
+	return buf;
+}
+
+/* Labels come from a disk that anybody may have written: no control byte reaches a terminal. */
+const char *disks_printable(const char *s, struct rouse_arena *arena)
+{
+	char *copy = rouse_arena_strndup(arena, s ? s : "", 72);
+
+	for (char *p = copy; *p; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
+	return copy;
+}

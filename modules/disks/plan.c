@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From conf and facts to steps. Pure.
+ *
+ * Filesystems are made before the table that publishes them is written, so that a partition is
+ * there complete or not at all. Every refusal happens here, before any disk is touched.
+ */
+#include "disks.h"
+
+#include <string.h>
+
+#include <rouse/text.h>
+
+#include "describe.h"
+
+/* What is mounted (and grown) when all disks are written. */
+struct mount {
+	const char *mount, *source, *type, *options, *disk;
+	bool wanted;         /* mount it; else it is mounted, or never is */
+	uint64_t from, size; /* of the filesystem, when it shall grow; else 0 */
+	uint64_t start;      /* of the partition, for images */
+	const char *where;   /* mounted already: here */
+	bool file;
+};
+
+struct planner {
+	const struct disks_conf *conf;
+	const struct disks_facts *facts;
+	const struct rouse_context *c;
+	struct rouse_plan *plan;
+	const char *const *ours;
+	size_t n_mounts;
+	struct mount mounts[ROUSE_MAX_DISKS * ROUSE_MAX_PARTITIONS];
+	struct disks_action *last; /* of the disk that is being planned */
+	struct rouse_err *e;
+};
+
+struct place { /* where a filesystem is wanted */
+	const struct disks_disk *d;
+	const struct disks_fact *f;
+	const char *key, *filesystem, *label, *mount; /* mount: NULL when it is not mounted */
+	const struct rouse_list *options;
+	unsigned number; /* 0: the whole disk */
+	bool published;  /* the partition is there (a whole disk always is) */
+	uint64_t start, size;
+	const struct disks_content *content; /* what is there now; NULL: not known, nothing */
+};
+
+enum verdict { KEEP, MAKE, REPLACE };
+
+static const char *mount_root(const struct rouse_context *c)
+{
+	return c->initramfs ? c->root : "/";
+}
+
+static struct disks_action *new_action(struct planner *p, const struct disks_disk *d unused_arg,
+				       const struct disks_fact *f)
+{
+	struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+
+	*a = (struct disks_action){ .device = f->device, .fingerprint = f->fingerprint, .file = f->file,
+				    .size = (uint64_t)f->size, .sector = (uint64_t)f->sector, .ours = p->ours };
+	return a;
+}
+
+static const char *size_text(struct planner *p, uint64_t bytes)
+{
+	char buf[16];
+
+	return rouse_arena_strdup(&p->plan->arena, rouse_print_size(buf, bytes));
+}
+
+/* ---- refusals -------------------------------------------------------------------------------- */
+
+static int refuse_busy(struct planner *p, const struct disks_disk *d, const char *what, const char *busy)
+{
+	return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' would have to be overwritten, but %s", d->key,
+			  what, disks_printable(busy, &p->plan->arena));
+}
+
+static int refuse_writes(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+{
+	if (f->read_only)
+		return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: '%s' is write-protected", d->key, f->device);
+	return 0;
+}
+
+/* May all of the disk be given up? */
+static int consent_to_disk(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+{
+	const struct disks_entry *entry = f->partitions.items;
+	struct rouse_arena *arena = &p->plan->arena;
+	enum disks_class class = disks_class_of(f);
+
+	if (f->content && f->content->busy)
+		return refuse_busy(p, d, f->device, f->content->busy);
+	for (size_t i = 0; i < f->partitions.n; i++)
+		if (entry[i].content && entry[i].content->busy)
+			return refuse_busy(p, d, entry[i].device ? entry[i].device : f->device,
+					   entry[i].content->busy);
+	if (class == DISKS_OPAQUE || class == DISKS_AMBIGUOUS || class == DISKS_GPT_DAMAGED)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: '%s' holds %s%s%s%s: rouse never overwrites what it cannot tell; if it "
+				  "is worthless, blank the disk (blkdiscard or wipefs -a)", d->key, f->device,
+				  disks_describe(f, arena), f->damage ? " (" : "", f->damage ? f->damage : "",
+				  f->damage ? ")" : "");
+	if (!disks_consents_disk(d, f))
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: '%s' holds %s, which the document does not account for; if it may be "
+				  "destroyed, add \"replace\": [%s] to disks.%s", d->key, f->device,
+				  disks_describe(f, arena), disks_consent_for_disk(f, arena), d->key);
+	return 0;
+}
+
+/* ---- one filesystem -------------------------------------------------------------------------- */
+
+static bool is_pending(const struct place *w, const char *uuid, const char *raw_uuid)
+{
+	const struct disks_signature *s = w->content ? w->content->signatures.items : NULL;
+
+	for (size_t i = 0; s && i < w->content->signatures.n; i++)
+		if (rouse_streq(s[i].label, DISKS_PENDING_LABEL) &&
+		    (rouse_streq(s[i].uuid, raw_uuid) || rouse_streq(s[i].uuid, uuid)))
+			return true;
+	return false;
+}
+
+static void uuids_of(const struct planner *p, const struct place *w, const struct disks_filesystem *fs,
+		     uint8_t uuid[static 16], char raw[static DISKS_GUID_LEN], char shown[static DISKS_GUID_LEN])
+{
+	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", uuid);
+	disks_uuid_print(uuid, raw);
+	fs->print_uuid(uuid, shown);
+}
+
+static const char *name_of(struct planner *p, const struct place *w)
+{
+	if (!w->number)
+		return w->f->device;
+	return rouse_arena_printf(&p->plan->arena, "partition %u of %s", w->number, w->f->device);
+}
+
+static int refuse_content(struct planner *p, const struct place *w)
+{
+	struct rouse_arena *arena = &p->plan->arena;
+	const struct disks_content *c = w->content;
+
+	if (w->published && c->busy)
+		return refuse_busy(p, w->d, name_of(p, w), c->busy);
+	if (w->published && c->signatures.n == 0)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: '%s' holds data without a signature, where %s is wanted: rouse never "
+				  "overwrites what it cannot tell", w->d->key, name_of(p, w), w->filesystem);
+	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: %s holds %s, where %s is wanted; if it may be destroyed, add "
+			  "\"replace\": [%s] to disks.%s", w->d->key,
+			  w->published ? name_of(p, w) : "the free space for it", disks_describe_content(c, arena),
+			  w->filesystem, disks_consent_for(c, arena), w->d->key);
+}
+
+/* Ours is known by its UUID. A filesystem of the wanted type on a partition that was there before
+ * us is kept, whoever made it; in free space nothing is kept but our own unpublished work. */
+static int judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
+		 enum verdict *ret)
+{
+	const struct disks_content *c = w->content;
+	const struct disks_signature *s = c ? c->signatures.items : NULL;
+	char raw[DISKS_GUID_LEN], shown[DISKS_GUID_LEN];
+	uint8_t uuid[16];
+
+	uuids_of(p, w, fs, uuid, raw, shown);
+	*ret = MAKE;
+	if (!c || (c->signatures.n == 0 && (c->zero || !w->published)) || is_pending(w, shown, raw)) {
+		if (c && c->busy && w->published)
+			return refuse_content(p, w);
+		return 0;
+	}
+	if (c->signatures.n == 1 && rouse_streq(s[0].type, fs->name) &&
+	    (w->published || rouse_streq(s[0].uuid, shown))) {
+		*ret = KEEP;
+		return 0;
+	}
+	if (c->signatures.n == 0 || c->busy || !disks_consents_content(w->d, c))
+		return refuse_content(p, w);
+	*ret = REPLACE;
+	return 0;
+}
+
+static int needs_program(struct planner *p, const struct place *w, const char *program, const char *purpose)
+{
+	for (size_t i = 0; program && i < p->facts->missing.n; i++)
+		if (rouse_streq(((const char *const *)p->facts->missing.items)[i], program))
+			return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: '%s' is needed to %s, and is not installed",
+					  w->d->key, program, purpose);
+	return 0;
+}
+
+static void add_make(struct planner *p, const struct place *w, const struct disks_filesystem *fs, bool replace)
+{
+	struct disks_action *a = new_action(p, w->d, w->f);
+	const char *label = strlen(w->label) <= fs->max_label ? w->label : "";
+	const char *name = rouse_arena_printf(&p->plan->arena, "%s%s%s%s", fs->name, *label ? " '" : "",
+					      disks_printable(label, &p->plan->arena), *label ? "'" : "");
+
+	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", a->uuid);
+	a->fs = fs;
+	a->label = rouse_arena_strdup(&p->plan->arena, label);
+	a->number = w->number;
+	a->published = w->published;
+	a->start = w->start;
+	a->length = w->size;
+	rouse_plan_add(p->plan, replace ? ROUSE_DESTROY : ROUSE_CREATE, DISKS_OP_MAKE, a,
+		       "make %s on %s (%s)%s%s%s%s", name, name_of(p, w), size_text(p, w->size),
+		       w->mount ? " for " : "", w->mount ? w->mount : "", replace ? ", in place of " : "",
+		       replace ? disks_describe_content(w->content, &p->plan->arena) : "");
+	p->last = a;
+}
+
+static const char *join_options(struct planner *p, const struct rouse_list *options)
+{
+	auto_buf struct rouse_buf out = { 0 };
+
+	for (size_t i = 0; i < options->n; i++)
+		rouse_buf_printf(&out, "%s%s", i ? "," : "", ((const char *const *)options->items)[i]);
+	return out.len ? rouse_arena_strdup(&p->plan->arena, out.data) : NULL;
+}
+
+static const char *node_of(struct planner *p, const struct place *w)
+{
+	char buf[256];
+
+	if (!w->number || w->f->file)
+		return w->f->device;
+	return rouse_arena_strdup(&p->plan->arena, disks_node(w->f->device, w->number, buf, sizeof(buf)));
+}
+
+/* The type of a filesystem that is kept without the document naming one. */
+static const char *kept_type(const struct place *w)
+{
+	const struct disks_signature *s = w->content ? w->content->signatures.items : NULL;
+
+	if (w->filesystem)
+		return w->filesystem;
+	return w->content && w->content->signatures.n == 1 ? s[0].type : NULL;
+}
+
+/* Notes what is left to do when all disks are written: mount, grow. */
+static int add_mount(struct planner *p, const struct place *w, bool kept)
+{
+	const struct disks_content *c = kept ? w->content : NULL;
+	const char *type = kept_type(w);
+	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
+	bool mounted = w->mount && disks_mounted_at(c, mount_root(p->c), w->mount);
+	struct mount *m = &p->mounts[p->n_mounts];
+	bool may_grow = fs && fs->grow && c && c->size > 0 && (uint64_t)c->size + DISKS_GROW_MIN <= w->size;
+
+	if (p->n_mounts == ARRAY_SIZE(p->mounts))
+		return rouse_fail(p->e, ROUSE_BUG, 0, "too many mounts");
+	*m = (struct mount){ .mount = w->mount, .source = node_of(p, w), .type = type, .disk = w->d->key,
+			     .options = join_options(p, w->options), .start = w->start, .file = w->f->file };
+	/* A running system has its root already, and an image has no kernel. */
+	m->wanted = w->mount && !p->c->image && !mounted && (p->c->initramfs || strcmp(w->mount, "/") != 0);
+	m->where = c && c->mounts.n ? ((const char *const *)c->mounts.items)[0] : NULL;
+	if (may_grow && !(m->where && c->read_only)) {
+		m->from = (uint64_t)c->size;
+		m->size = w->size;
+		if (p->c->image && needs_program(p, w, fs->grow_program, "grow a filesystem in an image") < 0)
+			return -1;
+	}
+	if (m->wanted && !type)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: %s shall be mounted at \"%s\" but holds %s: give it a \"filesystem\"",
+				  w->d->key, name_of(p, w), w->mount,
+				  disks_describe_content(w->content, &p->plan->arena));
+	if (m->wanted || m->size)
+		p->n_mounts++;
+	return 0;
+}
+
+static void add_room(struct planner *p, const struct place *w, bool kept)
+{
+	const char *type = kept_type(w);
+	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
+	uint64_t bytes = 0, inodes = 0;
+
+	if (!w->mount)
+		return;
+	if (kept && w->content) {
+		uint64_t grown = w->content->size > 0 && fs && fs->grow && w->size > (uint64_t)w->content->size ?
+					 w->size - (uint64_t)w->content->size :
+					 0;
+
+		bytes = (uint64_t)w->content->free + grown / 100 * 95; /* 5 % for inode tables and reserve */
+		inodes = (uint64_t)w->content->inodes + grown / (16 * KIB);
+	} else if (fs) {
+		fs->room(w->size, &bytes, &inodes);
+	}
+	if (bytes)
+		rouse_plan_room(p->plan, w->mount, bytes, inodes);
+}
+
+static int plan_place(struct planner *p, const struct place *w)
+{
+	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem) : NULL;
+	enum verdict v = KEEP;
+
+	if (fs && judge(p, w, fs, &v) < 0)
+		return -1;
+	if (v != KEEP && needs_program(p, w, fs->program, "make this filesystem") < 0)
+		return -1;
+	if (v != KEEP) {
+		if (refuse_writes(p, w->d, w->f) < 0)
+			return -1;
+		add_make(p, w, fs, v == REPLACE);
+	}
+	add_room(p, w, v == KEEP);
+	return add_mount(p, w, v == KEEP);
+}
+
+/* ---- a whole disk ---------------------------------------------------------------------------- */
+
+static int plan_whole(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+{
+	struct place w = { .d = d, .f = f, .key = "", .filesystem = d->filesystem, .mount = d->mount,
+			   .label = d->label ? d->label : d->key, .options = &d->mount_options,
+			   .published = true, .size = (uint64_t)f->size, .content = f->content };
+	const struct disks_filesystem *fs = d->filesystem ? disks_filesystem_find(d->filesystem) : NULL;
+	enum disks_class class = disks_class_of(f);
+	char raw[DISKS_GUID_LEN] = "", shown[DISKS_GUID_LEN] = "";
+	uint8_t uuid[16];
+
+	if (fs)
+		uuids_of(p, &w, fs, uuid, raw, shown);
+	if (fs && (uint64_t)f->size < fs->min)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' is too small for %s", d->key, f->device,
+				  fs->name);
+	/* What has a table, or several signatures, is given up as a whole or not at all. */
+	if (fs && !is_pending(&w, shown, raw) && class != DISKS_SIGNED && class != DISKS_BLANK) {
+		if (consent_to_disk(p, d, f) < 0 || refuse_writes(p, d, f) < 0 ||
+		    needs_program(p, &w, fs->program, "make this filesystem") < 0)
+			return -1;
+		add_make(p, &w, fs, true);
+		add_room(p, &w, false);
+		return add_mount(p, &w, false);
+	}
+	return plan_place(p, &w);
+}
+
+/* ---- partitions ------------------------------------------------------------------------------ */
+
+static struct place place_of(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
+			     const struct disks_slot *s, bool claimed)
+{
+	char label[256];
+	struct place w = {
+		.d = d, .f = f, .key = s->conf->key, .filesystem = s->conf->filesystem,
+		.mount = disks_is_mount_point(s->conf->key) ? s->conf->key : NULL,
+		.label = rouse_arena_strdup(&p->plan->arena,
+					    disks_partition_label(s->conf, label, sizeof(label))),
+		.options = &s->conf->mount_options, .number = s->number, .published = s->entry != NULL,
+		.start = s->start, .size = s->size,
+		.content = s->entry ? s->entry->content : disks_pending_at(f, s->start),
+	};
+
+	/* Of a disk that was given up, only our own unpublished work counts. */
+	if (claimed && !s->entry && w.content && w.filesystem) {
+		const struct disks_filesystem *fs = disks_filesystem_find(w.filesystem);
+		const struct disks_signature *sig = w.content->signatures.items;
+		char raw[DISKS_GUID_LEN], shown[DISKS_GUID_LEN];
+		uint8_t uuid[16];
+
+		uuids_of(p, &w, fs, uuid, raw, shown);
+		if (w.content->signatures.n != 1 || !rouse_streq(sig[0].uuid, shown))
+			w.content = NULL;
+	}
+	return w;
+}
+
+static struct disks_row row_of(struct planner *p, const struct disks_disk *d, const struct disks_slot *s)
+{
+	struct rouse_arena *arena = &p->plan->arena;
+	char guid[DISKS_GUID_LEN], label[256];
+
+	disks_guid(disks_seed(p->conf), d->key, s->conf->key, "partition", guid);
+	return (struct disks_row){
+		.number = s->number, .start = s->start, .size = s->size,
+		.old_size = s->entry ? (uint64_t)s->entry->size : 0,
+		.guid = s->entry ? s->entry->guid : rouse_arena_strdup(arena, guid),
+		.type = s->entry ? s->entry->type : disks_type_guid(disks_partition_type(s->conf)),
+		.label = s->entry ? s->entry->label :
+				    rouse_arena_strdup(arena, disks_partition_label(s->conf, label, sizeof(label))),
+		.attributes = s->entry ? s->entry->attributes : NULL,
+	};
+}
+
+/* The rows that change, or with `all` every row of the table to come. */
+static void add_rows(struct planner *p, struct disks_action *a, const struct disks_disk *d,
+		     const struct disks_fact *f, const struct disks_layout *l, bool all)
+{
+	const struct disks_entry *entry = f->partitions.items;
+	struct disks_row *rows = rouse_arena_alloc(&p->plan->arena, (l->n + f->partitions.n) * sizeof(*rows));
+
+	for (size_t i = 0; i < l->n; i++)
+		if (all || !l->slots[i].entry || l->slots[i].size != (uint64_t)l->slots[i].entry->size)
+			rows[a->n_rows++] = row_of(p, d, &l->slots[i]);
+	for (size_t k = 0; all && k < f->partitions.n; k++) {
+		bool known = false;
+
+		for (size_t i = 0; i < l->n; i++)
+			known |= l->slots[i].entry == &entry[k];
+		if (!known)
+			rows[a->n_rows++] = (struct disks_row){
+				.number = (unsigned)entry[k].number, .start = (uint64_t)entry[k].start,
+				.size = (uint64_t)entry[k].size, .old_size = (uint64_t)entry[k].size,
+				.guid = entry[k].guid, .type = entry[k].type, .label = entry[k].label,
+				.attributes = entry[k].attributes,
+			};
+	}
+	a->rows = rows;
+}
+
+static struct disks_action *table_action(struct planner *p, const struct disks_disk *d,
+					 const struct disks_fact *f, bool create)
+{
+	struct disks_action *a = new_action(p, d, f);
+	char guid[DISKS_GUID_LEN];
+
+	disks_guid(disks_seed(p->conf), d->key, "", "disk", guid);
+	a->guid = create ? rouse_arena_strdup(&p->plan->arena, guid) : f->guid;
+	a->create = create;
+	return a;
+}
+
+static void add_claim(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+{
+	rouse_plan_add(p->plan, ROUSE_DESTROY, DISKS_OP_CLAIM, table_action(p, d, f, true),
+		       "destroy %s on %s (%s)", disks_describe(f, &p->plan->arena), f->device,
+		       size_text(p, (uint64_t)f->size));
+}
+
+static void add_new_table(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
+			  const struct disks_layout *l)
+{
+	struct disks_action *a = table_action(p, d, f, true);
+
+	add_rows(p, a, d, f, l, false);
+	rouse_plan_add(p->plan, ROUSE_CREATE, DISKS_OP_TABLE, a, "write a GPT with %zu partition%s on %s (%s%s)",
+		       l->n, l->n == 1 ? "" : "s", f->device, size_text(p, (uint64_t)f->size),
+		       disks_class_of(f) == DISKS_BLANK ? ", blank" : "");
+	p->last = a;
+}
+
+/* "grow partition 1 of /dev/vda from 2.0 GiB to 8.0 GiB, add partition 2 (1.0 GiB)" */
+static void add_table_change(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
+			     const struct disks_layout *l, bool rebuild, const char *repair)
+{
+	struct disks_action *a = table_action(p, d, f, rebuild);
+	auto_buf struct rouse_buf text = { 0 };
+	bool adds = false;
+
+	add_rows(p, a, d, f, l, rebuild);
+	if (repair)
+		rouse_buf_printf(&text, "repair the GPT of %s: %s", f->device, repair);
+	for (size_t i = 0; i < l->n; i++) {
+		const struct disks_slot *s = &l->slots[i];
+
+		if (!s->entry)
+			rouse_buf_printf(&text, "%sadd partition %u (%s) to %s", text.len ? ", " : "", s->number,
+					 size_text(p, s->size), f->device);
+		else if (s->size != (uint64_t)s->entry->size)
+			rouse_buf_printf(&text, "%sgrow partition %u of %s from %s to %s", text.len ? ", " : "",
+					 s->number, f->device, size_text(p, (uint64_t)s->entry->size),
+					 size_text(p, s->size));
+		adds |= !s->entry;
+	}
+	rouse_plan_add(p->plan, adds ? ROUSE_CREATE : ROUSE_CHANGE, DISKS_OP_TABLE, a, "%s", text.data);
+	p->last = a;
+}
+
+static bool has_changes(const struct disks_layout *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->slots[i].entry || l->slots[i].size != (uint64_t)l->slots[i].entry->size)
+			return true;
+	return false;
+}
+
+/* First what a table will publish, then the table, then what stands on partitions that are there. */
+static int plan_places(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
+		       const struct disks_layout *l, bool claimed, bool published)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		struct place w = place_of(p, d, f, &l->slots[i], claimed);
+
+		if (w.published == published && plan_place(p, &w) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int plan_fresh(struct planner *p, const struct disks_disk *d, const struct disks_fact *f, bool claim)
+{
+	struct disks_layout l = { 0 };
+
+	if (refuse_writes(p, d, f) < 0 ||
+	    disks_layout(p->conf, d, f, true, mount_root(p->c), &p->plan->arena, &l, p->e) < 0)
+		return -1;
+	if (claim)
+		add_claim(p, d, f);
+	if (plan_places(p, d, f, &l, claim, false) < 0)
+		return -1;
+	add_new_table(p, d, f, &l);
+	return 0;
+}
+
+static int plan_existing(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
+			 const struct disks_layout *l, bool ours)
+{
+	enum disks_class class = disks_class_of(f);
+	bool broken = class == DISKS_GPT_REPAIR || class == DISKS_GPT_DAMAGED;
+	bool claimed = ours && f->partitions.n == 0;
+
+	if ((has_changes(l) || broken) && refuse_writes(p, d, f) < 0)
+		return -1;
+	if (plan_places(p, d, f, l, claimed, false) < 0)
+		return -1;
+	if (claimed)
+		add_new_table(p, d, f, l);
+	else if (has_changes(l) || broken)
+		add_table_change(p, d, f, l, ours && broken, broken ? f->damage : NULL);
+	return plan_places(p, d, f, l, claimed, true);
+}
+
+static bool is_gpt(enum disks_class class)
+{
+	return class == DISKS_GPT || class == DISKS_GPT_GROWN || class == DISKS_GPT_REPAIR;
+}
+
+/* A table that is not ours is kept when one of its partitions is one that the document means;
+ * if none is, the disk is somebody else's. */
+static int plan_partitions(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+{
+	bool ours = disks_is_ours(p->conf, d, f) && disks_class_of(f) != DISKS_OTHER_TABLE;
+	struct disks_layout l = { 0 };
+
+	if (disks_class_of(f) == DISKS_BLANK)
+		return plan_fresh(p, d, f, false);
+	if (ours || is_gpt(disks_class_of(f))) {
+		struct rouse_err e = { 0 };
+		int r = disks_layout(p->conf, d, f, false, mount_root(p->c), &p->plan->arena, &l, &e);
+
+		if (ours || l.n_matched > 0) {
+			if (r == 0)
+				return plan_existing(p, d, f, &l, ours);
+			*p->e = e;
+			return -1;
+		}
+	}
+	if (consent_to_disk(p, d, f) < 0)
+		return -1;
+	return plan_fresh(p, d, f, true);
+}
+
+/* ---- mounts and growth, all disks together --------------------------------------------------- */
+
+static int by_path(const void *a, const void *b)
+{
+	const struct mount *x = a, *y = b;
+
+	return strcmp(x->mount ? x->mount : "~", y->mount ? y->mount : "~"); /* unmounted ones last */
+}
+
+static void add_grow(struct planner *p, const struct mount *m)
+{
+	struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+	char buf[512];
+	const char *at = m->where;
+
+	if (!at && m->wanted)
+		at = rouse_arena_strdup(&p->plan->arena, disks_below(p->c->root, m->mount, buf, sizeof(buf)));
+	*a = (struct disks_action){ .source = m->source, .mount = at, .type = m->type, .length = m->size,
+				    .fs = disks_filesystem_find(m->type), .file = m->file, .start = m->start };
+	rouse_plan_add(p->plan, ROUSE_CHANGE, DISKS_OP_GROW, a, "grow %s on %s from %s to %s", m->type,
+		       m->mount ? m->mount : m->source, size_text(p, m->from), size_text(p, m->size));
+}
+
+static void add_mounts(struct planner *p)
+{
+	qsort(p->mounts, p->n_mounts, sizeof(p->mounts[0]), by_path);
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		const struct mount *m = &p->mounts[i];
+
+		if (m->wanted) {
+			struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+
+			*a = (struct disks_action){ .source = m->source, .mount = m->mount, .type = m->type,
+						    .options = m->options };
+			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s", m->source,
+				       m->type, m->mount);
+		}
+		if (m->size)
+			add_grow(p, m);
+	}
+}
+
+int disks_plan(const void *conf_, const void *facts, const struct rouse_context *c, struct rouse_plan *plan,
+	       struct rouse_err *e)
+{
+	const struct disks_conf *conf = conf_;
+	const struct disks_disk *d = conf->disks.items;
+	const struct disks_fact *found[ROUSE_MAX_DISKS];
+	auto_free struct planner *p = rouse_calloc(1, sizeof(*p));
+	bool guessed;
+
+	/* A tree below --root has no disks unless they are named. */
+	if (!conf->disks.n || (c->image && !c->disks.n))
+		return 0;
+	p->conf = conf;
+	p->facts = facts;
+	p->c = c;
+	p->plan = plan;
+	p->e = e;
+	p->ours = disks_our_guids(conf, &plan->arena);
+	if (disks_match(conf, facts, c, found, &guessed, e) < 0)
+		return -1;
+	for (size_t i = 0; i < conf->disks.n; i++) {
+		p->last = NULL;
+		if ((d[i].partitions.n ? plan_partitions(p, &d[i], found[i]) : plan_whole(p, &d[i], found[i])) < 0)
+			return -1;
+		if (p->last)
+			p->last->last = true;
+	}
+	add_mounts(p);
+	return 0;
+}
