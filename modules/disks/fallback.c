@@ -35,15 +35,21 @@ static int mount_at_fd(const char *node, const char *type, bool read_only)
 	return fsmount(fs, FSMOUNT_CLOEXEC, read_only ? MOUNT_ATTR_RDONLY : 0);
 }
 
+static bool holds_traces(int fd)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(traces); i++)
+		if (fstatat(fd, traces[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return false;
+	return true;
+}
+
 static bool has_traces(const char *node, const char *type)
 {
 	auto_fd int fd = mount_at_fd(node, type, true);
-	struct stat st;
 
-	for (size_t i = 0; fd >= 0 && i < ARRAY_SIZE(traces); i++)
-		if (fstatat(fd, traces[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
-			return false;
-	return fd >= 0;
+	return fd >= 0 && holds_traces(fd);
 }
 
 static void look_at_entry(const char *disk, const json_t *entry, struct candidate *found)
@@ -69,6 +75,18 @@ static void look_at_entry(const char *disk, const json_t *entry, struct candidat
 	}
 }
 
+/* The boot may have mounted it before it failed. */
+static bool is_there_already(const char *root)
+{
+	auto_free char *above = rouse_asprintf("%s/..", root);
+	auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat st, up;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || stat(above, &up) < 0 || st.st_dev == up.st_dev)
+		return false;
+	return holds_traces(fd);
+}
+
 int rouse_fallback_mount(const char *root, struct rouse_err *e)
 {
 	const struct disks_conf none = { 0 };
@@ -79,6 +97,8 @@ int rouse_fallback_mount(const char *root, struct rouse_err *e)
 	const json_t *disk, *entry;
 	size_t i, k;
 
+	if (is_there_already(root))
+		return 0;
 	if (disks_observe(&none, &c, facts, e) < 0)
 		return -1;
 	json_array_foreach (json_object_get(facts, "disks"), i, disk)

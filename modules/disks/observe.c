@@ -230,7 +230,7 @@ static bool scan_until_found(struct observer *o, struct disks_facts *facts, cons
 
 /* ---- free space that the document would use -------------------------------------------------- */
 
-static void add_pending(const struct observer *o, json_t *disk, const struct disks_layout *l)
+static void add_pending(json_t *disk, const struct disks_layout *l)
 {
 	json_t *list = json_array();
 	const char *device = json_string_value(json_object_get(disk, "device"));
@@ -267,7 +267,7 @@ static void look_at_free_space(const struct observer *o, const struct disks_disk
 	if (!fresh && !disks_is_ours(o->conf, d, f) && l.n_matched == 0 &&
 	    disks_layout(o->conf, d, f, true, root, o->arena, &l, &e) < 0)
 		return;
-	add_pending(o, disk, &l);
+	add_pending(disk, &l);
 }
 
 static void add_missing(const struct disks_conf *conf unused_arg, json_t *facts)

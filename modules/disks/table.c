@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <rouse/fs.h>
+#include <rouse/json.h>
 #include <rouse/text.h>
 
 AUTO_DEFINE(struct fdisk_context *, context, fdisk_unref_context, NULL)
@@ -99,9 +100,7 @@ static int create_label(struct fdisk_context *c, const struct disks_action *a)
 {
 	int r = fdisk_create_disklabel(c, "gpt");
 
-	r = r ?: fdisk_set_disklabel_id_from_string(c, a->guid);
-	/* Entries that stood before the first MiB under an older table stay where they are. */
-	return r ?: fdisk_set_first_lba(c, fdisk_get_first_lba(c));
+	return r ?: fdisk_set_disklabel_id_from_string(c, a->guid);
 }
 
 /* Reads back what the disk has now: the same parser that plans the next run. */
