@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A metadata service for tests: a happy EC2 (IMDSv2), and every way in which one may misbehave.
 
-  imds.py [--port N] [--bind ADDRESS] [--user-data FILE] [--scenario FILE] [--log FILE]
+  imds.py [--port N] [--bind ADDRESS] [--tls PEM] [--user-data FILE] [--scenario FILE] [--log FILE]
   imds.py --stdio …            one connection on stdin/stdout (qemu guestfwd -cmd)
 
 Prints "port N" when it listens. Ends when its stdin does (--port), so that it never outlives a test.
@@ -31,6 +31,7 @@ import fcntl
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -235,11 +236,13 @@ def make_log(path):
     return log
 
 
-def serve_socket(conn, script, log):
+def serve_socket(conn, script, log, tls):
     how = script.connection()
     try:
         if how == "rst":
             raise Reset
+        if tls:
+            conn = tls.wrap_socket(conn, server_side=True)
         if how == "ok":
             conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with conn.makefile("rb") as source, conn.makefile("wb") as sink:
@@ -256,6 +259,10 @@ def serve_socket(conn, script, log):
 
 
 def listen(args, script, log):
+    tls = None
+    if args.tls:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(args.tls)
     family = socket.AF_INET6 if ":" in args.bind else socket.AF_INET
     server = socket.socket(family, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -270,7 +277,7 @@ def listen(args, script, log):
         threading.Thread(target=watch, daemon=True).start()
     while True:
         conn, _ = server.accept()
-        threading.Thread(target=serve_socket, args=(conn, script, log), daemon=True).start()
+        threading.Thread(target=serve_socket, args=(conn, script, log, tls), daemon=True).start()
 
 
 def main():
@@ -281,6 +288,7 @@ def main():
     p.add_argument("--scenario", metavar="FILE", help="a JSON file, or the JSON text itself")
     p.add_argument("--log", metavar="FILE", help="one JSON line per request is appended")
     p.add_argument("--state", metavar="FILE", help="counters, shared by the processes of --stdio")
+    p.add_argument("--tls", metavar="PEM", help="serve https with this key and certificate")
     p.add_argument("--stdio", action="store_true")
     p.add_argument("--detached", action="store_true", help="do not end with stdin")
     args = p.parse_args()

@@ -43,11 +43,13 @@ static inline void server_stop(struct server *s)
 }
 #define auto_server __attribute__((cleanup(server_stop)))
 
-/* Starts a server on a free port of 127.0.0.1; false when that fails. */
-static inline bool server_start(struct server *s, const char *scenario)
+/* Starts a server on a free port of 127.0.0.1, https with the key and certificate in `pem` when
+ * that is not NULL; false when that fails. */
+static inline bool server_start_tls(struct server *s, const char *scenario, const char *pem)
 {
 	char *argv[] = { (char *)"python3", (char *)"tests/cloud/imds.py", (char *)"--scenario",
-			 (char *)scenario, (char *)"--log", s->log, NULL };
+			 (char *)scenario, (char *)"--log", s->log, pem ? (char *)"--tls" : NULL,
+			 (char *)pem, NULL };
 	extern char **environ;
 	posix_spawn_file_actions_t actions;
 	int in[2], out[2], log;
@@ -72,6 +74,11 @@ static inline bool server_start(struct server *s, const char *scenario)
 	while (started && n < sizeof(line) - 1 && read(s->out, line + n, 1) == 1 && line[n] != '\n')
 		n++;
 	return started && sscanf(line, "port %u", &s->port) == 1; /* a test may: the text is ours */
+}
+
+static inline bool server_start(struct server *s, const char *scenario)
+{
+	return server_start_tls(s, scenario, NULL);
 }
 
 static inline char *server_url(const struct server *s, const char *path)

@@ -5,6 +5,7 @@
 
 #include <rouse/clock.h>
 #include <rouse/limits.h>
+#include <rouse/proc.h>
 
 #include "../lib/server.h"
 #include "../lib/tap.h"
@@ -451,6 +452,96 @@ static void connections_are_used_again(struct t *t)
 		T_CHECK(t, run(&x) == 0);
 }
 
+/* --- TLS ------------------------------------------------------------------------------------- */
+
+/* A key and a self-signed certificate for `name` in the file `pem`. */
+static bool make_certificate(const char *pem, const char *name)
+{
+	auto_free char *subject = rouse_asprintf("subjectAltName=DNS:%s", name);
+	const char *const argv[] = { "openssl", "req",	  "-x509",   "-newkey",	     "ec",
+				     "-pkeyopt", "ec_paramgen_curve:P-256",  "-nodes", "-keyout", pem,
+				     "-out",	 pem,	  "-subj",   "/CN=rouse",  "-addext", subject, NULL };
+	struct rouse_proc p = { .argv = argv, .deadline = rouse_clock_ms() + LONG };
+	struct rouse_err e;
+
+	return rouse_proc_check(&p, &e) == 0;
+}
+
+/* An https server for `name`, which is asked for as localhost; its certificate is in *pem. */
+static bool begin_tls(struct fixture *x, const char *name, struct rouse_buf *pem)
+{
+	char path[] = "/tmp/rouse-pem-XXXXXX";
+	int fd = mkstemp(path);
+	bool good;
+
+	x->f = rouse_fetcher_new();
+	good = fd >= 0 && close(fd) == 0 && make_certificate(path, name) &&
+	       server_start_tls(&x->server, "{\"GET /a\": [{\"body\": \"hello\"}]}", path) &&
+	       rouse_read_file(path, 1 << 20, pem, &x->e) == 0;
+	(void)unlink(path);
+	x->url = rouse_asprintf("https://localhost:%u/a", x->server.port);
+	x->t = (struct rouse_fetch){ .url = x->url,
+				     .max_bytes = 1 << 20,
+				     .deadline = rouse_clock_ms() + LONG };
+	return good;
+}
+
+static void a_certificate_of_a_given_authority_is_trusted(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+	auto_buf struct rouse_buf pem = { 0 };
+
+	T_CHECK(t, begin_tls(&x, "localhost", &pem));
+	rouse_fetcher_set_ca(x.f, pem.data);
+	T_CHECK(t, run(&x) == 0);
+	T_STR(t, x.t.body_out.data, "hello");
+}
+
+static void an_unknown_authority_is_untrusted_and_not_asked_again(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+	auto_buf struct rouse_buf pem = { 0 };
+
+	T_CHECK(t, begin_tls(&x, "localhost", &pem));
+	T_CHECK(t, run(&x) < 0);
+	T_CHECK(t, x.e.kind == ROUSE_UNTRUSTED);
+	T_HAS(t, x.e.text, "certificate");
+	T_CHECK(t, rouse_fetcher_counters(x.f).requests == 1);
+}
+
+static void a_certificate_of_another_name_is_untrusted(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+	auto_buf struct rouse_buf pem = { 0 };
+
+	T_CHECK(t, begin_tls(&x, "elsewhere.example", &pem));
+	rouse_fetcher_set_ca(x.f, pem.data);
+	T_CHECK(t, run(&x) < 0);
+	T_CHECK(t, x.e.kind == ROUSE_UNTRUSTED);
+}
+
+static void a_redirect_to_another_host_goes_without_the_callers_headers(struct t *t)
+{
+	static const char *const headers[] = { "X-Secret: hunter2", NULL };
+	auto_fixture struct fixture x = FIXTURE;
+	auto_buf struct rouse_buf pem = { 0 };
+	auto_server struct server first = SERVER_INIT;
+	auto_free char *scenario = NULL, *url = NULL;
+
+	T_CHECK(t, begin_tls(&x, "localhost", &pem));
+	rouse_fetcher_set_ca(x.f, pem.data);
+	scenario = rouse_asprintf("{\"*\": [{\"status\": 302, \"headers\": {\"Location\": \"%s\"}}]}", x.url);
+	T_CHECK(t, server_start(&first, scenario));
+	url = server_url(&first, "/");
+	x.t.url = url;
+	x.t.headers = headers;
+	x.t.max_redirects = 1;
+	T_CHECK(t, run(&x) == 0);
+	T_STR(t, x.t.body_out.data, "hello");
+	T_CHECK(t, server_count(&first, "hunter2") == 1);
+	T_CHECK(t, server_count(&x.server, "hunter2") == 0);
+}
+
 /* --- sinks ----------------------------------------------------------------------------------- */
 
 struct sunk {
@@ -646,7 +737,10 @@ T_MAIN(T(a_body_is_delivered_whole), T(chunked_and_close_delimited_bodies_are_de
        T(a_redirect_to_another_scheme_or_plain_host_is_refused), T(a_redirect_loop_ends),
        T(a_url_may_not_lead_to_a_metadata_service), T(userinfo_and_other_schemes_are_refused),
        T(a_put_sends_its_body_and_says_an_empty_length), T(the_proxy_of_the_environment_is_not_used),
-       T(connections_are_used_again), T(a_sink_without_restart_gets_no_byte_twice),
+       T(connections_are_used_again), T(a_certificate_of_a_given_authority_is_trusted),
+       T(an_unknown_authority_is_untrusted_and_not_asked_again),
+       T(a_certificate_of_another_name_is_untrusted),
+       T(a_redirect_to_another_host_goes_without_the_callers_headers), T(a_sink_without_restart_gets_no_byte_twice),
        T(a_sink_with_restart_begins_anew), T(a_sinks_own_error_ends_the_transfer),
        T(a_file_is_read_within_its_limit), T(a_missing_file_is_told_from_an_unreadable_thing),
        T(many_run_side_by_side_and_fail_each_for_itself), T(done_can_stop_everything))
