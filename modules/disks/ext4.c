@@ -135,6 +135,7 @@ static errcode_t make_lost_found(ext2_filsys fs)
 
 static errcode_t reserve_inodes(ext2_filsys fs)
 {
+	ext2fs_inode_alloc_stats2(fs, EXT2_BAD_INO, +1, 0);
 	for (ext2_ino_t i = EXT2_ROOT_INO + 1; i < EXT2_FIRST_INODE(fs->super); i++)
 		ext2fs_inode_alloc_stats2(fs, i, +1, 0);
 	ext2fs_mark_ib_dirty(fs);

@@ -57,6 +57,7 @@ static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
 	volume_id(t->uuid, id, sizeof(id), "");
 	volume_label(t->label, label, sizeof(label));
+	argv[n++] = "--invariant"; /* no clock in it: images are reproducible; sets an -i, so it comes first */
 	argv[n++] = "-S";
 	argv[n++] = sector;
 	argv[n++] = "-i";
@@ -69,7 +70,6 @@ static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 		argv[n++] = "-F";
 		argv[n++] = "32";
 	}
-	argv[n++] = "--invariant"; /* no clock in it: images are reproducible */
 	argv[n++] = path;
 	return rouse_proc_check(&proc, e);
 }
