@@ -126,7 +126,7 @@ static void read_line(struct rouse_found *f, char *line)
 	set_value(f, line, value, n);
 }
 
-static int read_meta_data(struct rouse_found *f, struct rouse_buf *text, struct rouse_err *e)
+int source_meta_data(struct rouse_found *f, struct rouse_buf *text, struct rouse_err *e)
 {
 	size_t blanks = text->data ? strspn(text->data, " \t\r\n") : 0;
 	auto_json json_t *json = NULL;
@@ -255,7 +255,7 @@ static int read_seed(const char *dir, struct rouse_found *f, struct rouse_err *e
 
 	if (rouse_root_open(&root, dir, e) < 0 ||
 	    read_file(&root, "/meta-data", ROUSE_MAX_METADATA, &meta, e) < 0 ||
-	    read_meta_data(f, &meta, e) < 0 ||
+	    source_meta_data(f, &meta, e) < 0 ||
 	    read_file(&root, "/user-data", ROUSE_MAX_USERDATA, &user, e) < 0)
 		return -1;
 	set_user_data(f, &user);
@@ -361,7 +361,7 @@ static int net_fetch(const struct rouse_machine *m, struct rouse_fetcher *f, uin
 	if (!is_asked_for(m, &url, &who) || !url || !rouse_is_url(url))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "%s: what follows ds=nocloud;s= is not a URL", who);
 	if (get(f, deadline, url, "meta-data", ROUSE_MAX_METADATA, &meta, e) < 0 ||
-	    read_meta_data(ret, &meta, e) < 0 ||
+	    source_meta_data(ret, &meta, e) < 0 ||
 	    get(f, deadline, url, "user-data", ROUSE_MAX_USERDATA, &user, e) < 0)
 		return -1;
 	set_user_data(ret, &user);

@@ -14,3 +14,7 @@ must_check int source_pointer(struct rouse_found *f, const char *text, size_t le
 /* Copies `value` when it is printable UTF-8 without control characters, else NULL: it will stand in
  * documents, logs and reports. */
 const char *source_keep(struct rouse_found *f, const char *value, size_t len);
+
+/* Takes the instance's name and host name out of NoCloud's meta-data (lines "key: value", or a JSON
+ * object); the text is used up. */
+must_check int source_meta_data(struct rouse_found *f, struct rouse_buf *text, struct rouse_err *e);
