@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # rouse: make | demo | check | bench | lint | analyze | fuzz | install DESTDIR=…
-# Variables: CC, SAN=1 (ASan + UBSan), WERROR=1, V=1.
+# Variables: CC, SAN=1 (ASan + UBSan), WERROR=1, V=1, FUZZ_TIME=60 (seconds for each harness).
 
 CC       ?= cc
-B        := build$(if $(SAN),/san)$(if $(filter clang%,$(notdir $(CC))),/clang)
+B        := build$(if $(FUZZER),/fuzzer)$(if $(SAN),/san)$(if $(filter clang%,$(notdir $(CC))),/clang)
 VERSION  := 0.1.0
 PREFIX   ?= /usr
 SBINDIR  ?= $(PREFIX)/sbin
@@ -11,7 +11,7 @@ MANDIR   ?= $(PREFIX)/share/man
 UNITDIR  ?= /lib/systemd/system
 comma    := ,
 Q        := $(if $(V),,@)
-SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)$(if $(FUZZER), -fsanitize=fuzzer-no-link -DROUSE_FUZZER)
 PKGS     := libcurl jansson fdisk blkid mount ext2fs libcrypto libzstd liblzma zlib libkmod
 
 flag      = $(shell echo 'int x;' | $(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
@@ -32,6 +32,9 @@ SRC      := $(sort $(wildcard agent/*.c modules/*.c modules/*/*.c))
 OBJ      := $(SRC:%.c=$(B)/obj/%.o)
 CORE     := $(filter-out $(B)/obj/agent/main.o,$(OBJ))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(sort $(wildcard tests/unit/*.c)))
+HARNESS  := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/*.c))))
+REPLAY   := $(B)/unit/fuzz-replay
+TESTS    := $(UNIT) $(REPLAY)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -53,8 +56,14 @@ $(UNIT): $(B)/unit/%: $(B)/obj/tests/unit/%.o $(CORE)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
 
-unit: $(UNIT)
-	$(Q)prove $(if $(V),-v) $(UNIT)
+# All harnesses over their corpora, without the fuzzer.
+$(REPLAY): $(HARNESS:%=$(B)/obj/tests/fuzz/%.o) $(B)/obj/tests/fuzz/replay.o $(CORE)
+	$(if $(Q),@echo '  LD      $@')
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
+
+unit: $(TESTS)
+	$(Q)prove $(if $(V),-v) $(TESTS)
 
 # Suites are executable scripts that print TAP; files beside them that are not executable are theirs.
 SUITES   := cases cloud cache image fault fuzz boot
@@ -70,11 +79,11 @@ check-built: all lint
 	$(Q)$(MAKE) --no-print-directory SAN=1 WERROR=1 check-san
 	$(Q)$(MAKE) --no-print-directory suites
 
-check-san: all $(UNIT)
-	$(Q)ROUSE=$(B)/rouse prove $(if $(V),-v) $(UNIT) $(wildcard tests/cases/*.sh)
+check-san: all $(TESTS)
+	$(Q)ROUSE=$(B)/rouse prove $(if $(V),-v) $(TESTS) $(wildcard tests/cases/*.sh)
 
-suites: all $(UNIT)
-	$(Q)ROUSE=$(B)/rouse prove --timer $(if $(V),-v) $(UNIT) $(SCRIPTS)
+suites: all $(TESTS)
+	$(Q)ROUSE=$(B)/rouse prove --timer $(if $(V),-v) $(TESTS) $(SCRIPTS)
 
 demo:
 	$(Q)packaging/deps demo
@@ -88,7 +97,17 @@ bench:
 
 fuzz:
 	$(Q)packaging/deps fuzz
-	$(Q)tests/fuzz/run.sh
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=1 FUZZER=1 fuzz-built
+
+.PHONY: fuzz-built
+FUZZERS  := $(HARNESS:%=$(B)/fuzz/%)
+$(FUZZERS): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(CORE)
+	$(if $(Q),@echo '  LD      $@')
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+fuzz-built: all $(FUZZERS)
+	$(Q)tests/fuzz/run $(B) $(HARNESS)
 
 lint:
 	$(Q)CC='$(CC)' tests/lint.sh $(SRC)
