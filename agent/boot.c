@@ -199,6 +199,7 @@ static int run_last(struct boot *b, const char *only, struct rouse_err *e)
 	prepare_run(b);
 	b->run.document = &d;
 	b->run.only = only;
+	b->run.context.fallback = true;
 	b->run.context.deadline = rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF;
 	if (rouse_root_open(&root, b->options->root, e) < 0 ||
 	    rouse_fs_read(&root, LAST_DOCUMENT, ROUSE_MAX_FACTS, &text, e) < 0 ||

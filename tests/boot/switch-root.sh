@@ -1,0 +1,141 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The agent as process 1: what the next init finds, and what happens when there is none to start,
+# or when the agent's own worker fails. Real kernel, real initramfs, in software.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+ROUSE=${ROUSE:-build/rouse}
+CC=${CC:-cc}
+
+for tool in qemu-system-x86_64 mke2fs sfdisk depmod cpio zstd; do
+	PATH=$PATH:/usr/sbin:/sbin command -v $tool > /dev/null || { echo "1..0 # SKIP needs $tool"; exit 0; }
+done
+PATH=$PATH:/usr/sbin:/sbin
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+count=0 failures=0
+ok() # NAME COMMAND [ARG]...
+{
+	name=$1
+	shift
+	count=$((count + 1))
+	if "$@"; then
+		echo "ok $count - $name"
+	else
+		echo "not ok $count - $name"
+		failures=$((failures + 1))
+	fi
+}
+
+said() # PATTERN
+{
+	grep -q -e "$1" "$dir/console" || { tail -n 15 "$dir/console" | sed 's/^/#   /'; return 1; }
+}
+
+never_said() # PATTERN
+{
+	! grep -e "$1" "$dir/console" | sed 's/^/#   /' | grep .
+}
+
+store=/nix/store
+good=$store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-good
+bad=$store/1c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-bad
+
+# A disk as rouse left it earlier, with the system profile at generation $1
+make_disk()
+{
+	tree=$dir/tree
+	profiles=$tree/nix/var/nix/profiles
+	rm -rf "$tree" "$dir/disk.img"
+	mkdir -p "$tree$good" "$tree$bad" "$profiles" "$tree/var/lib/rouse"
+	echo '{ "rouse": 1 }' > "$tree/var/lib/rouse/document.json"
+	# An absolute link, as NixOS has: from outside of the root it leads nowhere
+	cp "$dir/init" "$tree$good/real-init"
+	ln -s "$good/real-init" "$tree$good/init"
+	# The 18th byte begins the machine: this one is for S/390
+	cp "$dir/init" "$tree$bad/init"
+	printf '\026\000' | dd of="$tree$bad/init" bs=1 seek=18 conv=notrunc 2> /dev/null
+	ln -s $good "$profiles/system-1-link"
+	ln -s $bad "$profiles/system-2-link"
+	ln -s "system-$1-link" "$profiles/system"
+	[ -z "${2:-}" ] || rm "$profiles/$2"
+	truncate -s 64M "$dir/disk.img"
+	echo 'label: gpt
+start=2048, size=122880, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709' | sfdisk -q "$dir/disk.img" || return
+	mke2fs -q -F -t ext4 -E offset=1048576 -d "$tree" "$dir/disk.img" 60M
+}
+
+make_initramfs() # OUTPUT [ARG]...
+{
+	output=$1
+	shift
+	images/initramfs --agent "$ROUSE" --kernel-modules "$kernel/lib/modules/$(cat $kernel/version)" \
+		--settings "$dir/agent.json" --level 1 --output "$output" "$@"
+}
+
+boot() # INITRAMFS APPEND SECONDS [ARG]...
+{
+	initramfs=$1 append=$2 seconds=$3
+	shift 3
+	images/vm --kernel $kernel/vmlinuz --initrd "$initramfs" --append "$append" --timeout "$seconds" \
+		--disk "$dir/disk.img" --snapshot "$@" 2> "$dir/qemu" | tr -d '\r' > "$dir/console"
+}
+
+kernel=build/kernel
+# Nobody listens there: the boot finds no document and falls back to what the disk has
+echo '{ "document": "http://169.0.2.2:9/web.json", "deadline": "6s" }' > "$dir/agent.json"
+if ! { images/kernel --dir $kernel &&
+	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/init" tests/boot/init/init.c &&
+	$CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$dir/fault.so" tests/boot/init/fault.c &&
+	echo /fault.so > "$dir/ld.so.preload" &&
+	make_initramfs "$dir/initramfs" &&
+	make_initramfs "$dir/again" &&
+	make_initramfs "$dir/initramfs.fault" --add "$dir/fault.so:/fault.so" \
+		--add "$dir/ld.so.preload:/etc/ld.so.preload"; } > "$dir/prepare" 2>&1; then
+	sed 's/^/# /' "$dir/prepare"
+	echo "Bail out! cannot prepare"
+	exit 1
+fi
+ok "initramfs: the same inputs give the same bytes" cmp "$dir/initramfs" "$dir/again"
+
+make_disk 1
+boot "$dir/initramfs" "quiet word-for-init" 60
+ok "switch: the next init has started" said "^NEXT-INIT $good/init$"
+ok "switch: it has come to its end" said '^CHECK-END$'
+sed -n 's/^CHECK \([A-Za-z]*\) \(.*\)$/\1 \2/p' "$dir/console" > "$dir/checks"
+while read -r result rule; do
+	ok "next init: $rule" [ "$result" = ok ]
+done < "$dir/checks"
+
+make_disk 2
+boot "$dir/initramfs" "quiet word-for-init" 60
+ok "init for another machine: the agent says so" said 'built for another machine'
+ok "init for another machine: the previous generation starts" said "^NEXT-INIT $good/init$"
+
+make_disk 2 system-1-link
+boot "$dir/initramfs" "quiet rouse.onfailure=reboot" 60
+ok "no init at all: the verdict is failed" said 'ROUSE-STATE .*state=failed'
+ok "no init at all: the machine is held until it reboots as told" said 'rebooting in 10 s'
+ok "no init at all: the kernel does not panic" never_said 'Kernel panic'
+
+make_disk 1
+boot "$dir/initramfs" "quiet rouse=off" 6
+ok "rouse=off: the agent says that it has nothing else" said 'rouse=off on the kernel command line.*holding'
+
+boot "$dir/initramfs.fault" "quiet fault=crash rouse.onfailure=reboot" 60
+ok "worker crashes: the verdict names the signal" said 'ROUSE-STATE .*state=failed.*signal 11'
+ok "worker crashes: the kernel does not panic" never_said 'Kernel panic'
+
+boot "$dir/initramfs.fault" "quiet fault=memory rouse.onfailure=reboot" 90 --memory 256
+ok "worker takes all memory: the verdict says so" said 'ROUSE-STATE .*state=failed.*ran out of memory'
+ok "worker takes all memory: the kernel does not panic" never_said 'Kernel panic'
+
+boot "$dir/initramfs.fault" "quiet fault=hang rouse.onfailure=reboot" 150
+ok "worker hangs: it is ended behind the deadline" said 'ROUSE-STATE .*state=failed.*not over at its deadline'
+ok "worker hangs: the kernel does not panic" never_said 'Kernel panic'
+
+echo "1..$count"
+[ $failures = 0 ]
