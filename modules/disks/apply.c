@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -184,39 +183,16 @@ static int make(const struct session *s, const struct disks_action *a, const str
 	return a->fs->make(&t, e);
 }
 
-/* A filesystem that nobody mounted is grown on a mount that has no place in any tree. */
-static int mount_detached(const struct disks_action *a, struct rouse_err *e)
+static int grow(const struct disks_action *a, struct rouse_err *e)
 {
-	auto_fd int fs = fsopen(a->type, FSOPEN_CLOEXEC);
-	int fd = -1;
+	auto_fd int fd = -1;
 
-	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", a->source, 0) < 0 ||
-	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0 ||
-	    (fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) for growing", a->source, a->type);
-	return fd;
-}
-
-static int grow(const struct disks_action *a, const struct rouse_context *c, struct rouse_err *e)
-{
-	const char *where = a->mount ? a->mount : a->source;
-	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_MKFS;
-	auto_fd int mounted = -1, fd = -1;
-
-	if (c->image)
-		return a->fs->grow_image(a->source, a->file ? a->start : 0, a->length,
-					 c->deadline && c->deadline < deadline ? c->deadline : deadline, e);
-	if (!a->mount) {
-		mounted = mount_detached(a, e);
-		if (mounted < 0)
-			return -1;
-	}
-	/* An O_PATH descriptor such as fsmount(2) gives takes no ioctl. */
-	fd = openat(mounted < 0 ? AT_FDCWD : mounted, a->mount ? a->mount : ".",
-		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!a->mount)
+		return disks_grow_detached(a, e);
+	fd = open(a->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", where);
-	return a->fs->grow(fd, a->length, e) < 0 ? rouse_wrap(e, "'%s'", where) : 0;
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", a->mount);
+	return a->fs->grow(fd, a->length, e) < 0 ? rouse_wrap(e, "'%s'", a->mount) : 0;
 }
 
 static int run_on_disk(const struct rouse_step *step, const struct rouse_context *c, struct state *state,
@@ -247,7 +223,7 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_MOUNT:
 		return disks_mount(step->arg, c, e);
 	case DISKS_OP_GROW:
-		return grow(step->arg, c, e);
+		return grow(step->arg, e);
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:
 	case DISKS_OP_TABLE:

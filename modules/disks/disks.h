@@ -129,6 +129,7 @@ struct disks_fact {
 struct disks_facts {
 	struct rouse_list disks;    /* struct disks_fact */
 	struct rouse_list missing;  /* const char *: programs that are not there */
+	bool can_mount;             /* as root, with a kernel that mounts what is in an image */
 };
 
 extern const struct rouse_field disks_facts_fields[];
@@ -155,10 +156,6 @@ struct disks_filesystem {
 	bool (*usage)(int fd, uint64_t offset, struct disks_content *ret);
 	/* Mounted, with its root at fd. NULL: it never grows. */
 	int (*grow)(int fd, uint64_t size, struct rouse_err *e);
-	/* In an image, by programs. NULL: only when mounted. */
-	int (*grow_image)(const char *path, uint64_t offset, uint64_t size, uint64_t deadline,
-			  struct rouse_err *e);
-	const char *grow_program; /* that grow_image() runs */
 };
 const struct disks_filesystem *disks_filesystem_find(const char *name); /* NULL: unknown */
 extern const char *const disks_filesystem_words[];
@@ -308,6 +305,9 @@ must_check int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset,
 			    struct rouse_err *e);
 must_check int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what,
 			  struct rouse_err *e);
+/* Grows a filesystem that nobody has mounted: on a mount that has no place in any tree, for an
+ * image through a loop device. */
+must_check int disks_grow_detached(const struct disks_action *a, struct rouse_err *e);
 /* Writes the table of an action (rows, guid, create), and syncs it. */
 must_check int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e);
 /* Makes the kernel see it: BLKPG per partition, checked in sysfs. Nothing for regular files. */

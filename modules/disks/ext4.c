@@ -14,9 +14,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <rouse/clock.h>
-#include <rouse/proc.h>
-
 #define BLOCK 4096u
 #define INODE 256u
 #define INODE_RATIO 16384u /* bytes per inode, the default of mke2fs */
@@ -258,34 +255,6 @@ static int grow_ext4(int fd, uint64_t size, struct rouse_err *e)
 	return 0;
 }
 
-static int run(const char *const *argv, int most, uint64_t deadline, struct rouse_err *e)
-{
-	const struct rouse_proc proc = { .argv = argv, .deadline = deadline };
-	auto_buf struct rouse_buf out = { 0 };
-	int status = 0;
-
-	if (rouse_proc_run(&proc, &status, &out, e) < 0)
-		return -1;
-	if (status > most)
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "%s ended with status %d: %.200s", argv[0], status,
-				  out.data ? out.data : "");
-	return 0;
-}
-
-/* In an image there is no kernel to ask. resize2fs takes only what e2fsck has seen. */
-static int grow_image(const char *path, uint64_t offset, uint64_t size, uint64_t deadline,
-		      struct rouse_err *e)
-{
-	auto_free char *where = rouse_asprintf("%s?offset=%llu", path, (unsigned long long)offset);
-	auto_free char *blocks = rouse_asprintf("%lluK", (unsigned long long)(size / 1024));
-	const char *const check[] = { "e2fsck", "-f", "-y", where, NULL };
-	const char *const resize[] = { "resize2fs", where, blocks, NULL };
-
-	if (run(check, 1, deadline, e) < 0) /* 1: errors were corrected */
-		return -1;
-	return run(resize, 0, deadline, e);
-}
-
 static const char *const modules[] = { "ext4", NULL };
 
 const struct disks_filesystem disks_ext4 = {
@@ -298,6 +267,4 @@ const struct disks_filesystem disks_ext4 = {
 	.make = make_ext4,
 	.usage = usage_of_ext4,
 	.grow = grow_ext4,
-	.grow_image = grow_image,
-	.grow_program = "resize2fs",
 };

@@ -131,5 +131,6 @@ const struct rouse_field disks_facts_fields[] = {
 		    .item = &disks_fact_shape),
 	ROUSE_FIELD(struct disks_facts, missing, "missing", "Programs that this document needs and that are not there.",
 		    .type = ROUSE_LIST, .item = &text_shape),
+	FLAG(struct disks_facts, can_mount, "canMount", "What is in an image can be mounted."),
 };
 const size_t disks_n_facts_fields = ARRAY_SIZE(disks_facts_fields);

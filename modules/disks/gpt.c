@@ -248,7 +248,7 @@ struct state {
 	bool pmbr;
 };
 
-static enum disks_class classify(const struct state *s, uint64_t last, const char **why)
+static enum disks_class classify(const struct state *s, uint64_t last, bool is_ours, const char **why)
 {
 	const struct header *p = &s->primary, *b = &s->backup;
 
@@ -258,9 +258,9 @@ static enum disks_class classify(const struct state *s, uint64_t last, const cha
 					      "a protective MBR without a GPT";
 		return DISKS_GPT_DAMAGED;
 	}
-	if (!s->pmbr) {
+	if (!s->pmbr) { /* libfdisk writes it last: a table of ours may have been cut off before it */
 		*why = "its protective MBR is missing";
-		return DISKS_GPT_DAMAGED;
+		return is_ours && (!p->valid || p->alternate == last) ? DISKS_GPT_REPAIR : DISKS_GPT_DAMAGED;
 	}
 	if (!p->valid) {
 		*why = "its primary header is lost";
@@ -340,8 +340,10 @@ int disks_gpt_read(int fd, uint64_t size, uint64_t sector, const char *const *ou
 	if (read_state(&r, &s) < 0)
 		return -1;
 	if (s.pmbr || s.primary.trace || s.backup.trace) {
-		class = classify(&s, r.sectors - 1, &why);
-		describe(&r, choose(&s.primary, &s.backup, ours), disk, &class, &why);
+		const struct header *h = choose(&s.primary, &s.backup, ours);
+
+		class = classify(&s, r.sectors - 1, h && is_one_of(h->guid, ours), &why);
+		describe(&r, h, disk, &class, &why);
 	}
 	if (why)
 		rouse_json_set_string(disk, "damage", why);

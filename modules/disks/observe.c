@@ -4,11 +4,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <rouse/clock.h>
@@ -270,20 +272,29 @@ static void look_at_free_space(const struct observer *o, const struct disks_disk
 	add_pending(disk, &l);
 }
 
-static void add_missing(const struct disks_conf *conf unused_arg, json_t *facts)
+/* Mounting takes CAP_SYS_ADMIN, growing ext4 CAP_SYS_RESOURCE: containers often have one of them. */
+static bool may_grow(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { 0 };
+
+	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1u << CAP_SYS_ADMIN) &&
+	       (data[0].effective & 1u << CAP_SYS_RESOURCE);
+}
+
+static void add_missing(json_t *facts)
 {
 	json_t *list = json_array();
 	char path[256];
 
 	for (const char *const *w = disks_filesystem_words; *w; w++) {
-		const struct disks_filesystem *fs = disks_filesystem_find(*w);
-		const char *const programs[] = { fs->program, fs->grow_program };
+		const char *program = disks_filesystem_find(*w)->program;
 
-		for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
-			if (programs[i] && !rouse_proc_find(programs[i], NULL, path, sizeof(path)))
-				rouse_json_append(list, json_string(programs[i]));
+		if (program && !rouse_proc_find(program, NULL, path, sizeof(path)))
+			rouse_json_append(list, json_string(program));
 	}
 	rouse_json_set(facts, "missing", list);
+	rouse_json_set_bool(facts, "canMount", access("/dev/loop-control", W_OK) == 0 && may_grow());
 }
 
 int disks_observe(const void *conf_, const struct rouse_context *c, json_t *facts,
@@ -297,7 +308,7 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 	struct disks_facts all;
 
 	rouse_json_set(facts, "disks", o.disks);
-	add_missing(conf, facts);
+	add_missing(facts);
 	if (c->image && !c->disks.n)
 		return 0;
 	o.ours = disks_our_guids(conf, &arena);

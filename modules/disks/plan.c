@@ -186,12 +186,12 @@ static int judge(struct planner *p, const struct place *w, const struct disks_fi
 	return 0;
 }
 
-static int needs_program(struct planner *p, const struct place *w, const char *program, const char *purpose)
+static int needs_program(struct planner *p, const struct place *w, const char *program)
 {
 	for (size_t i = 0; program && i < p->facts->missing.n; i++)
 		if (rouse_streq(((const char *const *)p->facts->missing.items)[i], program))
-			return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: '%s' is needed to %s, and is not installed",
-					  w->d->key, program, purpose);
+			return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: making %s takes the program '%s', which is not installed",
+					  w->d->key, w->filesystem, program);
 	return 0;
 }
 
@@ -261,11 +261,10 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	/* A running system has its root already, and an image has no kernel. */
 	m->wanted = w->mount && !p->c->image && !mounted && (p->c->initramfs || strcmp(w->mount, "/") != 0);
 	m->where = c && c->mounts.n ? ((const char *const *)c->mounts.items)[0] : NULL;
-	if (may_grow && !(m->where && c->read_only)) {
+	/* In an image that we cannot mount, the filesystem grows when it boots. */
+	if (may_grow && !(m->where && c->read_only) && (!p->c->image || p->facts->can_mount)) {
 		m->from = (uint64_t)c->size;
 		m->size = w->size;
-		if (p->c->image && needs_program(p, w, fs->grow_program, "grow a filesystem in an image") < 0)
-			return -1;
 	}
 	if (m->wanted && !type)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
@@ -306,7 +305,7 @@ static int plan_place(struct planner *p, const struct place *w)
 
 	if (fs && judge(p, w, fs, &v) < 0)
 		return -1;
-	if (v != KEEP && needs_program(p, w, fs->program, "make this filesystem") < 0)
+	if (v != KEEP && needs_program(p, w, fs->program) < 0)
 		return -1;
 	if (v != KEEP) {
 		if (refuse_writes(p, w->d, w->f) < 0)
@@ -337,7 +336,7 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 	/* What has a table, or several signatures, is given up as a whole or not at all. */
 	if (fs && !is_pending(&w, shown, raw) && class != DISKS_SIGNED && class != DISKS_BLANK) {
 		if (consent_to_disk(p, d, f) < 0 || refuse_writes(p, d, f) < 0 ||
-		    needs_program(p, &w, fs->program, "make this filesystem") < 0)
+		    needs_program(p, &w, fs->program) < 0)
 			return -1;
 		add_make(p, &w, fs, true);
 		add_room(p, &w, false);
@@ -517,7 +516,7 @@ static int plan_existing(struct planner *p, const struct disks_disk *d, const st
 			 const struct disks_layout *l, bool ours)
 {
 	enum disks_class class = disks_class_of(f);
-	bool broken = class == DISKS_GPT_REPAIR || class == DISKS_GPT_DAMAGED;
+	bool broken = class == DISKS_GPT_REPAIR;
 	bool claimed = ours && f->partitions.n == 0;
 
 	if ((has_changes(l) || broken) && refuse_writes(p, d, f) < 0)
@@ -540,12 +539,12 @@ static bool is_gpt(enum disks_class class)
  * if none is, the disk is somebody else's. */
 static int plan_partitions(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
-	bool ours = disks_is_ours(p->conf, d, f) && disks_class_of(f) != DISKS_OTHER_TABLE;
+	bool ours = disks_is_ours(p->conf, d, f);
 	struct disks_layout l = { 0 };
 
 	if (disks_class_of(f) == DISKS_BLANK)
 		return plan_fresh(p, d, f, false);
-	if (ours || is_gpt(disks_class_of(f))) {
+	if (is_gpt(disks_class_of(f))) {
 		struct rouse_err e = { 0 };
 		int r = disks_layout(p->conf, d, f, false, mount_root(p->c), &p->plan->arena, &l, &e);
 
