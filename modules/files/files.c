@@ -14,6 +14,8 @@
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
+#include "parent.h"
+
 struct file {
 	const char *path;
 	const char *contents, *base64; /* exactly one */
@@ -232,16 +234,20 @@ static int add_digest(const struct rouse_root *root, const char *path, json_t *e
 static int observe_file(const struct rouse_root *root, const struct rouse_accounts *accounts,
 			const char *path, json_t *files, struct rouse_err *e)
 {
-	auto_fd int fd = rouse_fs_open(root, path, O_PATH | O_NOFOLLOW, 0);
+	auto_root struct rouse_root parent = ROUSE_ROOT_INIT;
 	auto_json json_t *entry = NULL;
 	auto_free char *user = NULL, *group = NULL;
+	const char *name = NULL;
 	struct stat st = { 0 };
 	char mode[8];
 
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-		return 0;
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (files_open_parent(root, path, false, &parent, &name, e) < 0)
+		return e->sys == ENOENT ? 0 : -1;
+	if (fstatat(parent.fd, name + 1, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno == ENOENT)
+			return 0;
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot look at '%s'", path);
+	}
 	user = rouse_lines_name_of(&accounts->files[ROUSE_PASSWD], ROUSE_PW_UID, st.st_uid);
 	group = rouse_lines_name_of(&accounts->files[ROUSE_GROUP], ROUSE_GR_GID, st.st_gid);
 	(void)snprintf(mode, sizeof(mode), "%04o", st.st_mode & 07777);
@@ -254,8 +260,8 @@ static int observe_file(const struct rouse_root *root, const struct rouse_accoun
 	rouse_json_set_string(entry, "user", user);
 	rouse_json_set_string(entry, "group", group);
 	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size <= ROUSE_MAX_DOCUMENT &&
-	    add_digest(root, path, entry, e) < 0)
-		return -1;
+	    add_digest(&parent, name, entry, e) < 0)
+		return rouse_wrap(e, "'%s'", path);
 	rouse_json_set(files, path, take(entry, NULL));
 	return 0;
 }
@@ -438,7 +444,9 @@ static int apply(const struct rouse_step *step, const struct rouse_context *c,
 	const struct work *w = step->arg;
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_accounts struct rouse_accounts accounts = { 0 };
+	auto_root struct rouse_root parent = ROUSE_ROOT_INIT;
 	uint32_t uid = UINT32_MAX, gid = UINT32_MAX;
+	const char *name = NULL;
 	bool done = false;
 
 	if (rouse_root_open(&root, c->root, e) < 0 ||
@@ -449,9 +457,9 @@ static int apply(const struct rouse_step *step, const struct rouse_context *c,
 		return -1;
 	if (done)
 		return 0;
-	if (rouse_fs_mkdirs(&root, w->path, false, e) < 0)
+	if (files_open_parent(&root, w->path, true, &parent, &name, e) < 0)
 		return -1;
-	return rouse_fs_replace(&root, w->path, w->data, w->len, w->mode, uid, gid, e);
+	return rouse_fs_replace(&parent, name, w->data, w->len, w->mode, uid, gid, e);
 }
 
 const struct rouse_module rouse_module_files = {

@@ -179,6 +179,56 @@ static void owner_by_name_is_of_the_root(struct t *t)
 	T_CHECK(t, t_run_is_done(&r, "files", doc));
 }
 
+static void symlink_of_a_user_is_not_followed(struct t *t)
+{
+	static const char doc[] = DOC("\"/home/eve/conf/x\":{\"contents\":\"x\",\"user\":\"1000\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *home = rouse_asprintf("%s/home/eve", r.path), *link = rouse_asprintf("%s/conf", home);
+	struct rouse_err e = { 0 };
+
+	if (geteuid() != 0)
+		return;
+	t_root_write(&r, "/etc/sudoers.d/y", "", 0644);
+	t_root_write(&r, "/home/eve/y", "", 0644);
+	T_CHECK(t, chown(home, 1000, 1000) == 0 && symlink("/etc/sudoers.d", link) == 0);
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) < 0);
+	T_HAS(t, e.text, "refused: '/home/eve/conf' is a symlink that a user may have put there");
+	T_CHECK(t, t_root_stat(&r, "/etc/sudoers.d/x").st_mode == 0);
+}
+
+static void symlink_of_root_is_followed_inside_the_root(struct t *t)
+{
+	static const char doc[] = DOC("\"/lib/a/b\":{\"contents\":\"x\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *link = rouse_asprintf("%s/lib", r.path), *text = NULL;
+	struct rouse_err e = { 0 };
+
+	t_root_write(&r, "/usr/lib/y", "", 0644);
+	T_CHECK(t, symlink("/usr/lib", link) == 0);
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) == 0);
+	text = t_root_read(&r, "/usr/lib/a/b");
+	T_STR(t, text, "x");
+	T_CHECK(t, S_ISLNK(t_root_stat(&r, "/lib").st_mode));
+	T_CHECK(t, t_run_is_done(&r, "files", doc));
+}
+
+static void new_directories_belong_to_who_owns_the_one_around(struct t *t)
+{
+	static const char doc[] = DOC("\"/home/eve/.config/app/x\":{\"contents\":\"x\",\"user\":\"1000\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *home = rouse_asprintf("%s/home/eve", r.path);
+	struct rouse_err e = { 0 };
+
+	if (geteuid() != 0)
+		return;
+	t_root_write(&r, "/home/eve/y", "", 0644);
+	T_CHECK(t, chown(home, 1000, 1001) == 0);
+	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) == 0);
+	T_CHECK(t, t_root_stat(&r, "/home/eve/.config").st_uid == 1000);
+	T_CHECK(t, t_root_stat(&r, "/home/eve/.config/app").st_gid == 1001);
+	T_CHECK(t, t_run_is_done(&r, "files", doc));
+}
+
 static void unknown_owner_fails_with_advice(struct t *t)
 {
 	static const char doc[] = DOC("\"/a\":{\"contents\":\"x\",\"user\":\"nobodyhere\"}");
@@ -251,6 +301,7 @@ T_MAIN(T(file_is_written_and_then_kept), T(file_with_another_byte_is_changed),
        T(symlink_is_replaced_not_followed), T(directory_is_refused_while_planning),
        T(fifo_is_refused_without_opening_it), T(parent_that_is_a_file_fails_with_its_name),
        T(link_of_the_root_does_not_lead_out), T(owner_by_name_is_of_the_root),
-       T(unknown_owner_fails_with_advice), T(lines_keep_what_they_do_not_understand),
+       T(symlink_of_a_user_is_not_followed), T(symlink_of_root_is_followed_inside_the_root),
+       T(new_directories_belong_to_who_owns_the_one_around), T(unknown_owner_fails_with_advice), T(lines_keep_what_they_do_not_understand),
        T(lines_are_added_before_nis_entries), T(short_lines_grow_to_the_field_that_is_set),
        T(member_is_whole_word))
