@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# rouse: make | demo | check | bench | lint | analyze | fuzz | install DESTDIR=…
+# rouse: make | demo | check | bench | lint | analyze | fuzz | deb | install DESTDIR=…
 # Variables: CC, SAN=1 (ASan + UBSan), WERROR=1, V=1, FUZZ_TIME=60 (seconds for each harness).
 
 CC       ?= cc
@@ -38,7 +38,7 @@ TESTS    := $(UNIT) $(REPLAY)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all check unit demo bench lint analyze fuzz install clean deps compile_commands.json
+.PHONY: all check unit demo bench lint analyze fuzz install deb clean deps compile_commands.json
 
 all: $(B)/rouse
 
@@ -133,10 +133,19 @@ $(B)/rouse.8: $(B)/rouse packaging/man/rouse.8.in
 
 install: all $(B)/rouse.8
 	install -D -m 0755 $(B)/rouse $(DESTDIR)$(SBINDIR)/rouse
-	install -D -m 0644 packaging/systemd/rouse.service $(DESTDIR)$(UNITDIR)/rouse.service
-	install -D -m 0644 packaging/systemd/rouse-health.service $(DESTDIR)$(UNITDIR)/rouse-health.service
+	install -d -m 0755 $(DESTDIR)$(UNITDIR)
+	for unit in rouse.service rouse-health.service; do \
+		sed 's,/usr/sbin/,$(SBINDIR)/,' packaging/systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit; \
+		chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit; \
+	done
 	install -D -m 0644 $(B)/rouse.8 $(DESTDIR)$(MANDIR)/man8/rouse.8
 	install -d -m 0755 $(DESTDIR)/etc/rouse/override.d
+
+deb: all
+	$(Q)rm -rf $(B)/deb
+	$(Q)$(MAKE) --no-print-directory install DESTDIR=$(B)/deb PREFIX=/usr >/dev/null
+	$(Q)packaging/debian/build $(B)/deb $(VERSION) $(B)/rouse.deb
+	$(if $(Q),@echo '  DEB     $(B)/rouse.deb')
 
 clean:
 	rm -rf build

@@ -102,13 +102,14 @@ void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h)
 		signal_phone(r, s->phone_home->url);
 }
 
-static bool write_console(const char *path, const char *line)
+static void write_console(const char *path, const char *line)
 {
 	/* O_NONBLOCK: a serial port whose other end is gone must not hold up the verdict. */
 	auto_fd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	return fd >= 0 &&
-	       rouse_port_write(fd, line, strlen(line), rouse_clock_ms() + ROUSE_PORT_TIMEOUT);
+	if (fd >= 0)
+		(void)rouse_port_write(fd, line, strlen(line),
+				       rouse_clock_ms() + ROUSE_PORT_TIMEOUT);
 }
 
 /* /proc/consoles: "ttyS0                -W- (EC p a)    4:64" */
@@ -123,7 +124,8 @@ static bool write_consoles(const char *line)
 
 		entry[strcspn(entry, " \t\n")] = '\0';
 		path = rouse_asprintf("/dev/%s", entry);
-		any |= write_console(path, line);
+		write_console(path, line);
+		any = true;
 	}
 	return any;
 }
@@ -135,7 +137,7 @@ void rouse_health_console(const struct rouse_report *r)
 	auto_free char *record = rouse_asprintf("<7>%s\n", state);
 
 	/* Level 7 reaches the log but no console: there it stands already, whatever `quiet` says. */
-	(void)write_console("/dev/kmsg", record);
+	write_console("/dev/kmsg", record);
 	if (!write_consoles(line))
-		(void)write_console("/dev/console", line);
+		write_console("/dev/console", line);
 }
