@@ -133,8 +133,14 @@ static bool is_port(int fd, const char *name, uint8_t mac[static 6])
 
 static bool has_carrier(int fd, const char *name)
 {
+	auto_free char *path = rouse_asprintf("/sys/class/net/%s/carrier", name);
 	struct ifreq q = { 0 };
+	char line[8] = "";
 
+	/* Just brought up, an interface is said to be running until somebody has looked: the file
+	 * knows at once. */
+	if (rouse_read_line(path, line, sizeof(line)))
+		return line[0] == '1';
 	(void)snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", name);
 	return ioctl(fd, SIOCGIFFLAGS, &q) == 0 && (q.ifr_flags & IFF_RUNNING);
 }
