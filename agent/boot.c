@@ -44,7 +44,9 @@ static void say_progress(void *arg, const char *what, uint64_t done, uint64_t to
 	if (now < b->next_progress)
 		return;
 	b->next_progress = now + 2000;
-	if (total)
+	if (!done && !total)
+		rouse_log(ROUSE_LOG_INFO, "progress", "%s", what);
+	else if (total)
 		rouse_log(ROUSE_LOG_INFO, "progress", "%s: %s of %s (%u %%)", what,
 			  rouse_print_size(have, done), rouse_print_size(all, total),
 			  (unsigned)(done >= total ? 100 : done * 100 / total));

@@ -132,9 +132,8 @@ static void show_progress(void *arg unused_arg, const char *what, uint64_t done,
 {
 	char a[16], b[16];
 
-	if (!rouse_streq(what, "pulling the closure"))
-		(void)fprintf(stderr, "\r\033[K%s: %llu of %llu paths", what, (unsigned long long)done,
-			      (unsigned long long)total);
+	if (!done && !total)
+		(void)fprintf(stderr, "\r\033[K%s", what);
 	else
 		(void)fprintf(stderr, "\r\033[K%s: %s of %s", what, rouse_print_size(a, done),
 			      rouse_print_size(b, total));

@@ -36,7 +36,8 @@ struct rouse_context {
 	const struct rouse_instance *instance;
 	struct rouse_fetcher *fetcher;
 	uint64_t deadline;       /* of the running phase, absolute */
-	/* Called when long work moves on; may be NULL. `total` may be 0 for unknown. */
+	/* Called when long work moves on; may be NULL. Bytes; `total` may be 0 for unknown, and both
+	 * when `what` says it all. */
 	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
 	void *progress_arg;
 	json_t *counters;        /* object; modules add numbers to the report ("closure.bytes") */

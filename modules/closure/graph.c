@@ -378,9 +378,13 @@ static int ask_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 		r = take_failure(w, a->path, &t->err, e);
 	else
 		r = take_narinfo(a, e);
-	if (r == 0 && a->path && w->ctx->progress)
-		w->ctx->progress(w->ctx->progress_arg, "resolving the closure", ++w->answered,
-				 w->c->paths.n);
+	if (r == 0 && a->path && w->ctx->progress) {
+		char text[80];
+
+		(void)snprintf(text, sizeof(text), "resolving the closure: %zu of %zu paths",
+			       ++w->answered, w->c->paths.n);
+		w->ctx->progress(w->ctx->progress_arg, text, 0, 0);
+	}
 	ask_free(a);
 	return r;
 }
