@@ -350,21 +350,16 @@ void rouse_one_line(char *s)
 
 const char *rouse_print_url(char *buf, size_t size, const char *url)
 {
-	const char *rest = strstr(url, "://"), *host, *end, *at = NULL;
+	const char *rest = strstr(url, "://"), *host = rest ? rest + 3 : url, *end, *at = NULL;
+	size_t scheme = (size_t)(host - url);
 
-	if (!rest) {
-		(void)snprintf(buf, size, "%.*s", (int)strcspn(url, "?#"), url);
-		return buf;
-	}
-	host = rest + 3;
 	end = host + strcspn(host, "/?#");
 	for (const char *p = host; p < end; p++)
 		if (*p == '@')
 			at = p;
 	if (at)
 		host = at + 1;
-	(void)snprintf(buf, size, "%.*s%.*s", (int)(rest + 3 - url), url,
-		       (int)strcspn(host, "?#"), host);
+	(void)snprintf(buf, size, "%.*s%.*s", (int)scheme, url, (int)strcspn(host, "?#"), host);
 	for (char *p = buf; *p; p++)
 		if ((unsigned char)*p < 0x21 || *p == 0x7f)
 			*p = '?';
