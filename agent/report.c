@@ -205,7 +205,6 @@ void rouse_report_phase(struct rouse_report *r, const char *name)
 	rouse_json_set(phase, "steps", json_array());
 	rouse_json_append(json_object_get(r->json, "phases"), phase);
 	r->phase = phase;
-	r->phase_cpu = rouse_clock_cpu_ms();
 	write_status(r);
 }
 
@@ -216,6 +215,7 @@ void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e)
 	if (r->step)
 		rouse_report_step_end(r, e);
 	end_span(r->phase, r->phase_cpu, e);
+	r->phase_cpu = rouse_clock_cpu_ms();
 	note_memory(r);
 	forget_now(r);
 	r->phase = NULL;

@@ -25,7 +25,7 @@ struct rouse_health_check {
 	const char *host;  /* … on this address; NULL: 127.0.0.1 */
 	const char *unit;  /* systemd unit that must be active */
 	uint64_t timeout;  /* of one try, ms; 0: ROUSE_CHECK_TIMEOUT */
-	uint64_t interval; /* between tries, ms; 0: ROUSE_CHECK_INTERVAL */
+	uint64_t interval; /* between tries, ms; 0: ROUSE_CHECK_INTERVAL(_UNIT) */
 };
 
 struct rouse_health_ci {

@@ -16,7 +16,7 @@ struct rouse_step;
 struct rouse_instance;
 
 enum rouse_verdict {
-	ROUSE_PENDING,  /* the boot is not over */
+	ROUSE_PENDING, /* the boot is not over */
 	ROUSE_READY,
 	ROUSE_FALLBACK, /* "degraded" */
 	ROUSE_FAILED,
@@ -25,13 +25,14 @@ enum rouse_verdict {
 const char *rouse_verdict_word(enum rouse_verdict v); /* "pending", "ready", "degraded", "failed" */
 
 struct rouse_report {
-	json_t *json;        /* the whole report */
-	json_t *phase;       /* the open phase, borrowed from json */
-	json_t *step;        /* the open step, borrowed */
-	uint64_t phase_cpu;  /* CPU ms at the begin of the open phase */
-	uint64_t step_cpu;   /* … and of the open step */
-	char *now;           /* what happens now, for the live state only; owned, may be NULL */
-	const char *dir;     /* "/run/rouse" or what tests say; NULL: nothing is written */
+	json_t *json;       /* the whole report */
+	json_t *phase;      /* the open phase, borrowed from json */
+	json_t *step;       /* the open step, borrowed */
+	uint64_t phase_cpu; /* CPU ms of this process that phases have accounted for: the time to
+	                      * start counts for the first one */
+	uint64_t step_cpu;  /* CPU ms at the begin of the open step */
+	char *now;          /* what happens now, for the live state only; owned, may be NULL */
+	const char *dir;    /* "/run/rouse" or what tests say; NULL: nothing is written */
 };
 
 /* Begins an empty report (or reads the one in dir, for the health unit). */

@@ -81,7 +81,8 @@ static const struct rouse_field check_fields[] = {
 		    .format = "a unit such as \"nginx.service\"", .valid = is_unit),
 	CHECK_FIELD(timeout, "timeout", "How long one try may take; without it, 5s.",
 		    .type = ROUSE_DURATION, .min = 1, .max = 60000),
-	CHECK_FIELD(interval, "interval", "The pause between tries; without it, 1s.",
+	CHECK_FIELD(interval, "interval",
+		    "The pause between tries; without it, 250ms, and 1s for a unit.",
 		    .type = ROUSE_DURATION, .min = 100, .max = 60000),
 };
 static const struct rouse_shape check_shape = {

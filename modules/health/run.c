@@ -62,7 +62,8 @@ static bool step(struct runner *r)
 static void *run(void *arg)
 {
 	struct runner *r = arg;
-	uint64_t interval = r->check->interval ? r->check->interval : ROUSE_CHECK_INTERVAL;
+	uint64_t usual = r->check->unit ? ROUSE_CHECK_INTERVAL_UNIT : ROUSE_CHECK_INTERVAL;
+	uint64_t interval = r->check->interval ? r->check->interval : usual;
 
 	while (!step(r)) {
 		uint64_t next = rouse_clock_ms() + interval;

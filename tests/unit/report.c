@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <rouse/clock.h>
 #include <rouse/fs.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
@@ -127,6 +128,29 @@ static void report_keeps_phases_and_steps_in_order(struct t *t)
 	T_STR(t, word(s, "module"), "disks");
 	T_STR(t, word(s, "effect"), "create");
 	T_STR(t, word(s, "what"), step.what);
+}
+
+static void no_cpu_time_is_lost_between_phases(struct t *t)
+{
+	auto_fixture struct fixture f = { 0 };
+	uint64_t before = rouse_clock_cpu_ms() + 20;
+	json_int_t sum = 0;
+	const json_t *phase;
+	size_t i;
+
+	T_CHECK(t, fixture_make(&f));
+	while (rouse_clock_cpu_ms() < before)
+		; /* what a process needs to start */
+	rouse_report_phase(&f.r, "source");
+	rouse_report_phase_end(&f.r, NULL);
+	before = rouse_clock_cpu_ms() + 20;
+	while (rouse_clock_cpu_ms() < before)
+		; /* between two phases */
+	rouse_report_phase(&f.r, "document");
+	rouse_report_phase_end(&f.r, NULL);
+	json_array_foreach(json_object_get(f.r.json, "phases"), i, phase)
+		sum += json_integer_value(json_object_get(phase, "cpu"));
+	T_CHECK(t, (uint64_t)sum >= before);
 }
 
 static void failed_phase_fails_its_open_step(struct t *t)
@@ -264,7 +288,8 @@ static void report_without_a_directory_writes_nothing(struct t *t)
 
 T_MAIN(T(report_begins_pending), T(status_says_what_happens_now),
        T(status_forgets_progress_when_its_step_ends), T(report_keeps_phases_and_steps_in_order),
-       T(failed_phase_fails_its_open_step), T(verdict_is_given_once), T(report_loads_what_it_wrote),
+       T(no_cpu_time_is_lost_between_phases), T(failed_phase_fails_its_open_step),
+       T(verdict_is_given_once), T(report_loads_what_it_wrote),
        T(load_says_that_there_is_no_report), T(load_refuses_another_json),
        T(report_is_readable_by_all_and_leaves_no_temporary_file),
        T(console_line_is_one_greppable_line), T(console_line_of_a_ready_machine_has_no_reason),
