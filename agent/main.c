@@ -28,11 +28,12 @@ static const struct rouse_command commands[] = {
 	  "  --only SECTION     one module only\n"
 	  "  --yes              do not ask\n"
 	  "  --json             the report as JSON\n" },
-	{ "pull", rouse_cmd_pull, "PATH…", "pulls closures from binary caches",
+	{ "pull", rouse_cmd_pull, "PATH[#HASH]…", "pulls closures from binary caches",
 	  "  --cache URL        a binary cache; repeat in order of preference\n"
 	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"
 	  "  --store DIR        the root that gets nix/store (default /)\n"
 	  "  --profile FILE     make the first PATH the next generation of this profile\n"
+	  "  --timeout D        end in this time (default 20m)\n"
 	  "  --json             counters as JSON\n" },
 	{ "health", rouse_cmd_health, "", "runs the health checks, gives the verdict, sends the signals",
 	  "  --run DIR          status and report (default /run/rouse)\n"

@@ -109,6 +109,7 @@ print(*(x.getsockname()[1] for x in s))')"
 	chmod 755 "$W"
 	nginx -c "$W/nginx.conf" -p "$W" 2>/dev/null &
 	server=$!
+	# shellcheck disable=SC2034 # for the tests
 	HTTP=http://127.0.0.1:$a HTTPS=https://localhost:$b
 	for _ in $(seq 100); do
 		(: <"/dev/tcp/127.0.0.1/$b") 2>/dev/null && return

@@ -1,0 +1,125 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What goes wrong on the machine itself: power cuts, full disks, two agents at once.
+# shellcheck source=tests/cache/world.sh
+. "$(dirname "$0")/world.sh"
+enter 300 "$0"
+
+begin_world
+make_closure || { echo "Bail out! Nix does not build the closure"; exit 1; }
+list_closure >"$W/names"
+describe /nix/store "$W/names" >"$W/original"
+make_cache zstd zstd
+serve
+
+same() { # same DIR
+	describe "$1/nix/store" "$W/names" >"$W/pulled" && diff "$W/original" "$W/pulled" >"$W/out"
+}
+# Every path that rouse calls valid is so to the bit, whatever has happened.
+registered_is_true() { # registered_is_true DIR
+	local list=$1/nix/var/nix/rouse/registration
+	[ -e "$list" ] || return 0
+	while read -r path; do
+		read -r hash && read -r size && read -r _ && read -r n || return 1
+		for _ in $(seq "$n"); do read -r _; done
+		[ "$(nix-store --dump "$1$path" | sha256sum | cut -d' ' -f1)" = "$hash" ] || return 1
+		[ "$(nix-store --dump "$1$path" | wc -c)" = "$size" ] || return 1
+	done <"$list"
+}
+# Kills a pull when it has made the Nth of some system call, which is a point in its work, not in time.
+kill_at() { # kill_at DIR SYSCALL N
+	mkdir -p "$1"
+	strace -f -qq -o /dev/null -e trace="$2" -e inject="$2":signal=KILL:when="$3" \
+		"$ROUSE" pull --cache "$HTTP/zstd" --key "$KEY" --store "$1" "$TOP" >"$W/out" 2>&1 &
+	wait $! 2>/dev/null
+}
+
+if command -v strace >/dev/null; then
+	for point in mkdirat:1 mkdirat:4 openat:20 write:10 write:60 renameat2:1 renameat2:9 renameat2:40 \
+		futimens:1 utimensat:30 syncfs:1 rename:1 renameat:1; do
+		d=$W/kill-$point
+		kill_at "$d" "${point%:*}" "${point#*:}"
+		[ $? = 0 ] && continue # there was no such call
+		ok "killed_at_${point}_claims_nothing_false" registered_is_true "$d"
+		ok "killed_at_${point}_then_converges" pull "$d" "$HTTP/zstd"
+		ok "killed_at_${point}_ends_the_same" same "$d"
+		ok "killed_at_${point}_leaves_nothing" no_leftovers "$d"
+		rm -rf "$d"
+	done
+fi
+
+# A full disk, of bytes and of inodes; both are foreseen, and when they come nevertheless they are told.
+small() { # small DIR OPTIONS
+	mkdir -p "$1"
+	mount -t tmpfs -o "$2" none "$1"
+}
+small "$W/small" size=16m
+pull "$W/small" "$HTTP/zstd"
+ok "too_small_is_refused" [ $? = 71 ]
+ok "too_small_says_so" grep -q "closure needs .* has .* free" "$W/out"
+ok "too_small_is_refused_before_anything_is_written" [ -z "$(ls "$W/small")" ]
+umount "$W/small"
+small "$W/small" size=100m,nr_inodes=60
+pull "$W/small" "$HTTP/zstd"
+ok "too_few_inodes_is_refused" [ $? = 71 ]
+ok "too_few_inodes_says_so" grep -q "more files" "$W/out"
+umount "$W/small"
+mkdir -p "$W/big"
+mount -t tmpfs -o size=100m none "$W/big"
+if command -v strace >/dev/null; then
+	strace -f -qq -o /dev/null -e trace=write -e inject=write:error=ENOSPC:when=400+ \
+		"$ROUSE" pull --cache "$HTTP/zstd" --key "$KEY" --store "$W/big" "$TOP" >"$W/out" 2>&1
+	ok "no_space_in_the_middle_is_a_system_error" [ $? = 71 ]
+	ok "no_space_in_the_middle_says_so" grep -q "No space left on device" "$W/out"
+	ok "no_space_in_the_middle_leaves_nothing" no_leftovers "$W/big"
+	ok "no_space_in_the_middle_claims_nothing_false" registered_is_true "$W/big"
+fi
+umount "$W/big"
+mkdir -p "$W/ro/nix/store"
+mount --bind "$W/ro" "$W/ro"
+mount -o remount,bind,ro "$W/ro"
+pull "$W/ro" "$HTTP/zstd"
+ok "read_only_store_is_a_system_error" [ $? = 71 ]
+ok "read_only_store_says_so" grep -q "Read-only file system" "$W/out"
+umount "$W/ro"
+
+# Two at once: one waits for the other, and finds everything there.
+mkdir -p "$W/two"
+for i in 1 2; do
+	"$ROUSE" pull --json --cache "$HTTP/zstd" --key "$KEY" --store "$W/two" "$TOP" >"$W/two.$i" 2>&1 &
+	pids[i]=$!
+done
+wait "${pids[1]}"
+first=$?
+wait "${pids[2]}"
+ok "two_at_once_both_succeed" [ $first$? = 00 ]
+ok "two_at_once_end_the_same" same "$W/two"
+both=$(sed -n "s/.*closure.fetched\": \([0-9]*\).*/\1/p" "$W"/two.[12] | paste -sd+)
+ok "two_at_once_fetch_once" [ "$((both))" = "$(wc -l <"$W/names")" ]
+exec 9>"$W/two/nix/var/nix/rouse/lock"
+flock 9
+rm -rf "$W/two/nix/store/${TOP#/nix/store/}"
+pull "$W/two" "$HTTP/zstd" -- --timeout 1s
+ok "a_lock_that_stays_is_unavailable" [ $? = 75 ]
+ok "a_lock_that_stays_says_so" grep -q "locked by another rouse" "$W/out"
+exec 9>&-
+
+# A damaged list of ours is said to be damaged, not believed.
+echo "/nix/store/nonsense" >"$W/two/nix/var/nix/rouse/registration"
+pull "$W/two" "$HTTP/zstd"
+ok "damaged_registration_is_a_system_error" [ $? = 71 ]
+ok "damaged_registration_is_named" grep -q "'/nix/var/nix/rouse/registration' is damaged" "$W/out"
+
+# The running system: Nix is there, and knows everything at the end.
+umount /nix
+mkdir -p "$W/live"
+mount --bind "$W/live" /nix
+pull / "$HTTP/zstd"
+ok "live_pull" [ $? = 0 ]
+ok "live_nix_knows_the_closure" [ "$(nix-store -qR "$TOP" 2>"$W/out" | wc -l)" = "$(wc -l <"$W/names")" ]
+ok "live_nix_verifies" nix-store --verify --check-contents
+ok "live_root_is_clean" [ ! -e /nix-path-registration ]
+umount /nix
+mount --bind "$W/nix" /nix
+
+finish

@@ -1,0 +1,528 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binary caches with one defect each in an otherwise valid, signed closure, and what rouse does.
+
+Every case says the exit status, and a word that the one sentence on stderr must hold. Whatever
+happens, the path with the defect must not be visible in the store, nor anything unfinished. The NAR
+writer, the signing and the compressors here are our own, so that they can be wrong on purpose.
+"""
+import base64
+import hashlib
+import http.server
+import lzma
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+
+ROUSE = os.environ.get("ROUSE", "build/rouse")
+# Memory, where there is some: nothing here depends on the filesystem, and disks are slow to forget.
+W = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+OK, SYSTEM, UNAVAILABLE, UNTRUSTED, DOCUMENT = 0, 71, 75, 77, 78
+
+
+# --- keys, hashes, names ---------------------------------------------------------------------------
+
+def nix32(data):
+    chars = "0123456789abcdfghijklmnpqrsvwxyz"
+    n, number = (len(data) * 8 + 4) // 5, int.from_bytes(data, "little")
+    return "".join(chars[number >> 5 * i & 31] for i in range(n - 1, -1, -1))
+
+
+class Key:
+    def __init__(self, name):
+        self.name, self.pem = name, f"{W}/{name}-{os.urandom(3).hex()}.pem"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", self.pem], check=True)
+        der = subprocess.run(["openssl", "pkey", "-in", self.pem, "-pubout", "-outform", "DER"],
+                             check=True, capture_output=True).stdout
+        self.public = name + ":" + base64.b64encode(der[-32:]).decode()
+
+    def sign(self, text):
+        with tempfile.NamedTemporaryFile(dir=W) as f:
+            f.write(text.encode())
+            f.flush()
+            out = subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", self.pem, "-in", f.name],
+                                 check=True, capture_output=True).stdout
+        return self.name + ":" + base64.b64encode(out).decode()
+
+
+def store_name(name):
+    return nix32(hashlib.sha256(name.encode()).digest()[:20]) + "-" + name
+
+
+# --- archives ----------------------------------------------------------------------------------------
+
+def s(data):
+    data = data.encode() if isinstance(data, str) else data
+    return struct.pack("<Q", len(data)) + data + b"\0" * (-len(data) % 8)
+
+
+def words(*items):
+    return b"".join(s(i) for i in items)
+
+
+def regular(data, executable=False):
+    return words("(", "type", "regular", *(["executable", ""] if executable else []), "contents", data, ")")
+
+
+def symlink(target):
+    return words("(", "type", "symlink", "target", target, ")")
+
+
+def directory(entries):
+    """A dict is sorted, as it should be; a list of pairs is taken as it is."""
+    if isinstance(entries, dict):
+        entries = sorted((k.encode() if isinstance(k, str) else k, v) for k, v in entries.items())
+    return words("(", "type", "directory") + b"".join(
+        words("entry", "(", "name", k, "node") + v + s(")") for k, v in entries) + s(")")
+
+
+def nar(node):
+    return s("nix-archive-1") + node
+
+
+def nested(nodes):
+    node = directory({})
+    for _ in range(nodes - 1):
+        node = directory({"d": node})
+    return nar(node)
+
+
+# --- compression -------------------------------------------------------------------------------------
+
+def zstd(data, window_log=17, repeat=None):
+    """One frame of raw blocks, or (repeat) of one byte so many times."""
+    out = b"\x28\xb5\x2f\xfd\0" + bytes([(window_log - 10) << 3])
+    blocks = [(0, data[i:i + 65536], None) for i in range(0, len(data), 65536)] or [(0, b"", None)]
+    if repeat:
+        blocks = [(1, data[:1], 65536)] * (repeat // 65536)
+    for i, (kind, body, size) in enumerate(blocks):
+        head = (i == len(blocks) - 1) | kind << 1 | (size or len(body)) << 3
+        out += struct.pack("<I", head)[:3] + body
+    return out
+
+
+def skippable(data):
+    return b"\x50\x2a\x4d\x18" + struct.pack("<I", len(data)) + data
+
+
+def xz(data):
+    return lzma.compress(data, preset=0)
+
+
+def xz_greedy(data):
+    """A valid stream whose header asks for a dictionary of 4 GiB."""
+    out = bytearray(xz(data))
+    size = (out[12] + 1) * 4
+    assert out[14] == 0x21
+    out[16] = 40
+    out[12 + size - 4:12 + size] = struct.pack("<I", zlib.crc32(bytes(out[12:12 + size - 4])))
+    return bytes(out)
+
+
+COMPRESS = {"none": lambda d: d, "zstd": zstd, "xz": xz}
+
+
+# --- caches ------------------------------------------------------------------------------------------
+
+KEY, STRANGER, NAMESAKE = Key("good-1"), Key("stranger-1"), Key("good-1")
+
+
+class Path:
+    """A path of a cache. Whatever is given beyond name, tree and references is the defect."""
+
+    def __init__(self, name, archive, references=(), compression="none", key=KEY, **defect):
+        self.name, self.archive, self.compression = store_name(name), archive, compression
+        self.references = sorted(references)
+        self.key, self.defect = key, defect
+
+    def write(self, where):
+        d = self.defect
+        stored = d.get("stored", COMPRESS.get(self.compression, lambda x: x)(self.archive))
+        fields = {
+            "StorePath": "/nix/store/" + self.name,
+            "URL": "nar/" + self.name + ".nar",
+            "Compression": self.compression,
+            "NarHash": "sha256:" + nix32(hashlib.sha256(d.get("hashed", self.archive)).digest()),
+            "NarSize": str(d.get("nar_size", len(self.archive))),
+            "References": " ".join(self.references),
+        }
+        if "sig" not in d:
+            fields["Sig"] = self.key.sign("1;%s;%s;%s;%s" % (
+                fields["StorePath"], fields["NarHash"], fields["NarSize"],
+                ",".join("/nix/store/" + r for r in self.references)))
+        elif d["sig"]:
+            fields["Sig"] = d["sig"]
+        fields.update(d.get("fields", {}))
+        text = "".join(f"{k}: {v}\n" for k, v in fields.items() if v is not None) + d.get("more", "")
+        if "text" in d:
+            text = d["text"](text)
+        os.makedirs(where + "/nar", exist_ok=True)
+        if not d.get("no_narinfo"):
+            with open(f"{where}/{self.name[:32]}.narinfo", "wb") as f:
+                f.write(text.encode() if isinstance(text, str) else text)
+        if not d.get("no_nar"):
+            with open(f"{where}/nar/{self.name}.nar", "wb") as f:
+                f.write(stored)
+
+
+# Not compressible, so that a compressed archive is about as long as the archive.
+DATA = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(5000))
+GOOD = nar(directory({"bin": directory({"run": regular(b"#!/bin/sh\n", True)}), "data": regular(DATA),
+                      "link": symlink("data")}))
+
+
+def closure(where, archive=GOOD, info="StoreDir: /nix/store\n", **defect):
+    """A root that references `bad`, which has the defect, and a good path. Returns the root's name."""
+    good = Path("good", nar(regular(b"fine")))
+    bad = Path("bad", archive, [good.name], **defect)
+    root = Path("root", nar(regular(b"root")), [bad.name, good.name])
+    for p in (good, bad, root):
+        p.write(where)
+    if info is not None:
+        with open(where + "/nix-cache-info", "w", encoding="ascii") as f:
+            f.write(info)
+    return root.name
+
+
+BAD = store_name("bad")
+
+
+# --- a server that misbehaves on demand --------------------------------------------------------------
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    rules = {}    # prefix of a path -> what to do with the part behind it
+    requests = []
+
+    def log_message(self, *args):
+        pass
+
+    def handle(self):
+        try:
+            super().handle()
+        except OSError:
+            pass  # the client has left, as it should
+
+    def do_GET(self):  # noqa: N802
+        Handler.requests.append(self.path)
+        case, rest = self.path[1:].split("/", 1)
+        for (name, part), rule in Handler.rules.items():
+            if name == case and part in rest:
+                return rule(self)
+        try:
+            with open(f"{W}/{case}/{rest.split('?')[0]}", "rb") as f:
+                body = f.read()
+        except FileNotFoundError:
+            return self.answer(404)
+        return self.answer(200, body)
+
+    def answer(self, status, body=b"", length=None, **headers):
+        self.send_response(status)
+        for k, v in headers.items():
+            self.send_header(k.replace("_", "-"), v)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+        if length is not None:
+            self.close_connection = True
+
+    def stall(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(b"x")
+        self.wfile.flush()
+        STOP.wait(30)
+        self.close_connection = True
+
+    def endless(self):
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in range(1 << 14):
+                self.wfile.write(b"X: y\n" * 4096)
+        except OSError:
+            pass
+        self.close_connection = True
+
+
+STOP = threading.Event()
+SERVER = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+SERVER.daemon_threads = True
+threading.Thread(target=SERVER.serve_forever, daemon=True).start()
+BASE = f"http://127.0.0.1:{SERVER.server_address[1]}"
+
+
+# --- running -----------------------------------------------------------------------------------------
+
+count = failures = 0
+
+
+def report(name, ok, *details):
+    global count, failures
+    count += 1
+    failures += not ok
+    print(f"{'ok' if ok else 'not ok'} {count} - {name}", flush=True)
+    if not ok:
+        for d in details:
+            print("# " + str(d).replace("\n", "\n# "))
+
+
+def pull(case, root, caches, keys=(KEY,), timeout="20s", pin=""):
+    store = f"{W}/store-{case}"
+    args = [ROUSE, "pull", "--store", store, "--timeout", timeout]
+    os.makedirs(store, exist_ok=True)
+    for c in caches:
+        args += ["--cache", c]
+    for k in keys:
+        args += ["--key", k.public]
+    p = subprocess.run(args + ["/nix/store/" + root + pin], capture_output=True, text=True, errors="replace",
+                       timeout=60, check=False)
+    return p, store + "/nix/store"
+
+
+def refused(name, p, store, status, word):
+    """One sentence with the object, the right status, and nothing to be seen."""
+    there = os.listdir(store) if os.path.isdir(store) else []
+    report(name, p.returncode == status and word in p.stderr and p.stderr.count("\n") == 1 and
+           not any(n == BAD or n.startswith(".") for n in there),
+           f"status {p.returncode}, wanted {status}; '{word}' in:", p.stderr, there)
+
+
+def hostile(name, status, word=BAD, scheme="http", keys=(KEY,), timeout="20s", rules=(), pin="", **defect):
+    where = f"{W}/{name}"
+    root = closure(where, **defect)
+    for part, rule in dict(rules).items():
+        Handler.rules[(name, part)] = rule
+    cache = f"file://{where}" if scheme == "file" else f"{BASE}/{name}"
+    p, store = pull(name, root, [cache], keys, timeout, pin)
+    refused(name, p, store, status, word)
+    shutil.rmtree(where)
+    shutil.rmtree(f"{W}/store-{name}")
+
+
+def accepted(name, scheme="http", keys=(KEY,), look=None, **defect):
+    where = f"{W}/{name}"
+    root = closure(where, **defect)
+    p, store = pull(name, root, [f"file://{where}" if scheme == "file" else f"{BASE}/{name}"], keys)
+    there = sorted(os.listdir(store)) if os.path.isdir(store) else []
+    ok = p.returncode == OK and there == sorted(store_name(n) for n in ("bad", "good", "root"))
+    report(name, ok and (look is None or look(f"{store}/{BAD}")), f"status {p.returncode}:", p.stderr, there)
+    shutil.rmtree(where)
+    shutil.rmtree(f"{W}/store-{name}")
+
+
+def bad_nar(name, archive, word=BAD):
+    """A malformed archive, hashed and signed as it is: only the parser stands before it."""
+    hostile("nar_" + name, UNTRUSTED, word, archive=archive)
+
+
+def signatures():
+    hostile("signature_by_unknown_key", UNTRUSTED, key=STRANGER)
+    hostile("signature_by_another_key_of_that_name", UNTRUSTED, key=NAMESAKE)
+    hostile("signature_missing", UNTRUSTED, sig=None)
+    hostile("signature_of_something_else", UNTRUSTED, sig=KEY.sign("1;x"))
+    hostile("signature_not_base64", UNTRUSTED, sig="good-1:!!!!")
+    hostile("no_key_given", UNTRUSTED, word=store_name("root"), keys=())
+    other = "/nix/store/" + store_name("other")
+    hostile("narinfo_of_another_path", UNTRUSTED, fields={"StorePath": other})
+    hostile("references_dropped", UNTRUSTED, fields={"References": ""})
+    hostile("reference_added", UNTRUSTED, fields={"References": store_name("good") + " " + store_name("evil")})
+    hostile("nar_hash_changed", UNTRUSTED, fields={"NarHash": "sha256:" + nix32(b"\1" * 32)})
+    hostile("nar_size_changed", UNTRUSTED, fields={"NarSize": "1"})
+    hostile("pin_differs", UNTRUSTED, word=store_name("root"), pin="#sha256:" + nix32(b"\1" * 32))
+    accepted("signature_among_others", more="Sig: " + STRANGER.sign("x") + "\n")
+    accepted("signature_by_second_key", keys=(STRANGER, KEY))
+    forged = Path("swapped", nar(regular(b"old but signed")))
+    forged.write(W + "/forged")
+    with open(f"{W}/forged/{forged.name[:32]}.narinfo", encoding="ascii") as f:
+        replay = f.read()
+    hostile("valid_narinfo_of_another_path_replayed", UNTRUSTED, text=lambda t: replay)
+
+
+def narinfos():
+    hostile("missing_narinfo", DOCUMENT, no_narinfo=True)
+    hostile("missing_narinfo_in_file_cache", DOCUMENT, scheme="file", no_narinfo=True)
+    hostile("missing_nar", DOCUMENT, no_nar=True)
+    for i, url in enumerate(("file:///etc/shadow", "http://169.254.169.254/latest/meta-data/", "../../x.nar",
+                             "nar/%2e%2e/%2e%2e/x", "/etc/passwd", "//evil.example/x.nar", "nar/a b")):
+        hostile(f"url_{i}_leaves_the_cache", UNTRUSTED, word=BAD[:32], fields={"URL": url})
+    hostile("compression_unknown", DOCUMENT, word="rot13", fields={"Compression": "rot13"})
+    hostile("compression_absent_means_bzip2", DOCUMENT, word="bzip2", fields={"Compression": None})
+    hostile("narinfo_cut_off", UNTRUSTED, word=BAD[:32], text=lambda t: t[:-1])
+    hostile("narinfo_empty", UNTRUSTED, word=BAD[:32], text=lambda t: "")
+    hostile("narinfo_with_nul", UNTRUSTED, word=BAD[:32], text=lambda t: t + "X: \0\n")
+    hostile("narinfo_line_without_colon", UNTRUSTED, word=BAD[:32], more="nonsense\n")
+    hostile("narinfo_two_hashes", UNTRUSTED, word=BAD[:32], more="NarHash: sha256:" + nix32(b"\1" * 32) + "\n")
+    hostile("narinfo_size_zero", UNTRUSTED, word=BAD[:32], nar_size=0)
+    hostile("narinfo_size_with_sign", UNTRUSTED, word=BAD[:32], nar_size="+5")
+    hostile("narinfo_size_beyond_u64", UNTRUSTED, word=BAD[:32], nar_size=1 << 64)
+    hostile("narinfo_size_of_an_exabyte", UNTRUSTED, word=BAD[:32], nar_size=1 << 60)
+    hostile("narinfo_md5", UNTRUSTED, word=BAD[:32], fields={"NarHash": "md5:" + "0" * 32})
+    hostile("narinfo_reference_is_a_path", UNTRUSTED, word=BAD[:32], fields={"References": "../../etc"})
+    hostile("narinfo_too_large", DOCUMENT, word=BAD[:32], more="X: y\n" * 300000)
+    hostile("narinfo_lying_content_address", UNTRUSTED, sig=None,
+            fields={"CA": "fixed:r:sha256:" + nix32(hashlib.sha256(GOOD).digest())})
+    hostile("cache_for_another_store", DOCUMENT, word="/gnu/store", info="StoreDir: /gnu/store\n")
+    accepted("cache_without_info", info=None)
+    accepted("narinfo_with_unknown_keys", more="FileHash: x\nSystem: x86_64-linux\nFuture: yes\n")
+    accepted("narinfo_hash_in_hex", fields={"NarHash": "sha256:" + hashlib.sha256(GOOD).hexdigest()})
+    accepted("narinfo_url_with_query", fields={"URL": f"nar/{BAD}.nar?hash=abc"})
+
+
+def archives():
+    d, f = directory({}), regular(b"x")
+    pair = [("a", f), ("b", f)]
+    bad_nar("not_one", b"\x7fELF" * 64)
+    bad_nar("of_nothing", s("nix-archive-1"))
+    for name in ("..", ".", "", "a/b", "/", "../../../etc/cron.d/x", "a\0b"):
+        bad_nar("name_%s" % "".join(c if c.isalpha() else "_" for c in name),
+                nar(directory([(name, f)])), word="file name")
+    bad_nar("name_of_256_bytes", nar(directory({"n" * 256: f})))
+    bad_nar("name_twice", nar(directory([("a", f), ("a", f)])), word="order")
+    bad_nar("link_and_directory_of_one_name",
+            nar(directory([("a", symlink("/tmp")), ("a", directory({"evil": f}))])), word="order")
+    bad_nar("names_unsorted", nar(directory(list(reversed(pair)))), word="order")
+    bad_nar("names_sorted_as_signed_bytes", nar(directory([(b"\xff", f), (b"a", f)])), word="order")
+    bad_nar("nested_65_deep", nested(65), word="deep")
+    bad_nar("nested_5000_deep", nar(words("(", "type", "directory") +
+                                    words("entry", "(", "name", "d", "node", "(", "type", "directory") * 5000))
+    bad_nar("padding_not_zero", GOOD.replace(b"data\0\0\0\0", b"data\0\0\0\1", 1), word="padding")
+    huge = struct.pack("<Q", (1 << 64) - 8)
+    head = s("nix-archive-1") + words("(", "type")
+    bad_nar("contents_of_2_to_the_64", head + words("regular", "contents") + huge)
+    bad_nar("contents_of_a_terabyte", head + words("regular", "contents") + struct.pack("<Q", 1 << 40))
+    bad_nar("name_of_2_to_the_64", head + words("directory", "entry", "(", "name") + huge)
+    bad_nar("target_of_2_to_the_64", head + words("symlink", "target") + huge)
+    bad_nar("target_empty", nar(symlink("")))
+    bad_nar("target_of_4096_bytes", nar(symlink("t" * 4096)))
+    bad_nar("target_with_nul", nar(symlink("a\0b")))
+    bad_nar("kind_unknown", nar(words("(", "type", "device", ")")))
+    bad_nar("contents_missing", nar(words("(", "type", "regular", ")")))
+    bad_nar("executable_behind_contents", nar(words("(", "type", "regular", "contents", "x", "executable", "", ")")))
+    bad_nar("executable_not_empty", nar(words("(", "type", "regular", "executable", "y", "contents", "x", ")")))
+    bad_nar("ends_early", GOOD[:-16])
+    bad_nar("goes_on_behind_its_end", GOOD + s("x"), word="behind its end")
+    bad_nar("two_in_one", GOOD + GOOD, word="behind its end")
+    odd = {bytes([c]): f for c in range(1, 256) if chr(c) not in "./"}
+    accepted("names_of_every_byte", archive=nar(directory(odd)), look=lambda p: len(os.listdir(p)) == len(odd))
+    accepted("names_of_255_bytes", archive=nar(directory({"n" * 255: f, "...": d, "..a": d})))
+    accepted("nested_63_deep", archive=nested(63))
+    accepted("nested_64_deep", archive=nested(64))
+    accepted("directory_of_20000", archive=nar(directory({f"{i:05}": d for i in range(20000)})),
+             look=lambda p: len(os.listdir(p)) == 20000)
+    accepted("root_is_a_link", archive=nar(symlink("/etc/passwd")), look=os.path.islink)
+    accepted("root_is_an_empty_file", archive=nar(regular(b"")), look=lambda p: os.path.getsize(p) == 0)
+    accepted("target_of_4095_bytes", archive=nar(symlink("t" * 4095)))
+
+
+def sizes_and_streams():
+    half = len(GOOD) // 2
+    hostile("content_differs", UNTRUSTED, stored=GOOD.replace(b"#!/bin/sh", b"#!/bin/id"))
+    hostile("content_differs_in_file_cache", UNTRUSTED, scheme="file",
+            stored=GOOD.replace(b"#!/bin/sh", b"#!/bin/id"))
+    hostile("signed_size_too_small", UNTRUSTED, nar_size=len(GOOD) - 8)
+    hostile("signed_size_too_large", UNTRUSTED, nar_size=len(GOOD) + 8)
+    for c, pack in COMPRESS.items():
+        hostile(f"{c}_cut_off", UNTRUSTED, compression=c, stored=pack(GOOD)[:-20])
+        hostile(f"{c}_cut_in_half", UNTRUSTED, compression=c, stored=pack(GOOD)[:len(pack(GOOD)) // 2])
+        hostile(f"{c}_empty", UNTRUSTED, compression=c, stored=b"")
+        hostile(f"{c}_followed_by_garbage", UNTRUSTED, compression=c, stored=pack(GOOD) + b"garbage!")
+        hostile(f"{c}_followed_by_zeros", UNTRUSTED, compression=c, stored=pack(GOOD) + bytes(5))
+        hostile(f"{c}_unpacks_to_more", UNTRUSTED, compression=c, stored=pack(GOOD + bytes(8)))
+        damaged = bytearray(pack(GOOD))
+        damaged[half] ^= 0x40
+        hostile(f"{c}_damaged", UNTRUSTED, compression=c, stored=bytes(damaged))
+        accepted(f"{c}_is_read", compression=c)
+    hostile("zstd_bomb", UNTRUSTED, word="more than its signed size", compression="zstd",
+            stored=zstd(GOOD) + zstd(b"\0", repeat=1 << 30))
+    begin = time.monotonic()
+    hostile("xz_bomb", UNTRUSTED, compression="xz", stored=xz(GOOD + bytes(64 << 20)))
+    report("bombs_are_stopped_at_once", time.monotonic() - begin < 15)
+    hostile("zstd_window_of_2_gib", UNTRUSTED, compression="zstd", stored=zstd(GOOD, window_log=31))
+    hostile("xz_dictionary_of_4_gib", UNTRUSTED, word="MiB", compression="xz", stored=xz_greedy(GOOD))
+    hostile("zstd_called_xz", UNTRUSTED, compression="xz", stored=zstd(GOOD))
+    hostile("html_instead", UNTRUSTED, compression="zstd", stored=b"<html>please log in</html>" * 20)
+    accepted("zstd_of_several_frames", compression="zstd",
+             stored=zstd(GOOD[:100]) + zstd(GOOD[100:half]) + zstd(b"") + zstd(GOOD[half:]))
+    accepted("zstd_with_skippable_frames", compression="zstd",
+             stored=skippable(b"hi") + zstd(GOOD[:half]) + skippable(b"x" * 300) + zstd(GOOD[half:]) + skippable(b""))
+    accepted("zstd_window_of_128_mib", compression="zstd", stored=zstd(GOOD, window_log=27))
+    accepted("xz_of_several_streams", compression="xz", stored=xz(GOOD[:half]) + xz(GOOD[half:]))
+    accepted("xz_with_stream_padding", compression="xz", stored=xz(GOOD[:half]) + bytes(8) + xz(GOOD[half:]))
+
+
+def servers():
+    h = Handler
+    slow = {"timeout": "2s"}
+    for part in (".narinfo", "nar/"):
+        n = "nar" if part == "nar/" else "narinfo"
+        word = BAD if n == "nar" else BAD[:32]
+        for status, want in ((401, DOCUMENT), (403, DOCUMENT), (404, DOCUMENT), (410, DOCUMENT), (418, DOCUMENT)):
+            hostile(f"{n}_{status}", want, word=word,
+                    rules={BAD[:32] + part if n == "narinfo" else part + BAD: lambda r, s=status: r.answer(s)})
+        at = BAD[:32] + part if n == "narinfo" else part + BAD
+        hostile(f"{n}_500", UNAVAILABLE, word=word, rules={at: lambda r: r.answer(500)}, **slow)
+        hostile(f"{n}_stalls", UNAVAILABLE, word=word, rules={at: h.stall}, **slow)
+        hostile(f"{n}_shorter_than_said", UNAVAILABLE, word=word,
+                rules={at: lambda r: r.answer(200, GOOD[:500], length=len(GOOD))}, **slow)
+        for i, to in enumerate(("file:///etc/passwd", "http://169.254.169.254/", "http://localhost:1/x",
+                                "gopher://x/")):
+            hostile(f"{n}_redirect_{i}", DOCUMENT, word=word,
+                    rules={at: lambda r, t=to: r.answer(302, Location=t)})
+    hostile("narinfo_endless", DOCUMENT, word=BAD[:32], rules={BAD[:32]: h.endless})
+    hostile("nar_endless", UNTRUSTED, rules={"nar/" + BAD: h.endless})
+    once = []
+
+    def fail_once(r):
+        if once:
+            return r.answer(200, GOOD)
+        once.append(1)
+        return r.answer(200, GOOD[:5000], length=len(GOOD))
+    Handler.rules[("broken_download_is_tried_again", "nar/" + BAD)] = fail_once
+    accepted("broken_download_is_tried_again")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    p, store = pull("nobody_there", store_name("root"), [f"http://127.0.0.1:{port}"], timeout="2s")
+    refused("nobody_there", p, store, UNAVAILABLE, str(port))
+
+
+def two_caches():
+    """The first has a defect, the second is good."""
+    nobody = "http://127.0.0.1:9"
+    cases = {
+        "missing": {"no_narinfo": True}, "untrusted": {"key": STRANGER}, "no_archive": {"no_nar": True},
+        "wrong_content": {"stored": b"x" * len(GOOD)}, "unknown_compression": {"fields": {"Compression": "lz4"}},
+    }
+    closure(W + "/second")
+    for name, defect in cases.items():
+        root = closure(f"{W}/first_{name}", **defect)
+        p, store = pull("two_" + name, root, [f"{BASE}/first_{name}", BASE + "/second"])
+        report("second_cache_helps_when_first_is_" + name,
+               p.returncode == OK and BAD in os.listdir(store), p.stderr)
+    p, store = pull("two_nobody", root, [nobody, BASE + "/second"])
+    report("second_cache_helps_when_first_is_away", p.returncode == OK and BAD in os.listdir(store), p.stderr)
+    root = closure(W + "/lacks", no_narinfo=True)
+    p, store = pull("lacks", root, [BASE + "/lacks", BASE + "/lacks"])
+    refused("both_caches_are_named_when_neither_has_it", p, store, DOCUMENT, BAD)
+    p, store = pull("lacks_away", root, [BASE + "/lacks", nobody], timeout="3s")
+    refused("missing_in_one_and_other_away_is_unavailable", p, store, UNAVAILABLE, BAD)
+
+
+ONLY = os.environ.get("ONLY", "")
+try:
+    for group in (signatures, narinfos, archives, sizes_and_streams, servers, two_caches):
+        if ONLY in group.__name__:
+            group()
+finally:
+    STOP.set()
+    shutil.rmtree(W, ignore_errors=True)
+print(f"1..{count}")
+sys.exit(failures > 0)
