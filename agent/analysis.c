@@ -20,6 +20,23 @@ static const char *string_at(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
+/* "/nix/store/<hash>-name" tells a person "name". */
+static const char *shorten(struct rouse_arena *arena, const char *name)
+{
+	static const char store[] = "/nix/store/";
+	const size_t prefix = sizeof(store) - 1 + 32 + 1; /* a hash is 32 digits, then "-" */
+	auto_buf struct rouse_buf out = { 0 };
+	const char *at;
+
+	for (; (at = strstr(name, store)); name = at + prefix) {
+		if (strnlen(at, prefix) < prefix || at[prefix - 1] != '-')
+			break;
+		rouse_buf_printf(&out, "%.*s", (int)(at - name), name);
+	}
+	rouse_buf_printf(&out, "%s", name);
+	return rouse_arena_strdup(arena, out.data);
+}
+
 static struct rouse_span *add(struct rouse_analysis *a, enum rouse_span_kind kind, const char *name,
 			      uint64_t start, uint64_t end)
 {
@@ -62,7 +79,7 @@ static size_t count(const json_t *report)
 	const json_t *phases = json_object_get(report, "phases"), *phase;
 	size_t n = json_array_size(json_object_get(report, "checks")), i;
 
-	json_array_foreach((json_t *)phases, i, phase)
+	json_array_foreach ((json_t *)phases, i, phase)
 		n += 2 + json_array_size(json_object_get(phase, "steps"));
 	return n;
 }
@@ -77,8 +94,7 @@ void rouse_analyze(struct rouse_analysis *ret, const json_t *report, struct rous
 	if (ret->verdict && strcmp(ret->verdict, "pending") != 0)
 		ret->verdict_at = since;
 	ret->spans = rouse_arena_alloc(arena, (count(report) + 1) * sizeof(*ret->spans));
-	json_array_foreach((json_t *)phases, i, phase)
-	{
+	json_array_foreach ((json_t *)phases, i, phase) {
 		const char *name = string_at(phase, "name");
 		uint64_t start = number(phase, "start");
 		struct rouse_span *s;
@@ -90,11 +106,13 @@ void rouse_analyze(struct rouse_analysis *ret, const json_t *report, struct rous
 		s = add_json(ret, ROUSE_SPAN_PHASE, phase, name, since);
 		last = s->end;
 		ret->cpu += s->cpu > 0 ? (uint64_t)s->cpu : 0;
-		json_array_foreach(json_object_get(phase, "steps"), j, item)(void)
-			add_json(ret, ROUSE_SPAN_STEP, item, string_at(item, "what"), last);
+		json_array_foreach (json_object_get(phase, "steps"), j, item)
+			(void)add_json(ret, ROUSE_SPAN_STEP, item, string_at(item, "what"), last);
 	}
-	json_array_foreach(json_object_get(report, "checks"), j, item)(void)
-		add_json(ret, ROUSE_SPAN_CHECK, item, string_at(item, "name"), last);
+	json_array_foreach (json_object_get(report, "checks"), j, item)
+		(void)add_json(ret, ROUSE_SPAN_CHECK, item, string_at(item, "name"), last);
+	for (i = 0; i < ret->n; i++)
+		ret->spans[i].label = shorten(arena, ret->spans[i].name);
 }
 
 static bool is_of(const struct rouse_span *s, const char *module, size_t n)

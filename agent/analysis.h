@@ -20,6 +20,7 @@ enum rouse_span_kind {
 struct rouse_span {
 	enum rouse_span_kind kind;
 	const char *name;    /* borrowed from the report */
+	const char *label;   /* the same without the hashes of store paths; in the arena */
 	const char *module;  /* of a step, else NULL */
 	uint64_t start, end; /* ms since the kernel started */
 	int64_t cpu;         /* ms, -1: not known */

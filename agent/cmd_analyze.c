@@ -140,7 +140,7 @@ static void print_span(struct rouse_buf *out, const struct style *style,
 	if (s->cpu >= 0)
 		(void)rouse_print_duration(cpu, (uint64_t)s->cpu);
 	rouse_buf_printf(out, "%s", style->colour ? colour : "");
-	print_name(out, s->name, sub ? 2 : 0, style->name);
+	print_name(out, s->label, sub ? 2 : 0, style->name);
 	rouse_buf_printf(out, " %9s %9s %9s  ", rouse_print_duration(start, s->start),
 			 rouse_print_duration(took, s->end - s->start), cpu);
 	print_bar(out, style, s->end - s->start, a->total);
@@ -204,9 +204,9 @@ static void print_table(const struct rouse_analysis *a, const json_t *report)
 		print_span(&out, &style, a, &a->spans[i]);
 	if (json_object_size(json_object_get(report, "counters")))
 		rouse_buf_printf(&out, "\n");
-	json_object_foreach(json_object_get(report, "counters"), name,
-			    value) if (json_is_integer(value) && json_integer_value(value) >= 0)
-		print_counter(&out, a, name, (uint64_t)json_integer_value(value));
+	json_object_foreach (json_object_get(report, "counters"), name, value)
+		if (json_is_integer(value) && json_integer_value(value) >= 0)
+			print_counter(&out, a, name, (uint64_t)json_integer_value(value));
 	(void)fputs(out.data, stdout);
 }
 
@@ -234,8 +234,7 @@ static json_t *rates_json(const struct rouse_analysis *a, const json_t *counters
 	json_t *rates = json_object(), *value;
 	const char *name;
 
-	json_object_foreach((json_t *)counters, name, value)
-	{
+	json_object_foreach ((json_t *)counters, name, value) {
 		json_int_t n = json_integer_value(value);
 		uint64_t rate = n > 0 ? rouse_analysis_rate(a, name, (uint64_t)n) : 0;
 

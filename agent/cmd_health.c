@@ -131,7 +131,8 @@ static void print_session(const struct session *s, const json_t *checks)
 		(void)fputs(text, stdout);
 		return;
 	}
-	json_array_foreach((json_t *)checks, i, check) print_check(check);
+	json_array_foreach ((json_t *)checks, i, check)
+		print_check(check);
 	(void)printf("%s\n", line);
 }
 

@@ -174,10 +174,10 @@ static void print_object(struct rouse_buf *out, const char *label, const json_t 
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)object, key,
-			    value) if (json_is_string(value) && json_string_length(value))
-		rouse_buf_printf(&text, "%s%s %s", text.len ? ", " : "", key,
-				 json_string_value(value));
+	json_object_foreach ((json_t *)object, key, value)
+		if (json_is_string(value) && json_string_length(value))
+			rouse_buf_printf(&text, "%s%s %s", text.len ? ", " : "", key,
+					 json_string_value(value));
 	print_line(out, label, text.data);
 }
 
@@ -193,13 +193,11 @@ static void print_steps(struct rouse_buf *out, const json_t *report, bool failed
 	const json_t *phase, *s;
 	size_t i, j;
 
-	json_array_foreach(json_object_get(report, "phases"), i, phase)
-	{
+	json_array_foreach (json_object_get(report, "phases"), i, phase) {
 		const json_t *steps = json_object_get(phase, "steps");
 		bool told = false;
 
-		json_array_foreach((json_t *)steps, j, s)
-		{
+		json_array_foreach ((json_t *)steps, j, s) {
 			const char *effect = string_at(s, "effect"), *error = string_at(s, "error");
 			bool use = effect && strcmp(effect, "use") == 0;
 
@@ -229,8 +227,7 @@ static void print_results(struct rouse_buf *out, const json_t *report, const cha
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(report, key), i, item)
-	{
+	json_array_foreach (json_object_get(report, key), i, item) {
 		const char *error = string_at(item, "error"), *what = string_at(item, object);
 
 		rouse_buf_printf(out, "%10s  %s (%s): %s%s%s\n", label, string_at(item, "name"),

@@ -126,7 +126,7 @@ static void draw_span(const struct drawing *d, const struct rouse_span *s, int y
 	rouse_buf_printf(d->out, "%s</title>\n<text class=\"%s\" x=\"%d\" y=\"%d\">",
 			 s->failed ? ", failed" : "", sub ? "sub" : "name", sub ? 36 : 20,
 			 y + BAR - 3);
-	put_text(d->out, s->name, sub ? 46 : 40);
+	put_text(d->out, s->label, sub ? 43 : 40);
 	rouse_buf_printf(d->out, "</text>\n");
 	draw_bar(d, s, y);
 	rouse_buf_printf(d->out, "<text class=\"took\" x=\"%.1f\" y=\"%d\">%s</text></g>\n",

@@ -90,6 +90,17 @@ static void times_that_make_no_sense_are_drawn_without_harm(struct t *t)
 	T_HAS(t, s.svg.data, "</svg>");
 }
 
+static void label_leaves_out_the_hashes_of_store_paths(struct t *t)
+{
+	auto_scene struct scene s = { 0 };
+
+	T_CHECK(t, scene_make(&s, "{\"phases\":[{\"start\":1,\"end\":2,\"name\":"
+				  "\"pull /nix/store/rm3nwk47a3ndgdwxiwv79qakfp4zfr52-web-1 and "
+				  "/nix/store/x\"}]}"));
+	T_STR(t, s.a.spans[0].label, "pull web-1 and /nix/store/x");
+	T_HAS(t, s.a.spans[0].name, "rm3nwk47");
+}
+
 static void report_without_phases_is_drawn(struct t *t)
 {
 	auto_scene struct scene s = { 0 };
@@ -112,5 +123,6 @@ static void names_in_the_picture_are_never_markup(struct t *t)
 
 T_MAIN(T(time_before_the_agent_and_between_phases_is_shown), T(phase_that_never_ended_has_failed),
        T(rate_counts_the_steps_of_its_module_only),
-       T(times_that_make_no_sense_are_drawn_without_harm), T(report_without_phases_is_drawn),
+       T(times_that_make_no_sense_are_drawn_without_harm),
+       T(label_leaves_out_the_hashes_of_store_paths), T(report_without_phases_is_drawn),
        T(names_in_the_picture_are_never_markup))

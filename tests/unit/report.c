@@ -148,7 +148,7 @@ static void no_cpu_time_is_lost_between_phases(struct t *t)
 		; /* between two phases */
 	rouse_report_phase(&f.r, "document");
 	rouse_report_phase_end(&f.r, NULL);
-	json_array_foreach(json_object_get(f.r.json, "phases"), i, phase)
+	json_array_foreach (json_object_get(f.r.json, "phases"), i, phase)
 		sum += json_integer_value(json_object_get(phase, "cpu"));
 	T_CHECK(t, (uint64_t)sum >= before);
 }
