@@ -77,9 +77,24 @@ static int check_unsigned_layer(const struct rouse_layer *l, struct rouse_err *e
 	return 0;
 }
 
+/* Whoever answers at a URL would own the machine: a digest or a signature pins what it delivers. */
+static int check_pinned(const struct rouse_loader *l, const struct rouse_found *found, struct rouse_err *e)
+{
+	char url[256];
+
+	if (found->sha256 || l->require_signature || is_local(found->url))
+		return 0;
+	return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+			  "%s: '%s' is not pinned: add \"#sha256=\" and the document's digest to it",
+			  found->source ? found->source : "the image",
+			  rouse_print_url(url, sizeof(url), found->url));
+}
+
 static int load_top(struct rouse_loader *l, const struct rouse_settings *s,
 		    const struct rouse_found *found, struct rouse_document *d, struct rouse_err *e)
 {
+	if (found->url && check_pinned(l, found, e) < 0)
+		return -1;
 	if (found->url)
 		return rouse_load_url(l, d, found->url, found->sha256, false, e);
 	if (found->user_data) {

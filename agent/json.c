@@ -42,9 +42,23 @@ static void position(const char *text, const char *at, int *line, int *column)
 	}
 }
 
-/* What jansson says, without its own vocabulary. */
-static const char *reason(const json_error_t *error, size_t len)
+/*
+ * jansson quotes the text where an error is. A key or a stray character helps; a value, which may be
+ * a secret, must not reach a report.
+ */
+static void leave_out_value(char *text)
 {
+	char *near = strstr(text, " near '");
+
+	if (near && !rouse_strip_prefix(text, "duplicate object key") &&
+	    (near[7] == '"' || strlen(near) > strlen(" near 'false'")))
+		*near = '\0';
+}
+
+/* What jansson says, without its own vocabulary. */
+static const char *reason(json_error_t *error, size_t len)
+{
+	leave_out_value(error->text);
 	if (!len)
 		return "the text is empty";
 	if (strstr(error->text, "JSON_ALLOW_NUL"))
