@@ -8,7 +8,7 @@ static bool refuses(const char *text, const char *part, char *got, size_t size)
 	struct rouse_err e = { 0 };
 	auto_json json_t *j = rouse_json_parse("doc", text, strlen(text), &e);
 
-	(void)snprintf(got, size, "%s", e.text);
+	(void)snprintf(got, size, "%.200s", e.text);
 	return !j && e.kind == ROUSE_DOCUMENT && strstr(e.text, part);
 }
 
