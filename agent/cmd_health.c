@@ -7,10 +7,12 @@
 #include <rouse/clock.h>
 #include <rouse/health.h>
 #include <rouse/json.h>
+#include <rouse/log.h>
 #include <rouse/report.h>
 #include <rouse/text.h>
 
 #define RUN_DIR "/run/rouse"
+#define STATE_DIR "/var/lib/rouse"
 
 struct session {
 	const char *run;
@@ -136,6 +138,17 @@ static void print_session(const struct session *s, const json_t *checks)
 	(void)printf("%s\n", line);
 }
 
+/* The last thing: the machine may go down with it. Elsewhere than in its own run directory, this
+ * command speaks of another machine. */
+static void react(const struct session *s)
+{
+	struct rouse_err e = { 0 };
+
+	if (rouse_streq(s->run, RUN_DIR) &&
+	    rouse_health_react(&s->report, &s->health, STATE_DIR, &e) < 0)
+		rouse_log(ROUSE_LOG_ERROR, "health", "%s; holding", e.text);
+}
+
 /* The exit status: the verdict of this boot, or what the checks say today. */
 static int result(const struct rouse_report *r, bool failed, struct rouse_err *e)
 {
@@ -173,5 +186,7 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 		announce(&s);
 	}
 	print_session(&s, checks);
+	if (first)
+		react(&s);
 	return result(&s.report, failed, e);
 }

@@ -79,3 +79,7 @@ json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h);
 /* Writes the state line to all consoles of the machine and to the kernel log. */
 void rouse_health_console(const struct rouse_report *r);
+/* Follows `onFailure` after a verdict: reboots a failed machine, at most ROUSE_MAX_REBOOTS times for
+ * one document (counted in state_dir); a machine that is up again forgets the count. */
+must_check int rouse_health_react(const struct rouse_report *r, const struct rouse_health *h,
+				  const char *state_dir, struct rouse_err *e);

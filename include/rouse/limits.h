@@ -137,3 +137,5 @@
 #define ROUSE_DEADLINE_MKFS 300000
 /* For the node of a partition that was made just now; devtmpfs makes it at once, udev soon. */
 #define ROUSE_DEVICES_NODE 10000
+/* Reboots of health.onFailure for one document: what a third one does not cure, a fourth will not. */
+#define ROUSE_MAX_REBOOTS 3

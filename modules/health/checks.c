@@ -15,6 +15,8 @@
 #include <rouse/proc.h>
 #include <rouse/text.h>
 
+#include "tools.h"
+
 static const char *tcp_host(const struct rouse_health_check *c)
 {
 	return c->host ? c->host : "127.0.0.1";
@@ -108,7 +110,7 @@ static int try_tcp(const struct rouse_health_check *c, uint64_t deadline, struct
 }
 
 /* A closure keeps its tools elsewhere than a distribution does. */
-static bool find_systemctl(char *buf, size_t size)
+bool health_find_systemctl(char *buf, size_t size)
 {
 	static const char *const more[] = {
 		"/run/booted-system/sw/bin/systemctl",
@@ -200,7 +202,7 @@ static int try_unit(const struct rouse_health_check *c, uint64_t deadline, char 
 	auto_buf struct rouse_buf out = { 0 };
 	int status = 0;
 
-	if (!find_systemctl(systemctl, sizeof(systemctl)))
+	if (!health_find_systemctl(systemctl, sizeof(systemctl)))
 		return try_cgroup(c->unit, ret_note, e);
 	if (rouse_proc_run(&p, &status, &out, e) < 0)
 		return -1;

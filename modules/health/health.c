@@ -127,9 +127,11 @@ static const struct rouse_field health_fields[] = {
 		    .type = ROUSE_OBJECT, .fields = signals_fields,
 		    .n_fields = ARRAY_SIZE(signals_fields),
 		    .size = sizeof(struct rouse_health_signals)),
-	ROUSE_FIELD(struct rouse_health, on_failure, "onFailure",
-		    "What happens to a machine that is not healthy in time; without it, hold.",
-		    .type = ROUSE_STRING, .words = on_failure_words),
+	ROUSE_FIELD(
+		struct rouse_health, on_failure, "onFailure",
+		"A machine that is not healthy in time stays up (hold, the default; fallback, too, "
+		"once init runs), or is rebooted, at most three times for one document.",
+		.type = ROUSE_STRING, .words = on_failure_words),
 };
 const struct rouse_shape rouse_health_shape = {
 	.type = ROUSE_OBJECT,

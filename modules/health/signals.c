@@ -102,14 +102,13 @@ void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h)
 		signal_phone(r, s->phone_home->url);
 }
 
-static void write_console(const char *path, const char *line)
+static bool write_console(const char *path, const char *line)
 {
 	/* O_NONBLOCK: a serial port whose other end is gone must not hold up the verdict. */
 	auto_fd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (fd >= 0)
-		(void)rouse_port_write(fd, line, strlen(line),
-				       rouse_clock_ms() + ROUSE_PORT_TIMEOUT);
+	return fd >= 0 &&
+	       rouse_port_write(fd, line, strlen(line), rouse_clock_ms() + ROUSE_PORT_TIMEOUT);
 }
 
 /* /proc/consoles: "ttyS0                -W- (EC p a)    4:64" */
@@ -124,8 +123,7 @@ static bool write_consoles(const char *line)
 
 		entry[strcspn(entry, " \t\n")] = '\0';
 		path = rouse_asprintf("/dev/%s", entry);
-		write_console(path, line);
-		any = true;
+		any |= write_console(path, line);
 	}
 	return any;
 }
@@ -137,7 +135,7 @@ void rouse_health_console(const struct rouse_report *r)
 	auto_free char *record = rouse_asprintf("<7>%s\n", state);
 
 	/* Level 7 reaches the log but no console: there it stands already, whatever `quiet` says. */
-	write_console("/dev/kmsg", record);
+	(void)write_console("/dev/kmsg", record);
 	if (!write_consoles(line))
-		write_console("/dev/console", line);
+		(void)write_console("/dev/console", line);
 }

@@ -401,6 +401,66 @@ def host_gets_the_report_through_its_port():
         check(m.read("report.json")["signals"][0]["ok"], m.read("report.json"))
 
 
+def own_machine(m, *boots):
+    """Boots of the machine itself: /run, /var/lib, /dev and systemctl are its own. Returns what
+    systemctl was asked, what stood on the console, and the last output."""
+    places = {name: os.path.join(m.top, name) for name in ("var", "dev", "sbin")}
+    for place in places.values():
+        os.mkdir(place)
+    for name in ("null", "console"):
+        with open(os.path.join(places["dev"], name), "w", encoding="utf-8"):
+            pass
+    log = os.path.join(m.top, "asked")
+    with open(os.path.join(places["sbin"], "systemctl"), "w", encoding="utf-8") as f:
+        f.write(f'#!/bin/sh\necho "$*" >> {log}\n')
+        os.fchmod(f.fileno(), 0o755)
+    first = m.read("report.json")
+    for health in boots:
+        m.write("health.json", health)
+        m.write("report.json", first)
+        r = m.rouse("health", prefix=own_mounts(
+            m, "mount -t tmpfs none /mnt", "mkdir /mnt/rouse", f"mount --bind {m.run} /mnt/rouse",
+            "mount --rbind /mnt /run", f"mount --bind {places['var']} /var/lib",
+            f"mount --bind {places['sbin']} /usr/sbin", f"mount --bind {places['dev']} /dev"))
+    asked = ""
+    if os.path.exists(log):
+        with open(log, encoding="utf-8") as f:
+            asked = f.read()
+    with open(os.path.join(places["dev"], "console"), encoding="utf-8") as f:
+        return asked, f.read(), r
+
+
+def sick():
+    return {"deadline": "200ms", "checks": {"p": {"tcp": free_port(), "interval": "100ms"}}}
+
+
+def verdict_stands_on_the_console():
+    with Machine() as m:
+        asked, console, r = own_machine(m, {})
+        check(r.returncode == 0 and "ROUSE-STATE v=1 state=ready" in console, r, console)
+        check(asked == "", asked)
+
+
+def sick_machine_holds_by_default():
+    with Machine() as m:
+        asked, console, r = own_machine(m, sick())
+        check(r.returncode == 71 and "state=failed" in console and asked == "", r, console, asked)
+
+
+def sick_machine_reboots_three_times_at_most():
+    with Machine() as m:
+        asked, _, r = own_machine(m, *[dict(sick(), onFailure="reboot")] * 5)
+        check(asked == "--no-block reboot\n" * 3, asked)
+        check(r.returncode == 71 and "holding" in r.stderr, r)
+
+
+def cured_machine_forgets_its_reboots():
+    with Machine() as m:
+        ill = dict(sick(), onFailure="reboot")
+        asked, _, _ = own_machine(m, ill, ill, {}, ill, ill, ill, ill)
+        check(asked == "--no-block reboot\n" * 5, asked)
+
+
 ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_starts_late_is_waited_for,
        failing_check_names_check_object_and_cause, another_status_than_wanted_fails,
        wanted_error_status_passes, service_that_hangs_hides_no_other, fallback_is_degraded,
@@ -412,7 +472,9 @@ ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_s
        status_shows_what_changed_and_what_failed, status_without_a_boot_says_so,
        analyze_tells_time_rates_and_draws, analyze_refuses_what_is_no_report, wrong_calls_are_usage_errors]
 ROOT = [active_unit_passes, failed_unit_says_why, missing_unit_says_so, starting_unit_is_not_active,
-        without_systemctl_the_control_group_is_asked, host_gets_the_report_through_its_port]
+        without_systemctl_the_control_group_is_asked, host_gets_the_report_through_its_port,
+        verdict_stands_on_the_console, sick_machine_holds_by_default,
+        sick_machine_reboots_three_times_at_most, cured_machine_forgets_its_reboots]
 
 
 def can_mount():
