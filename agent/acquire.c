@@ -19,7 +19,7 @@ static bool is_local(const char *url)
 	return rouse_strip_prefix(url, "file://") != NULL;
 }
 
-static int need_network(const struct rouse_boot_options *o, uint64_t deadline, struct rouse_err *e)
+int rouse_acquire_network(const struct rouse_boot_options *o, uint64_t deadline, struct rouse_err *e)
 {
 	/* rouse.service runs before the image's own network; on a machine that is up, requests wait for
 	 * a network in their own budget. */
@@ -47,7 +47,7 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 			       "nothing on this machine says where its document is: no cloud was recognised, the "
 			       "kernel command line has no rouse.document=, the image no \"document\" setting");
 	if (r == 0 && ((source && source->network) || (s->document && !is_local(s->document))))
-		r = need_network(o, deadline, e);
+		r = rouse_acquire_network(o, deadline, e);
 	if (r == 0 && source) {
 		ret->source = source->name;
 		r = source->fetch(&m, f, deadline, ret, e);
@@ -57,7 +57,7 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 	if (r == 0)
 		r = rouse_userdata_unwrap(ret, e);
 	if (r == 0 && ret->url && !is_local(ret->url))
-		r = need_network(o, deadline, e);
+		r = rouse_acquire_network(o, deadline, e);
 	rouse_machine_done(&m);
 	return r;
 }
@@ -134,9 +134,20 @@ static int check_caches(const struct rouse_settings *s, const struct rouse_docum
 	return 0;
 }
 
-int rouse_acquire_document(const struct rouse_settings *s, const struct rouse_found *found,
-			   struct rouse_fetcher *f, uint64_t deadline, struct rouse_document *ret,
-			   struct rouse_err *e)
+/* A document that was here all along may name a base that is not. */
+static int reach_base(const struct rouse_boot_options *o, const struct rouse_document *d, uint64_t deadline,
+		      struct rouse_err *e)
+{
+	const char *url = NULL, *sha256 = NULL;
+
+	if (rouse_document_from(d, &url, &sha256, e) < 0)
+		return -1;
+	return url && !is_local(url) ? rouse_acquire_network(o, deadline, e) : 0;
+}
+
+int rouse_acquire_document(const struct rouse_boot_options *o, const struct rouse_settings *s,
+			   const struct rouse_found *found, struct rouse_fetcher *f, uint64_t deadline,
+			   struct rouse_document *ret, struct rouse_err *e)
 {
 	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_key *keys = rouse_arena_alloc(&arena, s->keys.n * sizeof(*keys));
@@ -146,7 +157,7 @@ int rouse_acquire_document(const struct rouse_settings *s, const struct rouse_fo
 	for (size_t i = 0; i < s->keys.n; i++)
 		if (rouse_key_parse(&keys[i], ((const char *const *)s->keys.items)[i], e) < 0)
 			return -1;
-	if (load_top(&l, s, found, ret, e) < 0 || rouse_load_bases(&l, ret, e) < 0 ||
+	if (load_top(&l, s, found, ret, e) < 0 || reach_base(o, ret, deadline, e) < 0 || rouse_load_bases(&l, ret, e) < 0 ||
 	    rouse_load_overrides(ret, OVERRIDE_DIR, e) < 0 ||
 	    rouse_document_finish(ret, &found->instance, e) < 0)
 		return -1;

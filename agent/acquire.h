@@ -16,6 +16,10 @@ must_check int rouse_acquire_source(const struct rouse_boot_options *o, const st
 				    struct rouse_fetcher *f, uint64_t deadline, struct rouse_found *ret,
 				    struct rouse_err *e);
 /* The document with its bases and overrides, trusted, merged, valid and decoded. */
-must_check int rouse_acquire_document(const struct rouse_settings *s, const struct rouse_found *found,
-				      struct rouse_fetcher *f, uint64_t deadline,
-				      struct rouse_document *ret, struct rouse_err *e);
+must_check int rouse_acquire_document(const struct rouse_boot_options *o, const struct rouse_settings *s,
+				      const struct rouse_found *found, struct rouse_fetcher *f,
+				      uint64_t deadline, struct rouse_document *ret, struct rouse_err *e);
+
+/* Brings the network up, where that is the agent's task; else, and a second time, does nothing. */
+must_check int rouse_acquire_network(const struct rouse_boot_options *o, uint64_t deadline,
+				     struct rouse_err *e);

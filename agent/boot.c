@@ -130,6 +130,13 @@ static void log_plan(const struct rouse_plan *p)
 		  rouse_plan_changes(p) == 1 ? "" : "s");
 }
 
+static int bring_network(void *arg, uint64_t deadline, struct rouse_err *e)
+{
+	const struct boot *b = arg;
+
+	return rouse_acquire_network(b->options, deadline, e);
+}
+
 static void prepare_run(struct boot *b)
 {
 	b->run.document = &b->document;
@@ -139,6 +146,8 @@ static void prepare_run(struct boot *b)
 		.initramfs = b->options->initramfs,
 		.instance = &b->found.instance,
 		.fetcher = b->fetcher,
+		.network = bring_network,
+		.network_arg = b,
 		.progress = say_progress,
 		.progress_arg = b,
 		.counters = b->counters,
@@ -155,7 +164,7 @@ static int acquire(struct boot *b, struct rouse_err *e)
 	record_instance(b);
 
 	begin_phase(b, "document");
-	if (rouse_acquire_document(&b->settings, &b->found, b->fetcher,
+	if (rouse_acquire_document(b->options, &b->settings, &b->found, b->fetcher,
 				   deadline_in(b, ROUSE_DEADLINE_DOCUMENT), &b->document, e) < 0)
 		return -1;
 	record_document(b);

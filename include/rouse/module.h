@@ -36,6 +36,10 @@ struct rouse_context {
 	const struct rouse_instance *instance;
 	struct rouse_fetcher *fetcher;
 	uint64_t deadline;       /* of the running phase, absolute */
+	/* Brings the network up where that is the agent's task; to be called before the first request.
+	 * NULL: the network is somebody else's. */
+	int (*network)(void *arg, uint64_t deadline, struct rouse_err *e);
+	void *network_arg;
 	/* Called when long work moves on; may be NULL. Bytes; `total` may be 0 for unknown, and both
 	 * when `what` says it all. */
 	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);

@@ -356,6 +356,14 @@ static void list_caches(struct state *s, const struct conf *conf)
 	s->spec.n_caches = conf->caches.n;
 }
 
+static bool needs_network(const struct state *s)
+{
+	for (size_t i = 0; i < s->spec.n_caches; i++)
+		if (!rouse_strip_prefix(s->spec.caches[i].url, "file:"))
+			return true;
+	return false;
+}
+
 extern const struct rouse_module rouse_module_closure;
 
 static void list_roots(struct state *s, const struct rouse_plan *p)
@@ -382,6 +390,8 @@ static int prepare(const void *conf, const struct rouse_plan *p, const struct ro
 	if (!s->spec.n_roots)
 		return 0;
 	list_caches(s, conf);
+	if (needs_network(s) && c->network && c->network(c->network_arg, c->deadline, e) < 0)
+		return -1;
 	if (list_keys(s, conf, e) < 0)
 		return -1;
 	s->closure = rouse_closure_new(&s->spec);
