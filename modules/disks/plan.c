@@ -85,6 +85,36 @@ static int refuse_writes(struct planner *p, const struct disks_disk *d, const st
 	return 0;
 }
 
+/* Consent is spent once: is there something that rouse made for this very name, with what has been
+ * written since? Unpublished work is not: nobody has written there. */
+static bool is_spent(const struct planner *p, const struct disks_disk *d, const char *key,
+		     const struct disks_content *c)
+{
+	const struct disks_signature *s = c ? c->signatures.items : NULL;
+	char shown[DISKS_GUID_LEN];
+	uint8_t uuid[16];
+
+	disks_uuid(disks_seed(p->conf), d->key, key, "filesystem", uuid);
+	for (size_t i = 0; s && i < c->signatures.n; i++) {
+		const struct disks_filesystem *fs = s[i].type ? disks_filesystem_find(s[i].type) : NULL;
+
+		if (!fs)
+			continue;
+		fs->print_uuid(uuid, shown);
+		if (rouse_streq(s[i].uuid, shown) && !rouse_streq(s[i].label, DISKS_PENDING_LABEL))
+			return true;
+	}
+	return false;
+}
+
+static int refuse_spent(struct planner *p, const struct disks_disk *d, const char *what, const char *content)
+{
+	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: %s holds %s that rouse made for this name: \"replace\" is spent, and is no "
+			  "consent to destroy what was written since; blank it by hand or give it another name",
+			  d->key, what, content);
+}
+
 /* May all of the disk be given up? */
 static int consent_to_disk(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
@@ -104,6 +134,8 @@ static int consent_to_disk(struct planner *p, const struct disks_disk *d, const 
 				  "is worthless, blank the disk (blkdiscard or wipefs -a)", d->key, f->device,
 				  disks_describe(f, arena), f->damage ? " (" : "", f->damage ? f->damage : "",
 				  f->damage ? ")" : "");
+	if (disks_is_ours(p->conf, d, f) || is_spent(p, d, "", f->content))
+		return refuse_spent(p, d, f->device, disks_describe(f, arena));
 	if (!disks_consents_disk(d, f))
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 				  "disks.%s: '%s' holds %s, which the document does not account for; if it may be "
@@ -182,6 +214,8 @@ static int judge(struct planner *p, const struct place *w, const struct disks_fi
 	}
 	if (c->signatures.n == 0 || c->busy || !disks_consents_content(w->d, c))
 		return refuse_content(p, w);
+	if (w->published && is_spent(p, w->d, w->key, c))
+		return refuse_spent(p, w->d, name_of(p, w), disks_describe_content(c, &p->plan->arena));
 	*ret = REPLACE;
 	return 0;
 }
