@@ -122,8 +122,8 @@ ok "no init at all: the machine is held until it reboots as told" said 'rebootin
 ok "no init at all: the kernel does not panic" never_said 'Kernel panic'
 
 make_disk 1
-boot "$dir/initramfs" "quiet rouse=off" 6
-ok "rouse=off: the agent says that it has nothing else" said 'rouse=off on the kernel command line.*holding'
+boot "$dir/initramfs" "quiet rouse=off rouse.onfailure=reboot" 60
+ok "rouse=off: the agent says that it has nothing else" said 'rouse=off on the kernel command line'
 
 boot "$dir/initramfs.fault" "quiet fault=crash rouse.onfailure=reboot" 60
 ok "worker crashes: the verdict names the signal" said 'ROUSE-STATE .*state=failed.*signal 11'
