@@ -6,16 +6,41 @@
 #include <string.h>
 
 /* Offsets of the fixed part, RFC 2131 section 2. */
-enum { OP = 0, HTYPE = 1, HLEN = 2, XID = 4, SECS = 8, FLAGS = 10, YIADDR = 16, CHADDR = 28,
-       SNAME = 44, FILE_ = 108, COOKIE = 236, OPTIONS = 240 };
+enum {
+	OP = 0,
+	HTYPE = 1,
+	HLEN = 2,
+	XID = 4,
+	SECS = 8,
+	FLAGS = 10,
+	YIADDR = 16,
+	CHADDR = 28,
+	SNAME = 44,
+	FILE_ = 108,
+	COOKIE = 236,
+	OPTIONS = 240
+};
 enum { IP_HEADER = 20, UDP_HEADER = 8, SERVER_PORT = 67, CLIENT_PORT = 68 };
 /* BOOTP relays drop shorter messages, RFC 1542 section 2.1. */
 enum { MIN_MESSAGE = 300 };
 
 enum option {
-	OPT_PAD = 0, OPT_MASK = 1, OPT_ROUTER = 3, OPT_DNS = 6, OPT_HOSTNAME = 12, OPT_DOMAIN = 15,
-	OPT_MTU = 26, OPT_ADDRESS = 50, OPT_SECONDS = 51, OPT_OVERLOAD = 52, OPT_TYPE = 53,
-	OPT_SERVER = 54, OPT_WANTED = 55, OPT_MAX_SIZE = 57, OPT_ROUTES = 121, OPT_END = 255,
+	OPT_PAD = 0,
+	OPT_MASK = 1,
+	OPT_ROUTER = 3,
+	OPT_DNS = 6,
+	OPT_HOSTNAME = 12,
+	OPT_DOMAIN = 15,
+	OPT_MTU = 26,
+	OPT_ADDRESS = 50,
+	OPT_SECONDS = 51,
+	OPT_OVERLOAD = 52,
+	OPT_TYPE = 53,
+	OPT_SERVER = 54,
+	OPT_WANTED = 55,
+	OPT_MAX_SIZE = 57,
+	OPT_ROUTES = 121,
+	OPT_END = 255,
 };
 
 static const uint8_t cookie[] = { 0x63, 0x82, 0x53, 0x63 };
@@ -187,7 +212,8 @@ static int parse_network(const uint8_t *data, size_t n, struct rouse_dhcp_lease 
 	if (gather(data, n, OPT_ROUTER, &v) < 0)
 		return -1;
 	if (v.len >= 4 && is_unicast(get_address(v.data)))
-		l->routes[l->n_routes++] = (struct rouse_dhcp_route){ .gateway = get_address(v.data) };
+		l->routes[l->n_routes++] =
+			(struct rouse_dhcp_route){ .gateway = get_address(v.data) };
 	return 0;
 }
 
@@ -228,7 +254,8 @@ int rouse_dhcp_parse(const uint8_t *data, size_t n, struct rouse_dhcp_lease *ret
 		return -1;
 	if (gather(data, n, OPT_TYPE, &v) < 0 || v.len != 1)
 		return -1;
-	if (v.data[0] != ROUSE_DHCP_OFFER && v.data[0] != ROUSE_DHCP_ACK && v.data[0] != ROUSE_DHCP_NAK)
+	if (v.data[0] != ROUSE_DHCP_OFFER && v.data[0] != ROUSE_DHCP_ACK &&
+	    v.data[0] != ROUSE_DHCP_NAK)
 		return -1;
 	l.type = (enum rouse_dhcp_type)v.data[0];
 	l.xid = get32(data + XID);
@@ -275,8 +302,9 @@ static size_t build_message(uint8_t *m, uint32_t xid, uint16_t seconds, bool bro
 			    const uint8_t mac[static 6], const struct rouse_dhcp_lease *offer)
 {
 	/* 121 stands before 3, as RFC 3442 demands. */
-	static const uint8_t wanted[] = { OPT_MASK, OPT_ROUTES, OPT_ROUTER, OPT_DNS, OPT_HOSTNAME,
-					  OPT_DOMAIN, OPT_MTU, OPT_SECONDS, OPT_SERVER };
+	static const uint8_t wanted[] = { OPT_MASK, OPT_ROUTES,   OPT_ROUTER,
+					  OPT_DNS,  OPT_HOSTNAME, OPT_DOMAIN,
+					  OPT_MTU,  OPT_SECONDS,  OPT_SERVER };
 	static const uint8_t max_size[] = { (ROUSE_DHCP_MAX_FRAME - 28) >> 8,
 					    (ROUSE_DHCP_MAX_FRAME - 28) & 0xff };
 	uint8_t type = offer ? ROUSE_DHCP_REQUEST : ROUSE_DHCP_DISCOVER, *p = m + OPTIONS;

@@ -63,7 +63,7 @@ int rouse_handoff_read(struct rouse_handoff *ret, struct rouse_err *e)
 extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
 
 /* The interpreter that an ELF file asks for: 1 and its path, 0 when it wants none, -1 with errno. */
-static int elf_interpreter(int fd, const ElfW(Ehdr) *h, char *buf, size_t size)
+static int elf_interpreter(int fd, const ElfW(Ehdr) * h, char *buf, size_t size)
 {
 	for (unsigned i = 0; i < h->e_phnum; i++) {
 		ElfW(Phdr) p = { 0 };
@@ -99,8 +99,8 @@ static int interpreter(int fd, const char *path, char buf[static 256], struct ro
 		start = head.text + 2 + strspn(head.text + 2, " \t");
 		end = start + strcspn(start, " \t\n");
 		if (end == start || !*end)
-			return rouse_fail(e, ROUSE_DOCUMENT, 0, "the first line of '%s' names no interpreter",
-					  path);
+			return rouse_fail(e, ROUSE_DOCUMENT, 0,
+					  "the first line of '%s' names no interpreter", path);
 		*end = '\0';
 		memcpy(buf, start, (size_t)(end - start) + 1);
 		return 1;
@@ -112,13 +112,15 @@ static int interpreter(int fd, const char *path, char buf[static 256], struct ro
 	    head.elf.e_ident[EI_DATA] != __ehdr_start.e_ident[EI_DATA] ||
 	    head.elf.e_machine != __ehdr_start.e_machine)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "'%s' is built for another machine (ELF machine %u, this is %u)", path,
-				  head.elf.e_machine, __ehdr_start.e_machine);
+				  "'%s' is built for another machine (ELF machine %u, this is %u)",
+				  path, head.elf.e_machine, __ehdr_start.e_machine);
 	if (head.elf.e_type != ET_EXEC && head.elf.e_type != ET_DYN)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is an ELF file, but no program", path);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is an ELF file, but no program",
+				  path);
 	r = elf_interpreter(fd, &head.elf, buf, 256);
 	if (r < 0)
-		return rouse_fail(e, ROUSE_DOCUMENT, errno, "the ELF headers of '%s' are damaged", path);
+		return rouse_fail(e, ROUSE_DOCUMENT, errno, "the ELF headers of '%s' are damaged",
+				  path);
 	return r;
 }
 
@@ -134,11 +136,13 @@ int rouse_handoff_prove(const struct rouse_root *r, const char *init, struct rou
 		int more;
 
 		if (fd < 0 || fstat(fd, &st) < 0)
-			return rouse_fail(e, ROUSE_DOCUMENT, errno, "cannot start '%s': '%s' inside '%s'",
-					  init, path, r->path);
+			return rouse_fail(e, ROUSE_DOCUMENT, errno,
+					  "cannot start '%s': '%s' inside '%s'", init, path,
+					  r->path);
 		if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111))
 			return rouse_fail(e, ROUSE_DOCUMENT, EACCES,
-					  "cannot start '%s': '%s' is not an executable file", init, path);
+					  "cannot start '%s': '%s' is not an executable file", init,
+					  path);
 		more = interpreter(fd, path, next, e);
 		if (more < 0)
 			return rouse_wrap(e, "cannot start '%s'", init);
@@ -146,7 +150,8 @@ int rouse_handoff_prove(const struct rouse_root *r, const char *init, struct rou
 			return 0;
 		(void)snprintf(path, sizeof(path), "%s", next);
 	}
-	return rouse_fail(e, ROUSE_DOCUMENT, ELOOP, "cannot start '%s': too many interpreters", init);
+	return rouse_fail(e, ROUSE_DOCUMENT, ELOOP, "cannot start '%s': too many interpreters",
+			  init);
 }
 
 int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf, size_t size,
@@ -165,8 +170,8 @@ int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf
 		if (fd >= 0)
 			return rouse_handoff_prove(r, buf, e);
 	}
-	return rouse_fail(e, ROUSE_DOCUMENT, ENOENT, "the system '%s' has neither 'prepare-root' nor 'init'",
-			  system);
+	return rouse_fail(e, ROUSE_DOCUMENT, ENOENT,
+			  "the system '%s' has neither 'prepare-root' nor 'init'", system);
 }
 
 /* N of "system-N-link"; 0 when the name is not of this form. */

@@ -26,17 +26,17 @@
 struct supervisor {
 	struct rouse_boot_options boot;
 	char cmdline[ROUSE_MAX_CMDLINE];
-	int signals;         /* signalfd with SIGCHLD */
-	int pipe;            /* from the worker */
-	pid_t worker;        /* 0 when it has ended */
+	int signals;  /* signalfd with SIGCHLD */
+	int pipe;     /* from the worker */
+	pid_t worker; /* 0 when it has ended */
 	int wait_status;
 	uint64_t deadline;
-	bool late;           /* the deadline has passed: the worker was killed for it */
+	bool late; /* the deadline has passed: the worker was killed for it */
 	bool done, has_target;
-	int status;          /* of the boot, when done */
+	int status; /* of the boot, when done */
 	struct init_message target;
-	char reason[256];    /* why the machine is held, for the console */
-	int console_level;   /* of the kernel, as we found it */
+	char reason[256];  /* why the machine is held, for the console */
+	int console_level; /* of the kernel, as we found it */
 };
 
 /* Is `name` (or `name=value`, then *ret_value) a word of the kernel command line? The last counts;
@@ -286,8 +286,9 @@ static void explain(struct supervisor *s, uint64_t kills_before)
 		 (WIFEXITED(s->wait_status) && WEXITSTATUS(s->wait_status) == ROUSE_SYSTEM))
 		(void)snprintf(s->reason, sizeof(s->reason), "the agent ran out of memory");
 	else if (WIFSIGNALED(s->wait_status))
-		(void)snprintf(s->reason, sizeof(s->reason), "the agent was killed by signal %d (%s)",
-			       WTERMSIG(s->wait_status), strsignal(WTERMSIG(s->wait_status)));
+		(void)snprintf(s->reason, sizeof(s->reason),
+			       "the agent was killed by signal %d (%s)", WTERMSIG(s->wait_status),
+			       strsignal(WTERMSIG(s->wait_status)));
 	else
 		(void)snprintf(s->reason, sizeof(s->reason), "the agent ended with status %d",
 			       WEXITSTATUS(s->wait_status));
@@ -301,7 +302,8 @@ static bool run_boot(struct supervisor *s)
 
 	s->done = s->has_target = s->late = false;
 	if (pipe2(ends, O_CLOEXEC) < 0) {
-		(void)snprintf(s->reason, sizeof(s->reason), "cannot make a pipe: %s", strerror(errno));
+		(void)snprintf(s->reason, sizeof(s->reason), "cannot make a pipe: %s",
+			       strerror(errno));
 		return false;
 	}
 	s->deadline = rouse_clock_ms() + ROUSE_DEADLINE_BOOT;
@@ -418,7 +420,8 @@ int rouse_init_main(unused_arg int argc, char **argv)
 	begin(&s);
 	if (option_is(&s, "rouse", "off")) {
 		(void)snprintf(s.reason, sizeof(s.reason),
-			       "rouse=off on the kernel command line, but this initramfs holds nothing else");
+			       "rouse=off on the kernel command line, but this initramfs holds "
+			       "nothing else");
 		hold(&s, 0);
 	}
 	for (;;) {
@@ -429,7 +432,8 @@ int rouse_init_main(unused_arg int argc, char **argv)
 		/* A fleet whose document is wrong stays where it is, and heals when it is corrected;
 		 * the jitter keeps it from asking in step. */
 		hold(&s, may_heal(&s) ? rouse_clock_ms() + pause / 2 + rouse_jitter(pause) : 0);
-		(void)umount2(s.boot.root, MNT_DETACH); /* a half-made root; EINVAL when there is none */
+		(void)umount2(s.boot.root,
+			      MNT_DETACH); /* a half-made root; EINVAL when there is none */
 		pause = pause * 2 > ROUSE_HOLD_PAUSE_MAX ? ROUSE_HOLD_PAUSE_MAX : pause * 2;
 	}
 }

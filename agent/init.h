@@ -13,7 +13,7 @@ struct init_message {
 	enum {
 		INIT_DEADLINE = 1, /* `number`: ms for the whole boot */
 		INIT_TARGET,       /* `handoff` and `previous`: where to go */
-		INIT_DONE,         /* `number`: rouse_boot_run() has returned this; a verdict is written */
+		INIT_DONE, /* `number`: rouse_boot_run() has returned this; a verdict is written */
 	} type;
 	uint64_t number;
 	struct rouse_handoff handoff;

@@ -50,13 +50,14 @@ static int insert_all(struct kmod_list *list, size_t *loaded)
 	struct kmod_list *i;
 	int first = 0;
 
-	kmod_list_foreach(i, list) {
+	kmod_list_foreach(i, list)
+	{
 		struct kmod_module *m = kmod_module_get_module(i);
 		int state = kmod_module_get_initstate(m), r = 0;
 
 		if (state != KMOD_MODULE_LIVE && state != KMOD_MODULE_BUILTIN) {
-			r = kmod_module_probe_insert_module(m, KMOD_PROBE_IGNORE_COMMAND, NULL, NULL, NULL,
-							    NULL);
+			r = kmod_module_probe_insert_module(m, KMOD_PROBE_IGNORE_COMMAND, NULL,
+							    NULL, NULL, NULL);
 			*loaded += r >= 0;
 		}
 		if (r < 0 && r != -EEXIST && !first)
@@ -88,7 +89,8 @@ int rouse_kmod_load(const char *name, struct rouse_err *e)
 		return 0;
 	c = open_ctx();
 	if (!c)
-		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot read the list of kernel modules");
+		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM,
+				  "cannot read the list of kernel modules");
 	r = kmod_module_new_from_lookup(c, name, &list);
 	if (r < 0 || !list)
 		return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? -r : ENOENT,
@@ -110,8 +112,8 @@ static void plug(struct kmod_ctx *c, const char *alias, size_t *loaded)
 	r = insert_all(list, loaded);
 	/* ENODEV: the module looked at the device and does not want it. */
 	if (r < 0 && r != -ENODEV)
-		rouse_log(ROUSE_LOG_WARNING, "kmod", "cannot load a module for '%s': %s, ignoring", alias,
-			  strerror(-r));
+		rouse_log(ROUSE_LOG_WARNING, "kmod", "cannot load a module for '%s': %s, ignoring",
+			  alias, strerror(-r));
 }
 
 /* Loads for all devices that the kernel shows at this moment. */

@@ -37,10 +37,10 @@ struct port {
 	unsigned index;
 	char name[IF_NAMESIZE];
 	uint8_t mac[6];
-	int fd;              /* packet socket, -1 until the link is there */
+	int fd; /* packet socket, -1 until the link is there */
 	uint32_t xid;
 	unsigned tries;
-	uint64_t next;       /* when to send again */
+	uint64_t next; /* when to send again */
 	uint64_t begin;
 	bool offered;
 	struct rouse_dhcp_lease offer;
@@ -190,8 +190,8 @@ static void scan(struct net *n)
 		if (p->fd >= 0 || !has_carrier(n->events, p->name))
 			continue;
 		if (open_port(p) < 0) {
-			rouse_log(ROUSE_LOG_WARNING, "net", "cannot listen on '%s': %s, ignoring", p->name,
-				  strerror(errno));
+			rouse_log(ROUSE_LOG_WARNING, "net", "cannot listen on '%s': %s, ignoring",
+				  p->name, strerror(errno));
 			continue;
 		}
 		p->xid = (uint32_t)rouse_jitter(UINT32_MAX);
@@ -210,8 +210,8 @@ static void send_to_all(struct port *p)
 	uint8_t packet[ROUSE_DHCP_MAX_FRAME];
 	uint64_t seconds = (rouse_clock_ms() - p->begin) / 1000;
 	/* Some networks deliver an answer only to everyone: ask for that when the first is lost. */
-	size_t n = rouse_dhcp_build(packet, p->xid, (uint16_t)(seconds & 0xffff), p->tries > 0, p->mac,
-				    p->offered ? &p->offer : NULL);
+	size_t n = rouse_dhcp_build(packet, p->xid, (uint16_t)(seconds & 0xffff), p->tries > 0,
+				    p->mac, p->offered ? &p->offer : NULL);
 	unsigned shift = p->tries < 3 ? p->tries : 3;
 
 	/* A lost packet is tried again; ENETDOWN is one too. */
@@ -250,11 +250,12 @@ static bool receive(struct port *p, struct rouse_dhcp_lease *ret)
 			*ret = l;
 			return true;
 		} else if (l.type == ROUSE_DHCP_NAK && p->offered) {
-			rouse_log(ROUSE_LOG_WARNING, "net", "the server took back its offer on '%s'",
-				  p->name);
+			rouse_log(ROUSE_LOG_WARNING, "net",
+				  "the server took back its offer on '%s'", p->name);
 			p->offered = false;
 			p->xid = (uint32_t)rouse_jitter(UINT32_MAX);
-			p->next = rouse_clock_ms() + 1000; /* not at once: two servers may disagree */
+			p->next = rouse_clock_ms() +
+				  1000; /* not at once: two servers may disagree */
 		}
 	}
 	return false;
@@ -369,8 +370,8 @@ static int write_facts(const struct rouse_root *root, const struct port *p,
 	text = rouse_json_print(j);
 	if (rouse_fs_mkdirs(root, ROUSE_NETWORK_FILE, false, e) < 0)
 		return -1;
-	return rouse_fs_replace(root, ROUSE_NETWORK_FILE, text, strlen(text), 0644, (uid_t)-1, (gid_t)-1,
-				e);
+	return rouse_fs_replace(root, ROUSE_NETWORK_FILE, text, strlen(text), 0644, (uid_t)-1,
+				(gid_t)-1, e);
 }
 
 static int configure(const struct net *n, const struct port *p, const struct rouse_dhcp_lease *l,
@@ -387,7 +388,8 @@ static int configure(const struct net *n, const struct port *p, const struct rou
 	for (int on_link = 1; on_link >= 0; on_link--)
 		for (size_t i = 0; i < l->n_routes; i++)
 			if ((l->routes[i].gateway.s_addr == 0) == (on_link == 1) &&
-			    netlink_add_route(n->control, p->index, &l->routes[i], l->address, e) < 0)
+			    netlink_add_route(n->control, p->index, &l->routes[i], l->address, e) <
+				    0)
 				return -1;
 	if (rouse_root_open(&root, "/", e) < 0 || write_resolv_conf(&root, l, e) < 0 ||
 	    write_facts(&root, p, l, e) < 0)

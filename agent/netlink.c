@@ -20,9 +20,10 @@ struct request {
 
 static void begin(struct request *q, uint16_t type, uint16_t flags, size_t body)
 {
-	*q = (struct request){ .head = { .nlmsg_type = type,
-					 .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | flags),
-					 .nlmsg_len = (uint32_t)NLMSG_LENGTH(body) } };
+	*q = (struct request){ .head = {
+				       .nlmsg_type = type,
+				       .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | flags),
+				       .nlmsg_len = (uint32_t)NLMSG_LENGTH(body) } };
 }
 
 static void add(struct request *q, uint16_t type, const void *data, size_t n)
@@ -37,8 +38,10 @@ static void add(struct request *q, uint16_t type, const void *data, size_t n)
 
 int netlink_open(bool events, struct rouse_err *e)
 {
-	struct sockaddr_nl here = { .nl_family = AF_NETLINK, .nl_groups = events ? RTMGRP_LINK : 0 };
-	struct timeval limit = { .tv_sec = 5 }; /* the kernel answers at once; never wait for ever */
+	struct sockaddr_nl here = { .nl_family = AF_NETLINK,
+				    .nl_groups = events ? RTMGRP_LINK : 0 };
+	struct timeval limit = { .tv_sec =
+					 5 }; /* the kernel answers at once; never wait for ever */
 	auto_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (events ? SOCK_NONBLOCK : 0),
 				NETLINK_ROUTE);
 

@@ -107,8 +107,8 @@ int init_switch_root(const char *root, struct rouse_err *e)
 	if (old < 0 || fstat(old, &outer) < 0 || stat(root, &inner) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot switch to '%s'", root);
 	if (outer.st_dev == inner.st_dev)
-		return rouse_fail(e, ROUSE_SYSTEM, EXDEV, "cannot switch to '%s': nothing is mounted there",
-				  root);
+		return rouse_fail(e, ROUSE_SYSTEM, EXDEV,
+				  "cannot switch to '%s': nothing is mounted there", root);
 	/* MS_MOVE is refused below a shared mount; the kernel's rootfs is private, others may not be. */
 	(void)mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	if (move_mounts(root, e) < 0)

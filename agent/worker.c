@@ -16,7 +16,8 @@ _Static_assert(sizeof(struct init_message) <= PIPE_BUF, "one write(2) must be wh
 /* What no device asks for by a modalias, but mounts and sources will need; a kernel may have them
  * built in. Programs that load modules on demand are not in an initramfs. */
 static const char *const always[] = {
-	"af_packet", "virtio_console", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1", "isofs",
+	"af_packet", "virtio_console", "ext4",          "vfat",
+	"nls_cp437", "nls_ascii",      "nls_iso8859-1", "isofs",
 };
 
 static void load_modules(void)

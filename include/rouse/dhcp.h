@@ -41,7 +41,8 @@ struct rouse_dhcp_lease {
 	uint32_t seconds; /* 0: not said */
 	uint16_t mtu;     /* 0: not said */
 	size_t n_routes;
-	struct rouse_dhcp_route routes[ROUSE_DHCP_MAX_ROUTES]; /* option 121, else the router's default */
+	struct rouse_dhcp_route
+		routes[ROUSE_DHCP_MAX_ROUTES]; /* option 121, else the router's default */
 	size_t n_dns;
 	struct in_addr dns[ROUSE_DHCP_MAX_DNS];
 	char hostname[256], domain[256]; /* "" when absent or unfit for a file */

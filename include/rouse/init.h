@@ -33,8 +33,8 @@ size_t rouse_kmod_coldplug(void);
 
 /* What the worker tells the parent (and, in an image, itself): where to go. */
 struct rouse_handoff {
-	char root[256];  /* "/sysroot" */
-	char init[512];  /* path inside the root: "/nix/store/…-system/init" */
+	char root[256]; /* "/sysroot" */
+	char init[512]; /* path inside the root: "/nix/store/…-system/init" */
 };
 #define ROUSE_HANDOFF_FILE "/run/rouse/handoff.json"
 /* Finds what starts a system closure (a store path) inside the root: "prepare-root" where the

@@ -39,10 +39,11 @@ enum { OP_SWITCH, OP_CONTINUE };
 static const char *const modes[] = { "switch-root", "continue", NULL };
 
 static const struct rouse_field handoff_fields[] = {
-	ROUSE_FIELD(struct handoff, mode, "mode",
-		    "\"switch-root\": leave the initramfs for the system's init, the default there; "
-		    "\"continue\": let the running boot go on, the default everywhere else.",
-		    .type = ROUSE_STRING, .words = modes),
+	ROUSE_FIELD(
+		struct handoff, mode, "mode",
+		"\"switch-root\": leave the initramfs for the system's init, the default there; "
+		"\"continue\": let the running boot go on, the default everywhere else.",
+		.type = ROUSE_STRING, .words = modes),
 };
 
 static const struct rouse_field fields[] = {
@@ -79,9 +80,10 @@ static int plan(const void *conf, const void *facts, const struct rouse_context 
 		mode = is->initramfs ? "switch-root" : "continue";
 	if (rouse_streq(mode, "continue")) {
 		if (is->initramfs)
-			return rouse_fail(e, ROUSE_DOCUMENT, 0,
-					  "handoff.mode \"continue\" leads nowhere in an initramfs: "
-					  "remove it, or say \"switch-root\"");
+			return rouse_fail(
+				e, ROUSE_DOCUMENT, 0,
+				"handoff.mode \"continue\" leads nowhere in an initramfs: "
+				"remove it, or say \"switch-root\"");
 		if (is->notify)
 			rouse_plan_add(p, ROUSE_USE, OP_CONTINUE, NULL, "let the boot go on");
 		return 0;
@@ -109,8 +111,9 @@ static int read_profile(const struct rouse_root *root, char *buf, size_t size, s
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s'", link);
 	rest = rouse_streq(root->path, "/") ? path : rouse_strip_prefix(path, root->path);
 	if (!rest || !rouse_is_store_path(rest))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' leads to '%s', which is not a store path",
-				  SYSTEM_PROFILE, rest ? rest : path);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "'%s' leads to '%s', which is not a store path", SYSTEM_PROFILE,
+				  rest ? rest : path);
 	(void)snprintf(buf, size, "%s", rest);
 	return 0;
 }
@@ -126,7 +129,8 @@ static int find_init(const struct rouse_root *root, bool fallback, char *buf, si
 	/* A system that cannot be started is a failure of the document, and its verdict says so; only
 	 * then is an older one better than none. */
 	if (fallback && rouse_handoff_previous(root, system, buf, size)) {
-		rouse_log(ROUSE_LOG_WARNING, "handoff", "%s; taking the previous generation", e->text);
+		rouse_log(ROUSE_LOG_WARNING, "handoff", "%s; taking the previous generation",
+			  e->text);
 		return 0;
 	}
 	if (system[0] || e->sys != ENOENT)

@@ -19,31 +19,30 @@
  * from being given, and waiting for it must not hold up multi-user.target. What a check needs, it
  * waits for itself, until the document's deadline. systemd counts a boot as good after
  * boot-complete.target, which does wait. */
-static const char unit_text[] =
-	"[Unit]\n"
-	"Description=Health of this boot (rouse)\n"
-	"DefaultDependencies=no\n"
-	"Conflicts=shutdown.target\n"
-	"Before=boot-complete.target shutdown.target\n"
-	"ConditionPathExists=/run/rouse/report.json\n"
-	"\n"
-	"[Service]\n"
-	"Type=oneshot\n"
-	"RemainAfterExit=yes\n"
-	"ExecStart=" AGENT_DIR "/ld.so --library-path " AGENT_DIR " " AGENT_DIR "/rouse health\n"
-	"Environment=SSL_CERT_FILE=" AGENT_DIR "/ca-certificates.crt\n"
-	"# Status 3 is \"degraded\": up, on a fallback\n"
-	"SuccessExitStatus=3\n"
-	"# More than health.deadline can be\n"
-	"TimeoutStartSec=70min\n"
-	"StandardOutput=journal\n";
+static const char unit_text[] = "[Unit]\n"
+				"Description=Health of this boot (rouse)\n"
+				"DefaultDependencies=no\n"
+				"Conflicts=shutdown.target\n"
+				"Before=boot-complete.target shutdown.target\n"
+				"ConditionPathExists=/run/rouse/report.json\n"
+				"\n"
+				"[Service]\n"
+				"Type=oneshot\n"
+				"RemainAfterExit=yes\n"
+				"ExecStart=" AGENT_DIR "/ld.so --library-path " AGENT_DIR
+				" " AGENT_DIR "/rouse health\n"
+				"Environment=SSL_CERT_FILE=" AGENT_DIR "/ca-certificates.crt\n"
+				"# Status 3 is \"degraded\": up, on a fallback\n"
+				"SuccessExitStatus=3\n"
+				"# More than health.deadline can be\n"
+				"TimeoutStartSec=70min\n"
+				"StandardOutput=journal\n";
 
 static const char *const wants[] = {
 	UNIT_DIR "/multi-user.target.wants/" UNIT,
 	UNIT_DIR "/default.target.wants/" UNIT,
 	UNIT_DIR "/boot-complete.target.requires/" UNIT,
 };
-
 
 /* Copies in the kernel: tens of megabytes need not pass through this process. */
 static int copy_bytes(int from, int to)
@@ -110,7 +109,8 @@ static int copy_hidden(struct dl_phdr_info *info, unused_arg size_t size, void *
 
 	if (!slash || !rouse_strip_prefix(slash, "/libc.so."))
 		return 0;
-	path = rouse_asprintf("%.*s/libgcc_s.so.1", (int)(slash - info->dlpi_name), info->dlpi_name);
+	path = rouse_asprintf("%.*s/libgcc_s.so.1", (int)(slash - info->dlpi_name),
+			      info->dlpi_name);
 	return access(path, R_OK) == 0 ? copy(path, "libgcc_s.so.1", arg) : 0;
 }
 

@@ -134,7 +134,9 @@ static void without_a_mask_the_class_counts(struct t *t)
 
 static void names_that_would_write_lines_are_dropped(struct t *t)
 {
-	static const char *const bad[] = { "a\nnameserver 6.6.6.6", "a b", "-x", ".", "a;b", "\xc3\xa9", "a\\b" };
+	static const char *const bad[] = {
+		"a\nnameserver 6.6.6.6", "a b", "-x", ".", "a;b", "\xc3\xa9", "a\\b"
+	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct message m = reply(5);
@@ -150,7 +152,9 @@ static void names_that_would_write_lines_are_dropped(struct t *t)
 
 static void refuses_an_address_no_machine_can_have(struct t *t)
 {
-	static const uint8_t bad[][4] = { { 0, 0, 0, 0 }, { 127, 0, 0, 1 }, { 224, 0, 0, 1 }, { 255, 255, 255, 255 } };
+	static const uint8_t bad[][4] = {
+		{ 0, 0, 0, 0 }, { 127, 0, 0, 1 }, { 224, 0, 0, 1 }, { 255, 255, 255, 255 }
+	};
 
 	for (size_t i = 0; i < 4; i++) {
 		struct message m = reply(2);
@@ -170,7 +174,7 @@ static void refuses_damage(struct t *t)
 	T_CHECK(t, rouse_dhcp_parse(good.data, 239, &l) < 0);
 	T_CHECK(t, rouse_dhcp_parse(good.data, 0, &l) < 0);
 	T_CHECK(t, rouse_dhcp_parse(good.data, good.n - 1, &l) < 0); /* the last option is cut */
-	m = good, m.data[0] = 1; /* a request */
+	m = good, m.data[0] = 1;                                     /* a request */
 	T_CHECK(t, rouse_dhcp_parse(m.data, m.n, &l) < 0);
 	m = good, m.data[2] = 16;
 	T_CHECK(t, rouse_dhcp_parse(m.data, m.n, &l) < 0);
@@ -216,7 +220,8 @@ static void counts_are_bounded(struct t *t)
 		PUT(&m, 6, 8, 8, 8, 8);
 	PUT(&m, 26, 0, 68); /* an MTU that would break the machine is not taken over */
 	T_CHECK(t, rouse_dhcp_parse(m.data, m.n, &l) == 0);
-	T_CHECK(t, l.n_routes == ROUSE_DHCP_MAX_ROUTES && l.n_dns == ROUSE_DHCP_MAX_DNS && l.mtu == 0);
+	T_CHECK(t,
+		l.n_routes == ROUSE_DHCP_MAX_ROUTES && l.n_dns == ROUSE_DHCP_MAX_DNS && l.mtu == 0);
 }
 
 /* Every byte changed to a few values, and every length: no answer matters, only that none of them

@@ -236,12 +236,15 @@ static void mode_of_another_place_is_refused(struct t *t)
 	auto_free char *text = NULL;
 	struct rouse_err e;
 
-	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"switch-root\"}", FACTS("false", "false"), &text, &e) < 0);
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"switch-root\"}", FACTS("false", "false"),
+			   &text, &e) < 0);
 	T_CHECK(t, e.kind == ROUSE_DOCUMENT);
 	T_HAS(t, e.text, "refused in a running system");
-	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"continue\"}", FACTS("true", "false"), &text, &e) < 0);
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"continue\"}", FACTS("true", "false"), &text,
+			   &e) < 0);
 	T_CHECK(t, e.kind == ROUSE_DOCUMENT);
-	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"kexec\"}", FACTS("true", "false"), &text, &e) < 0);
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"kexec\"}", FACTS("true", "false"), &text, &e) <
+			   0);
 }
 
 static void ready_is_told_to_the_service_manager(struct t *t)
@@ -252,17 +255,19 @@ static void ready_is_told_to_the_service_manager(struct t *t)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	auto_document struct rouse_document d = { 0 };
 	auto_run struct rouse_run run = {
-		.document = &d, .only = "handoff",
+		.document = &d,
+		.only = "handoff",
 		.context = { .root = "/", .deadline = rouse_clock_ms() + 10000 },
 	};
 	struct rouse_err e;
 	char text[128] = "";
 
 	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	T_CHECK(t, bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && setenv("NOTIFY_SOCKET", path, 1) == 0);
+	T_CHECK(t, bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+			   setenv("NOTIFY_SOCKET", path, 1) == 0);
 	T_CHECK(t, rouse_document_add(&d, "t", "{\"rouse\":1}", 11, false, &e) == 0);
 	T_CHECK(t, rouse_document_finish(&d, NULL, &e) == 0 && rouse_run_observe(&run, &e) == 0 &&
-			rouse_run_plan(&run, &e) == 0 && rouse_run_apply(&run, &e) == 0);
+			   rouse_run_plan(&run, &e) == 0 && rouse_run_apply(&run, &e) == 0);
 	(void)unsetenv("NOTIFY_SOCKET");
 	T_CHECK(t, recv(fd, text, sizeof(text) - 1, 0) > 0);
 	T_HAS(t, text, "READY=1\n");
@@ -275,8 +280,11 @@ static bool travels(void)
 	auto_prove struct t_prove p = begin();
 	auto_document struct rouse_document d = { 0 };
 	auto_run struct rouse_run run = {
-		.document = &d, .only = "handoff",
-		.context = { .root = p.dir.path, .initramfs = true, .deadline = rouse_clock_ms() + 10000 },
+		.document = &d,
+		.only = "handoff",
+		.context = { .root = p.dir.path,
+			     .initramfs = true,
+			     .deadline = rouse_clock_ms() + 10000 },
 	};
 	auto_free char *run_dir = rouse_asprintf("%s/run", p.dir.path);
 	struct rouse_handoff h = { 0 };
@@ -353,8 +361,8 @@ int main(int argc, char **argv)
 		T(agent_starts_in_a_root_that_has_nothing_of_it),
 	};
 
-	/* The traveling agent is a copy of this program. */
+	/* The traveling agent is a copy of this program; a sanitizer would want /proc at exit(3). */
 	if (argc == 2 && strcmp(argv[1], "health") == 0)
-		return 42;
+		_exit(42);
 	return t_run(tests, ARRAY_SIZE(tests));
 }

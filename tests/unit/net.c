@@ -52,7 +52,8 @@ static void far_end(struct far *f)
 #define auto_far __attribute__((cleanup(far_end)))
 
 /* Runs udhcpd with `conf` on `name` when it is told to. */
-static _Noreturn void serve(const char *name, const char *address, const char *conf, int ready, int go)
+static _Noreturn void serve(const char *name, const char *address, const char *conf, int ready,
+			    int go)
 {
 	char file[64], byte;
 	int fd;
@@ -62,14 +63,17 @@ static _Noreturn void serve(const char *name, const char *address, const char *c
 	(void)!read(go, &byte, 1);
 	(void)snprintf(file, sizeof(file), "/run/%s.conf", name);
 	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || dprintf(fd, "interface %s\nlease_file /run/%s.leases\n%s", name, name, conf) < 0 ||
-	    close(fd) < 0 || !RUN("ip", "link", "set", "lo", "up") || !RUN("ip", "link", "set", name, "up") ||
+	if (fd < 0 ||
+	    dprintf(fd, "interface %s\nlease_file /run/%s.leases\n%s", name, name, conf) < 0 ||
+	    close(fd) < 0 || !RUN("ip", "link", "set", "lo", "up") ||
+	    !RUN("ip", "link", "set", name, "up") ||
 	    !RUN("ip", "address", "add", address, "dev", name))
 		_exit(1);
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	(void)dup2(fd, STDOUT_FILENO);
 	(void)dup2(fd, STDERR_FILENO);
-	(void)execlp("busybox", "busybox", "udhcpd", "-f", "-a", "100", "-I", "0.0.0.0", file, NULL);
+	(void)execlp("busybox", "busybox", "udhcpd", "-f", "-a", "100", "-I", "0.0.0.0", file,
+		     NULL);
 	_exit(1);
 }
 
@@ -132,8 +136,9 @@ static char *fact(const char *key)
 }
 
 #define USUAL                                                                                      \
-	"start 10.77.0.20\nend 10.77.0.30\nmax_leases 5\nopt subnet 255.255.255.0\n"                \
-	"opt router 10.77.0.1\nopt dns 10.77.0.2 10.77.0.3\nopt domain test.example\nopt lease 600\n"
+	"start 10.77.0.20\nend 10.77.0.30\nmax_leases 5\nopt subnet 255.255.255.0\n"               \
+	"opt router 10.77.0.1\nopt dns 10.77.0.2 10.77.0.3\nopt domain test.example\nopt lease "   \
+	"600\n"
 
 static void lease_configures_the_machine(struct t *t)
 {
@@ -165,9 +170,11 @@ static void lease_configures_the_machine(struct t *t)
 
 static void host_route_leads_to_a_gateway_outside_the_subnet(struct t *t)
 {
-	auto_far struct far f = far_new("far0", "10.132.0.1/32",
-					"start 10.132.0.5\nend 10.132.0.5\nmax_leases 1\nopt subnet 255.255.255.255\n"
-					"opt router 10.9.9.9\nopt staticroutes 10.132.0.1/32 0.0.0.0, 0.0.0.0/0 10.132.0.1\n");
+	auto_far struct far f = far_new(
+		"far0", "10.132.0.1/32",
+		"start 10.132.0.5\nend 10.132.0.5\nmax_leases 1\nopt subnet 255.255.255.255\n"
+		"opt router 10.9.9.9\nopt staticroutes 10.132.0.1/32 0.0.0.0, 0.0.0.0/0 "
+		"10.132.0.1\n");
 	auto_free char *route = NULL;
 	struct rouse_err e = { 0 };
 
@@ -176,7 +183,8 @@ static void host_route_leads_to_a_gateway_outside_the_subnet(struct t *t)
 	(void)!rouse_net_up(rouse_clock_ms() + PATIENCE, &e);
 	T_STR(t, e.text, "");
 	route = slurp("/proc/net/route");
-	T_HAS(t, route, "near0\t00000000\t0100840A"); /* the default by 10.132.0.1, not by 10.9.9.9 */
+	T_HAS(t, route,
+	      "near0\t00000000\t0100840A"); /* the default by 10.132.0.1, not by 10.9.9.9 */
 	T_HAS(t, route, "near0\t0100840A\t00000000"); /* … which is on the link */
 }
 

@@ -58,7 +58,7 @@ static void check_descriptors(void)
 	while (d && (e = readdir(d))) {
 		ssize_t len;
 
-		if (e->d_name[0] == '.' || atoi(e->d_name) == dirfd(d))
+		if (e->d_name[0] == '.' || strtol(e->d_name, NULL, 10) == dirfd(d))
 			continue;
 		n++;
 		snprintf(path, sizeof(path), "/proc/self/fd/%.8s", e->d_name);
@@ -115,7 +115,8 @@ static void check_mounts(void)
 	check(count(" /proc proc ") == 1 && count(" /sys sysfs ") == 1 &&
 		      count(" /dev devtmpfs ") == 1,
 	      "/proc, /sys and /dev are there once");
-	check(strstr(text, " /run tmpfs rw,nosuid,nodev") != NULL, "/run is a tmpfs without devices");
+	check(strstr(text, " /run tmpfs rw,nosuid,nodev") != NULL,
+	      "/run is a tmpfs without devices");
 	check(!strstr(text, "sysroot"), "nothing is left of /sysroot");
 	check(strstr(text, "mode=755") != NULL, "/run has mode 0755");
 }
@@ -129,7 +130,7 @@ static void check_processes(void)
 	while (d && (e = readdir(d))) {
 		char path[64];
 
-		if (e->d_name[0] < '1' || e->d_name[0] > '9' || atoi(e->d_name) == 1)
+		if (e->d_name[0] < '1' || e->d_name[0] > '9' || strtol(e->d_name, NULL, 10) == 1)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%.10s/cmdline", e->d_name);
 		if (*slurp(path)) { /* threads of the kernel have none */
