@@ -63,6 +63,20 @@ static void add_signature(json_t *list, const char *type, const char *label, con
 	rouse_json_append(list, take(s, NULL));
 }
 
+/* The boot sectors of these end like an MBR; hidden as what they are, they would be seen as one. */
+static bool has_boot_sector(const json_t *list)
+{
+	static const char *const types[] = { "vfat", "ntfs", "exfat", NULL };
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach ((json_t *)list, i, s)
+		for (const char *const *t = types; *t; t++)
+			if (rouse_streq(json_string_value(json_object_get(s, "type")), *t))
+				return true;
+	return false;
+}
+
 /* Lists every signature, not only the first: each hit is hidden in the prober's own buffers (a
  * dry wipe) and the next one is looked for. Nothing is written. */
 static int list_signatures(int fd, uint64_t offset, uint64_t size, uint64_t sector, json_t *list,
@@ -83,7 +97,8 @@ static int list_signatures(int fd, uint64_t offset, uint64_t size, uint64_t sect
 		type = value_of(pr, "TYPE");
 		if (type)
 			add_signature(list, type, value_of(pr, "LABEL"), value_of(pr, "UUID"));
-		else if (value_of(pr, "PTTYPE"))
+		else if (value_of(pr, "PTTYPE") &&
+			 !(rouse_streq(value_of(pr, "PTTYPE"), "dos") && has_boot_sector(list)))
 			add_signature(list, value_of(pr, "PTTYPE"), NULL, NULL);
 		if (blkid_do_wipe(pr, 1) < 0)
 			return 0; /* cannot be hidden: what follows is not seen, what was found counts */

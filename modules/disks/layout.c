@@ -187,6 +187,7 @@ static int match_by(struct layouter *l, size_t way)
 		for (size_t k = 0; !l->ret->slots[i].entry && k < l->f->partitions.n; k++) {
 			if (is_taken(l, &entry[k]) || !ways[way].is(l, &p[i], &entry[k]))
 				continue;
+			l->ret->n_matched += !found;
 			if (found)
 				return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
 						  "disks.%s: partitions %lld and %lld of '%s' both have %s of \"%s\": "
@@ -194,13 +195,11 @@ static int match_by(struct layouter *l, size_t way)
 						  (long long)entry[k].number, l->f->device, ways[way].how, p[i].key);
 			found = &entry[k];
 		}
-		if (found) {
+		if (found)
 			l->ret->slots[i] = (struct disks_slot){ .conf = &p[i], .entry = found,
 								.number = (unsigned)found->number,
 								.start = (uint64_t)found->start,
 								.size = (uint64_t)found->size };
-			l->ret->n_matched++;
-		}
 	}
 	return 0;
 }
