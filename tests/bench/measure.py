@@ -108,10 +108,10 @@ def table():
             missed += late
             aim = f"{aim:>13} {'MISSED' if late else 'ok'}"
         print(f"{r['text']:58} {show(r['value'], r['unit']):>11} {aim}".rstrip())
-    load, processors = os.getloadavg()[1], os.cpu_count()
-    if load > processors + 1:
+    busy, processors = os.getloadavg()[1], os.cpu_count()
+    if busy > processors + 1:
         # An emulated machine takes the time in which it did not run for time in which it worked
-        print(f"the host is busy (load {load:.1f} on {processors} processors): times are too long")
+        print(f"the host is busy (load {busy:.1f} on {processors} processors): times are too long")
     if missed:
         print(f"{missed} aim{'s' if missed > 1 else ''} missed")
 
