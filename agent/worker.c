@@ -13,22 +13,16 @@
 
 _Static_assert(sizeof(struct init_message) <= PIPE_BUF, "one write(2) must be whole");
 
-/* What no device asks for by a modalias, but mounts and sources will need; a kernel may have them
- * built in. Programs that load modules on demand are not in an initramfs. */
-static const char *const always[] = {
-	"af_packet", "virtio_console", "ext4",          "vfat",
-	"nls_cp437", "nls_ascii",      "nls_iso8859-1", "isofs",
-};
-
 static void load_modules(void)
 {
 	uint64_t begin = rouse_clock_ms();
 	size_t n = rouse_kmod_coldplug();
 	struct rouse_err e;
 
-	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
-		if (rouse_kmod_load(always[i], &e) < 0)
-			rouse_log(ROUSE_LOG_DEBUG, "init", "%s, ignoring", e.text);
+	/* No device asks for this one, but every lease needs it. Filesystems are loaded by who mounts
+	 * them. */
+	if (rouse_kmod_load("af_packet", &e) < 0)
+		rouse_log(ROUSE_LOG_DEBUG, "init", "%s, ignoring", e.text);
 	rouse_log(ROUSE_LOG_DEBUG, "init", "loaded %zu modules in %llu ms", n,
 		  (unsigned long long)(rouse_clock_ms() - begin));
 }
