@@ -19,8 +19,6 @@
 #include <rouse/proc.h>
 #include <rouse/text.h>
 
-AUTO_DEFINE(DIR *, dir, (void)closedir, NULL)
-
 struct observer {
 	const struct disks_conf *conf;
 	const struct rouse_context *c;
