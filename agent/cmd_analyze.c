@@ -19,7 +19,7 @@
 
 struct options {
 	const char *report, *svg;
-	bool json;
+	bool json, all;
 };
 
 static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
@@ -27,6 +27,7 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 	static const struct option options[] = { { "report", required_argument, NULL, 'r' },
 						 { "svg", required_argument, NULL, 's' },
 						 { "json", no_argument, NULL, 'j' },
+						 { "all", no_argument, NULL, 'a' },
 						 { 0 } };
 	int c;
 
@@ -38,6 +39,8 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 			o->svg = optarg;
 		else if (c == 'j')
 			o->json = true;
+		else if (c == 'a')
+			o->all = true;
 		else
 			return rouse_usage(e, "unknown option '%s'", argv[optind - 1]);
 	}
@@ -85,14 +88,16 @@ static struct style find_style(void)
 	return s;
 }
 
-/* Eighths of a column as U+2588…U+258F, or '#' rounded to whole columns. */
-static void print_bar(struct rouse_buf *out, const struct style *s, uint64_t part, uint64_t whole)
+/* Where in the boot it was: eighths of a column as U+2588…U+258F, or '#' rounded to whole columns. */
+static void print_bar(struct rouse_buf *out, const struct style *s, uint64_t start, uint64_t part,
+		      uint64_t whole)
 {
 	uint64_t eighths = whole ? part * BAR_WIDTH * 8 / whole : 0;
 	char block[] = "\xe2\x96\x88";
 
 	if (part && !eighths)
 		eighths = 1;
+	rouse_buf_printf(out, "%*s", whole ? (int)(start * BAR_WIDTH / whole) : 0, "");
 	if (!s->utf8) {
 		for (uint64_t i = 0; i < (eighths + 7) / 8; i++)
 			rouse_buf_printf(out, "#");
@@ -143,7 +148,7 @@ static void print_span(struct rouse_buf *out, const struct style *style,
 	print_name(out, s->label, sub ? 2 : 0, style->name);
 	rouse_buf_printf(out, " %9s %9s %9s  ", rouse_print_duration(start, s->start),
 			 rouse_print_duration(took, s->end - s->start), cpu);
-	print_bar(out, style, s->end - s->start, a->total);
+	print_bar(out, style, s->start, s->end - s->start, a->total);
 	rouse_buf_printf(out, "%s%s\n", s->failed ? " failed" : "", style->colour ? "\033[0m" : "");
 }
 
@@ -190,7 +195,34 @@ static void print_summary(struct rouse_buf *out, const struct rouse_analysis *a,
 	rouse_buf_printf(out, "\n\n");
 }
 
-static void print_table(const struct rouse_analysis *a, const json_t *report)
+/* A step that nobody looks for when he asks where the time went: under a hundredth of the boot. */
+static bool is_short(const struct rouse_analysis *a, const struct rouse_span *s)
+{
+	return s->kind == ROUSE_SPAN_STEP && !s->failed && (s->end - s->start) * 100 < a->total;
+}
+
+/* Prints the spans from `i` on that are one line of the table; returns how many. */
+static size_t print_line(struct rouse_buf *out, const struct style *style,
+			 const struct rouse_analysis *a, size_t i, bool all)
+{
+	struct rouse_span sum = a->spans[i];
+	char label[40];
+	size_t n = 1;
+
+	while (!all && is_short(a, &sum) && i + n < a->n && is_short(a, &a->spans[i + n]))
+		n++;
+	if (n > 1) {
+		(void)snprintf(label, sizeof(label), "%zu short steps", n);
+		sum.label = label;
+		sum.end = a->spans[i + n - 1].end;
+		for (size_t k = 1; k < n && sum.cpu >= 0; k++)
+			sum.cpu = a->spans[i + k].cpu < 0 ? -1 : sum.cpu + a->spans[i + k].cpu;
+	}
+	print_span(out, style, a, &sum);
+	return n;
+}
+
+static void print_table(const struct rouse_analysis *a, const json_t *report, bool all)
 {
 	const struct style style = find_style();
 	auto_buf struct rouse_buf out = { 0 };
@@ -200,8 +232,8 @@ static void print_table(const struct rouse_analysis *a, const json_t *report)
 	print_summary(&out, a, report);
 	print_name(&out, "", 0, style.name);
 	rouse_buf_printf(&out, " %9s %9s %9s\n", "start", "took", "cpu");
-	for (size_t i = 0; i < a->n; i++)
-		print_span(&out, &style, a, &a->spans[i]);
+	for (size_t i = 0; i < a->n;)
+		i += print_line(&out, &style, a, i, all);
 	if (json_object_size(json_object_get(report, "counters")))
 		rouse_buf_printf(&out, "\n");
 	json_object_foreach (json_object_get(report, "counters"), name, value)
@@ -302,6 +334,6 @@ int rouse_cmd_analyze(int argc, char **argv, struct rouse_err *e)
 	if (o.json)
 		print_json(&a, report);
 	else
-		print_table(&a, report);
+		print_table(&a, report, o.all);
 	return 0;
 }

@@ -45,6 +45,7 @@ static const struct rouse_command commands[] = {
 	  "  --json             the status as JSON\n" },
 	{ "analyze", rouse_cmd_analyze, "", "where the boot's time went",
 	  "  --report FILE      a report (default /run/rouse/report.json)\n"
+	  "  --all              every step, however short\n"
 	  "  --svg FILE         also draw a timeline\n"
 	  "  --json             the figures as JSON\n" },
 	{ "facts", rouse_cmd_facts, "[DOC]", "what the agent sees of this machine",
