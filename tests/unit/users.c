@@ -84,9 +84,9 @@ static void debian_files_keep_modes_order_and_lines(struct t *t)
 	NEEDS_ROOT;
 	t_root_write(&r, "/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n# ours\nadmin:x:1000:1000::/home/admin:/bin/bash\n+@staff::::::\n", 0644);
 	t_root_write(&r, "/etc/group", "root:x:0:\nsudo:x:27:admin\nshadow:x:42:\nadmin:x:1000:\n", 0644);
-	t_root_write(&r, "/etc/shadow", "root:$y$secret:19000:0:99999:7:::\nadmin:!:19000:0:99999:7:::\n", 0640);
+	t_root_write(&r, "/etc/shadow", "root:$y$secret:19000:0:99999:7:::\nadmin:!:19000:0:99999:7:::\n", 0600);
 	t_root_write(&r, "/bin/bash", "", 0755);
-	T_CHECK(t, chown(path, 0, 42) == 0);
+	T_CHECK(t, chown(path, 0, 7) == 0);
 	T_CHECK(t, t_run_module(&r, "users", doc, true, NULL, &e) == 0);
 	passwd = t_root_read(&r, "/etc/passwd");
 	T_STR(t, passwd, "root:x:0:0:root:/root:/bin/bash\n# ours\nadmin:x:1000:1000::/home/admin:/bin/bash\n"
@@ -95,8 +95,8 @@ static void debian_files_keep_modes_order_and_lines(struct t *t)
 	T_STR(t, group, "root:x:0:\nsudo:x:27:admin,deploy\nshadow:x:42:\nadmin:x:1000:\ndeploy:x:1001:\n");
 	shadow = t_root_read(&r, "/etc/shadow");
 	T_HAS(t, shadow, "root:$y$secret:19000:0:99999:7:::\nadmin:!:19000:0:99999:7:::\ndeploy:*:");
-	T_CHECK(t, (t_root_stat(&r, "/etc/shadow").st_mode & 07777) == 0640);
-	T_CHECK(t, t_root_stat(&r, "/etc/shadow").st_gid == 42);
+	T_CHECK(t, (t_root_stat(&r, "/etc/shadow").st_mode & 07777) == 0600);
+	T_CHECK(t, t_root_stat(&r, "/etc/shadow").st_gid == 7);
 	T_CHECK(t, t_root_stat(&r, "/etc/gshadow").st_mode == 0); /* it was not there */
 	T_CHECK(t, t_run_is_done(&r, "users", doc));
 }
