@@ -150,6 +150,16 @@ static bool wait_for_token(const struct imds *i, unsigned n)
 	return true;
 }
 
+/* The time may end in any request of this loop; what used it up is worth more than how it ended. */
+static int refused_before(unsigned refused, struct rouse_err *e)
+{
+	if (!refused || e->kind != ROUSE_UNAVAILABLE)
+		return blame_machine(e);
+	return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
+			  "the metadata service refused each of %u tokens that it had just given (HTTP 401)",
+			  refused);
+}
+
 /* 0 and the body; or -1, with e->sys == ENOENT when the service says that there is none. */
 static int get(struct imds *i, const char *path, uint64_t max, struct rouse_buf *ret, struct rouse_err *e)
 {
@@ -162,19 +172,19 @@ static int get(struct imds *i, const char *path, uint64_t max, struct rouse_buf 
 					 .link_local = true };
 
 		if (!i->header[0] && get_token(i, e) < 0)
-			return -1;
+			return refused_before(refused, e);
 		if (rouse_fetch(i->f, &t, e) == 0) {
 			*ret = t.body_out;
 			return 0;
 		}
 		rouse_buf_done(&t.body_out);
 		if (t.status != 401)
-			return e->sys == ENOENT ? -1 : blame_machine(e);
+			return e->sys == ENOENT ? -1 : refused_before(refused, e);
 		i->header[0] = '\0';
-		if (!wait_for_token(i, refused + 1))
-			return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
-					  "the metadata service refused each of %u tokens that it had just given (HTTP 401)",
-					  refused + 1);
+		if (!wait_for_token(i, refused + 1)) {
+			e->kind = ROUSE_UNAVAILABLE;
+			return refused_before(refused + 1, e);
+		}
 	}
 }
 
