@@ -261,11 +261,7 @@ static void fail_boot(struct boot *b, const struct rouse_err *e)
 
 static void record_counters(struct boot *b)
 {
-	struct rouse_fetch_counters c = rouse_fetcher_counters(b->fetcher);
-
-	rouse_json_set_int(b->counters, "fetch.requests", c.requests);
-	rouse_json_set_int(b->counters, "fetch.bytes", c.bytes);
-	rouse_json_set_int(b->counters, "fetch.retries", c.retries);
+	rouse_json_set_int(b->counters, "retries", rouse_fetcher_counters(b->fetcher).retries);
 	rouse_report_set(&b->report, "counters", json_incref(b->counters));
 }
 
