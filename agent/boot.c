@@ -9,6 +9,7 @@
 #include <rouse/fetch.h>
 #include <rouse/fs.h>
 #include <rouse/health.h>
+#include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/log.h>
@@ -178,6 +179,7 @@ static int provision(struct boot *b, struct rouse_err *e)
 	prepare_run(b);
 	begin_phase(b, "facts");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_FACTS);
+	rouse_udev_settle(run->context.deadline);
 	if (rouse_run_observe(run, e) < 0)
 		return -1;
 
@@ -251,6 +253,8 @@ static void fail_boot(struct boot *b, const struct rouse_err *e)
 		     rouse_schema_read(&rouse_health_shape, section, &b->found.instance, &health, &arena,
 				       &problems) == 0;
 
+	if (!b->options->initramfs) /* where the journal is read: 'systemctl status' shows it */
+		rouse_log(ROUSE_LOG_ERROR, "boot", "%s", e->text);
 	rouse_report_verdict(&b->report, ROUSE_FAILED, e->kind, e->text);
 	rouse_report_write(&b->report);
 	rouse_health_console(&b->report);

@@ -145,6 +145,15 @@ static bool has_carrier(int fd, const char *name)
 	return ioctl(fd, SIOCGIFFLAGS, &q) == 0 && (q.ifr_flags & IFF_RUNNING);
 }
 
+/* udev gives a card its name, which the kernel refuses when the card is up already; the image's
+ * own network would look for a name that never comes. What udev is done with, it has a file for. */
+static bool has_its_name(unsigned index)
+{
+	auto_free char *path = rouse_asprintf("/run/udev/data/n%u", index);
+
+	return !rouse_udev_runs() || access(path, F_OK) == 0;
+}
+
 static int open_port(struct port *p)
 {
 	struct sockaddr_ll here = { .sll_family = AF_PACKET,
@@ -175,7 +184,8 @@ static void scan(struct net *n)
 	for (struct if_nameindex *i = all; i && i->if_index && n->n < MAX_PORTS; i++) {
 		struct port p = { .index = i->if_index, .fd = -1 };
 
-		if (is_known(n, i->if_index) || !is_port(n->events, i->if_name, p.mac))
+		if (is_known(n, i->if_index) || !has_its_name(i->if_index) ||
+		    !is_port(n->events, i->if_name, p.mac))
 			continue;
 		(void)snprintf(p.name, sizeof(p.name), "%s", i->if_name);
 		if (netlink_link_up(n->control, p.index, 0, &e) < 0)
@@ -435,7 +445,7 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 	struct rouse_dhcp_lease l;
 
 	for (;;) {
-		uint64_t now = rouse_clock_ms();
+		uint64_t now = rouse_clock_ms(), wait;
 		struct port *p;
 
 		scan(n);
@@ -443,7 +453,7 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 			link_at = now;
 			limit = now + ROUSE_DEADLINE_LEASE;
 		}
-		if (now >= deadline || now >= limit)
+		if (now >= deadline || (now >= limit && (n->n || !rouse_udev_busy())))
 			return explain(n, e);
 		/* The kernel configures IPv6 by itself; a network may have nothing else. */
 		if (link_at && now - link_at > IPV6_PATIENCE && has_route6()) {
@@ -451,9 +461,11 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 			return 0;
 		}
 		/* A card may still be on its way, or wait for its module. */
-		if (!n->n && getppid() == 1)
+		if (!n->n && getppid() == 1 && !rouse_udev_runs())
 			(void)rouse_kmod_coldplug();
-		p = turn(n, now + 1000 < deadline ? now + 1000 : deadline, &l);
+		/* Nothing is said when udev is done with a card. */
+		wait = n->n ? 1000 : 100;
+		p = turn(n, now + wait < deadline ? now + wait : deadline, &l);
 		if (p)
 			return configure(n, p, &l, e);
 	}

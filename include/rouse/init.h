@@ -31,6 +31,14 @@ must_check int rouse_kmod_load(const char *name, struct rouse_err *e);
  * this kernel has no module are not an error. Returns the count of modules that were loaded. */
 size_t rouse_kmod_coldplug(void);
 
+/* In an image udev loads modules, by rules that may forbid some, and names what they bring. Is
+ * this process started by an init, and does udev run? */
+bool rouse_udev_runs(void);
+/* … and is it busy with devices that it has heard of? */
+bool rouse_udev_busy(void);
+/* Waits until it is not. */
+void rouse_udev_settle(uint64_t deadline);
+
 /* What the worker tells the parent (and, in an image, itself): where to go. */
 struct rouse_handoff {
 	char root[256]; /* "/sysroot" */
