@@ -51,6 +51,24 @@ static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 	return 0;
 }
 
+/* What boots the machine closes each phase it opens. One that is open belongs to a boot that was
+ * killed or has crashed, whose checks would judge half a machine. */
+static void note_unfinished(struct session *s)
+{
+	const json_t *phases = json_object_get(s->report.json, "phases");
+	const json_t *last = json_array_get(phases, json_array_size(phases) - 1);
+	const char *name = json_string_value(json_object_get(last, "name"));
+	auto_free char *reason = NULL;
+
+	if (!last || json_object_get(last, "end"))
+		return;
+	reason = rouse_asprintf("the agent ended in phase '%s', before the boot was over: "
+				"'systemctl status rouse.service' says how",
+				name ? name : "?");
+	rouse_report_verdict(&s->report, ROUSE_FAILED, ROUSE_SYSTEM, reason);
+	s->health.checks = (struct rouse_list){ 0 };
+}
+
 /* Each boot ends in one report: where only the checks survived, it begins here. */
 static int open_session(struct session *s, struct rouse_err *e)
 {
@@ -173,6 +191,8 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 		return -1;
 	/* The verdict goes out once; later runs look, and tell only who asks. */
 	first = !json_is_true(json_object_get(s.report.json, "announced"));
+	if (first)
+		note_unfinished(&s);
 	deadline = rouse_clock_ms() +
 		   (s.health.deadline ? s.health.deadline : ROUSE_DEADLINE_HEALTH);
 	if (first)

@@ -168,6 +168,16 @@ def service_that_hangs_hides_no_other():
         check(r.returncode == 71 and checks == {"stuck": False, "port": True}, r, checks)
 
 
+def boot_that_ended_half_way_is_failed():
+    with Server() as s, Machine({"checks": {"web": {"http": s.url("/ok")}}}, phases=[
+            {"name": "source", "start": 1, "end": 2, "cpu": 1, "ok": True, "steps": []},
+            {"name": "apply", "start": 2, "steps": []}]) as m:
+        r = m.health()
+        status = m.read("status.json")
+        check(r.returncode == 71 and status["verdict"] == "failed", r, status)
+        check("phase 'apply'" in status["reason"] and not s.seen, status, s.seen)
+
+
 def fallback_is_degraded():
     with Machine(fallback={"reason": "cache 'acme' is unreachable"}) as m:
         r = m.health()
@@ -463,7 +473,8 @@ def cured_machine_forgets_its_reboots():
 
 ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_starts_late_is_waited_for,
        failing_check_names_check_object_and_cause, another_status_than_wanted_fails,
-       wanted_error_status_passes, service_that_hangs_hides_no_other, fallback_is_degraded,
+       wanted_error_status_passes, service_that_hangs_hides_no_other,
+       boot_that_ended_half_way_is_failed, fallback_is_degraded,
        failing_check_outweighs_fallback, verdict_is_given_and_told_once, boot_that_failed_is_still_told,
        lost_report_is_a_failed_boot, machine_that_rouse_did_not_boot_is_left_alone,
        broken_health_file_is_named, phone_home_gets_the_verdict, phone_home_is_tried_again,
