@@ -36,5 +36,6 @@ void rouse_udev_settle(uint64_t deadline)
 			while (read(fd, events, sizeof(events)) > 0)
 				;
 	if (rouse_udev_busy())
-		rouse_log(ROUSE_LOG_WARNING, "udev", "still busy with devices, going on without them");
+		rouse_log(ROUSE_LOG_WARNING, "udev",
+			  "still busy with devices, going on without them");
 }

@@ -11,6 +11,7 @@
 #   scene_publish FILE       puts a document into the bucket and points the user-data at it
 #   scene_disk SIZE          a blank disk, $scene/disk.img
 #   scene_boot [ARG]...      boots, with arguments for images/vm; sets $scene_vm
+#   scene_start [ARG]...     the same without the initramfs and the disk
 #   scene_wait SECONDS       until the machine told its verdict, in $verdict; the report is $scene/report.json
 #   scene_halt               shuts the machine down as a person at its keyboard would
 #   scene_close              ends everything that was started here
@@ -215,6 +216,11 @@ scene_disk()
 
 scene_boot()
 {
+	scene_start --initrd "$scene_initrd" --disk "$scene/disk.img" "$@"
+}
+
+scene_start()
+{
 	verdict=
 	rm -f "$scene/monitor.in" "$scene/monitor.out"
 	mkfifo "$scene/monitor.in" "$scene/monitor.out"
@@ -222,8 +228,8 @@ scene_boot()
 	: > "$scene/console"
 	# Both ends stay open here, so that neither QEMU nor this shell waits for the other
 	exec 7<> "$scene/monitor.in" 8<> "$scene/monitor.out"
-	images/vm --kernel $scene_kernel/vmlinuz --initrd "$scene_initrd" --status "$scene/status" \
-		--disk "$scene/disk.img" --qemu -chardev --qemu "pipe,id=monitor,path=$scene/monitor" \
+	images/vm --kernel $scene_kernel/vmlinuz --status "$scene/status" \
+		--qemu -chardev --qemu "pipe,id=monitor,path=$scene/monitor" \
 		--qemu -mon --qemu chardev=monitor "$@" > "$scene/console" 2> "$scene/qemu.log" 9>&- &
 	scene_vm=$!
 }

@@ -1,0 +1,242 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The agent as a unit of an ordinary Debian: the machine boots from a disk larger than its image,
+# and goes on booting whatever the agent makes of its document.
+# shellcheck disable=SC2317,SC2154 # many functions are called through ok(); scene.sh sets the rest
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+[ "$(id -u)" = 0 ] || { echo '1..0 # SKIP needs root'; exit 0; }
+PATH=$PATH:/usr/sbin:/sbin
+
+scene=$(mktemp -d)
+# shellcheck source=tests/boot/scene.sh
+. tests/boot/scene.sh
+trap 'scene_close; rm -rf "$scene"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+count=0 failures=0
+ok() # NAME COMMAND [ARG]...
+{
+	name=$1
+	shift
+	count=$((count + 1))
+	if "$@" > "$scene/why" 2>&1; then
+		echo "ok $count - $name"
+		return 0
+	fi
+	echo "not ok $count - $name"
+	sed 's/^/#   /' "$scene/why"
+	failures=$((failures + 1))
+	return 1
+}
+
+equal() # GOT WANTED
+{
+	[ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }
+}
+
+contains() # FILE PATTERN
+{
+	grep -q -e "$2" "$1" || { echo "nothing like '$2' in ${1##*/}:"; tail -n 15 "$1"; return 1; }
+}
+
+# The image is kept between runs, until something that goes into it changes.
+image()
+{
+	exec 5> build/debian.lock
+	flock 5
+	if [ ! -s $image ] || [ -n "$(find "$ROUSE" images/debian packaging/systemd packaging/debian \
+		$scene_kernel/version -newer $image)" ]; then
+		make --no-print-directory deb && images/debian --deb build/rouse.deb --output $image \
+			--kernel-modules "$scene_kernel/lib/modules/$(cat $scene_kernel/version)"
+	fi
+	image_status=$?
+	exec 5>&-
+	return $image_status
+}
+
+document()
+{
+	cat << END
+{
+  "rouse": 1,
+  "hostname": "web-{instance.id}",
+  "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } },
+  "users": { "deploy": { "groups": ["sudo"], "sshKeys": ["$(cat "$scene/key.pub")"] } },
+  "files": {
+    "/etc/app.conf": { "contents": "token = $secret\n", "mode": "0640" },
+    "/etc/sudoers.d/deploy": { "contents": "deploy ALL=(ALL) NOPASSWD: ALL\n", "mode": "0440" }
+  },
+  "health": {
+    "deadline": "3m",
+    "checks": {
+      "ssh":   { "tcp": 22 },
+      "nginx": { "unit": "nginx.service" },
+      "web":   { "http": "http://127.0.0.1/" }
+    },
+    "signals": { "ci": { "virtio": "org.rouse.status" } }
+  }
+}
+END
+}
+
+# One boot, from here to the verdict.
+boot()
+{
+	echo '{}' > "$scene/report.json"
+	scene_start --nvme "$scene/disk.img,serial=vol0root" --imds "$port_imds" --forward "$port_ssh:22" \
+		--append "$(images/debian --root-of "$scene/disk.img") systemd.show_status=no" --timeout 330
+	scene_wait 300 || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
+}
+
+in_guest() # COMMAND
+{
+	timeout 120 ssh -q -i "$scene/key" -p "$port_ssh" -o BatchMode=yes -o ConnectTimeout=60 \
+		-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null deploy@127.0.0.1 "$1" < /dev/null
+}
+
+# A verdict of failure is told before the boot goes on: then logging in takes its time.
+await_login()
+{
+	end=$(($(date +%s) + 150))
+	until in_guest true; do
+		scene_running && [ "$(date +%s)" -lt "$end" ] || return 1
+		sleep 1
+	done
+}
+
+# Shuts down in order, and to the end: the disk is looked at next.
+halt()
+{
+	in_guest 'sudo systemctl --no-block poweroff'
+	end=$(($(date +%s) + 90))
+	while scene_running && [ "$(date +%s)" -lt "$end" ]; do
+		sleep 0.5
+	done
+	if scene_running; then
+		echo "# the machine did not shut down"
+		scene_kill
+		return 1
+	fi
+	scene_kill
+}
+
+verdict_is() # VERDICT STATUS
+{
+	ok "$scenario: the verdict on the port is $1" equal "$verdict" "$1"
+	ok "$scenario: its status is $2" equal "$(scene_report status)" "$2"
+	ok "$scenario: the console says so" contains "$scene/console" "ROUSE-STATE .*state=$1"
+}
+
+# Type, start and size of a partition of the disk image, in bytes.
+partition() # NUMBER
+{
+	sfdisk --json "$scene/disk.img" 2> /dev/null | python3 -c '
+import json, sys
+table = json.load(sys.stdin)["partitiontable"]
+for p in table["partitions"]:
+    if p["node"].endswith(".img" + sys.argv[1]):
+        print(p["type"], p["start"] * 512, p["size"] * 512, p["uuid"])' "$1"
+}
+
+table_is_sound()
+{
+	sgdisk --verify "$scene/disk.img" | tee "$scene/table" | grep -q '^No problems found' || { cat "$scene/table"; return 1; }
+}
+
+root_is_clean()
+{
+	e2fsck -fn "$scene/disk.img?offset=$((262144 * 512))"
+}
+
+# Nobody but root finds the secret, and the agent repeated it nowhere.
+secret_is_kept()
+{
+	! grep -l "$secret" "$scene/status" "$scene/report.json" "$scene/console" || return 1
+	! in_guest "grep -rl '$secret' /run /etc /var/lib/rouse 2> /dev/null" || return 1
+	! in_guest "sudo journalctl -b -o cat | grep -v COMMAND= | grep '$secret'"
+}
+
+secret=$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')
+image=build/debian/debian.img
+if ! {
+	make --no-print-directory -j"$(nproc)" build/rouse && images/kernel --dir $scene_kernel && image &&
+		scene_ports && ssh-keygen -q -t ed25519 -N '' -C test -f "$scene/key"
+} > "$scene/prepare.log" 2>&1; then
+	tail -n 20 "$scene/prepare.log" | sed 's/^/# /'
+	echo 'Bail out! cannot make the image'
+	exit 1
+fi
+document > "$scene/user-data"
+scene_open_imds > "$scene/imds.out" 2>&1 || { echo 'Bail out! no metadata service'; exit 1; }
+cp --sparse=always $image "$scene/disk.img"
+truncate -s 8G "$scene/disk.img"
+others=$(partition 14)$(partition 15)
+root_before=$(partition 1)
+
+scenario='first boot'
+boot
+verdict_is ready 0
+ok "$scenario: a person can log in with the key of the document" equal "$(in_guest 'id -un')" deploy
+ok "$scenario: the host name is the document's" equal "$(in_guest 'cat /etc/hostname /proc/sys/kernel/hostname' | uniq)" \
+	web-i-0abc123def4567890
+ok "$scenario: the file has its contents and its mode" equal \
+	"$(in_guest 'sudo cat /etc/app.conf; sudo stat -c "%a %U" /etc/app.conf' | tr '\n' ' ')" "token = $secret 640 root "
+ok "$scenario: the mounted root filesystem has the whole disk" \
+	test "$(in_guest 'df --block-size=1M --output=size / | tail -n 1' | tr -d ' ')" -gt 7500
+ok "$scenario: the secret of the document is nowhere else" secret_is_kept
+ok "$scenario: systemd found no cycle in the order of units" equal \
+	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
+ok "$scenario: the units are as systemd wants them" equal \
+	"$(in_guest 'SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no rouse.service rouse-health.service 2>&1')" ''
+# shellcheck disable=SC2016 # the guest expands these
+ok "$scenario: everything ordinary starts behind the agent" in_guest '
+	[ "$(systemctl show -P ExecMainExitTimestampMonotonic rouse)" -lt "$(systemctl show -P ActiveEnterTimestampMonotonic sysinit.target)" ] &&
+	[ "$(systemctl show -P ExecMainExitTimestampMonotonic rouse)" -lt "$(systemctl show -P ExecMainStartTimestampMonotonic ssh)" ]'
+ok "$scenario: the units succeeded" equal "$(in_guest 'systemctl is-active rouse rouse-health' | uniq)" active
+ok "$scenario: no unit of the machine failed" equal "$(in_guest 'systemctl --failed --no-legend --plain')" ''
+ok "$scenario: the image's own network took over" equal \
+	"$(in_guest 'ip -4 route show default | wc -l; networkctl list --no-legend | grep -c routable' | tr '\n' ' ')" '1 1 '
+in_guest '/usr/sbin/rouse status' > "$scene/status.txt" 2>&1
+ok "$scenario: 'rouse status' says ready" contains "$scene/status.txt" ready
+in_guest '/usr/sbin/rouse analyze' > "$scene/analyze.txt" 2>&1
+ok "$scenario: 'rouse analyze' knows the phases" contains "$scene/analyze.txt" apply
+echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') ns, health $(in_guest 'systemctl show -P CPUUsageNSec rouse-health') ns"
+ok "$scenario: the machine shuts down" halt
+ok "$scenario: the partition table is sound" table_is_sound
+ok "$scenario: root grew to the end of the disk, and stayed what it is" equal "$(partition 1)" \
+	"$(echo "$root_before" | awk '{ printf "%s %d %d %s", $1, $2, 8 * 1024 * 1024 * 1024 - 1024 * 1024 - $2, $4 }')"
+ok "$scenario: the other partitions are as they were" equal "$(partition 14)$(partition 15)" "$others"
+ok "$scenario: the root filesystem is clean" root_is_clean
+sfdisk --dump "$scene/disk.img" > "$scene/table.1"
+
+scenario='second boot'
+boot
+verdict_is ready 0
+ok "$scenario: nothing was changed" equal "$(scene_report changes)" 0
+ok "$scenario: it is the same machine" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-i-0abc123def4567890
+echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') ns, health $(in_guest 'systemctl show -P CPUUsageNSec rouse-health') ns"
+ok "$scenario: the machine shuts down" halt
+sfdisk --dump "$scene/disk.img" > "$scene/table.2"
+ok "$scenario: the partition table is the same" cmp "$scene/table.1" "$scene/table.2"
+
+scenario='broken document'
+document | sed 's/"hostname"/"hostnme"/' > "$scene/user-data"
+boot
+verdict_is failed 78
+ok "$scenario: the reason names line, column and key" contains "$scene/report.json" 'user-data:3:[0-9]*:.*hostnme'
+ok "$scenario: a person can log in with the key of an earlier boot" await_login
+ok "$scenario: systemctl knows the status" equal \
+	"$(in_guest 'systemctl show -P Result -P ExecMainStatus rouse' | tr '\n' ' ')" 'exit-code 78 '
+ok "$scenario: 'systemctl status' shows the reason" equal \
+	"$(in_guest 'sudo systemctl status rouse | grep -c hostnme')" 1
+ok "$scenario: the boot went on" equal "$(in_guest 'systemctl is-active multi-user.target ssh nginx serial-getty@ttyS0' | uniq)" active
+ok "$scenario: the console asks for a login" contains "$scene/console" 'login:'
+ok "$scenario: the machine is as it was" equal "$(in_guest 'cat /proc/sys/kernel/hostname; sudo cat /etc/app.conf' | tr '\n' ' ')" \
+	"web-i-0abc123def4567890 token = $secret "
+ok "$scenario: the machine shuts down" halt
+ok "$scenario: the root filesystem is clean" root_is_clean
+
+echo "1..$count"
+exit $((failures > 0))
