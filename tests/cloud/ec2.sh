@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A whole boot against an EC2 metadata service at its real address, 169.254.169.254, in a network and
 # a mount namespace of our own: what the agent asks, what it makes of the answers, what it says.
+# shellcheck disable=SC2317 # ok() calls the functions that look unreachable
 set -u
 
 ROUSE=${ROUSE:-build/rouse}

@@ -107,7 +107,7 @@ static void a_wrong_pointer_is_refused(struct t *t)
 {
 	static const char *const lines[] = { "ftp://example.com/a.json", "https://u:p@example.com/",
 					     "https://example.com/a.json#sha256=123",
-					     "https://example.com/a.json#sha1=" DIGEST, "https:///a.json" };
+					     ("https://example.com/a.json#sha1=" DIGEST), "https:///a.json" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		auto_found struct rouse_found f = { 0 };
