@@ -123,15 +123,28 @@ static void header_free(struct header *h)
 	*h = (struct header){ 0 };
 }
 
-static int has_pmbr(const struct reader *r, bool *ret)
+/* A protective MBR of ours or of any common tool has one entry, of the whole disk; a hybrid one
+ * has several, and its sizes are somebody's choice. */
+static int read_pmbr(const struct reader *r, bool *ret_there, bool *ret_stale)
 {
 	auto_free uint8_t *raw = rouse_calloc(1, r->sector);
+	uint32_t full = r->sectors - 1 < UINT32_MAX ? (uint32_t)(r->sectors - 1) : UINT32_MAX, size = full;
+	int protective = 0, others = 0;
 
 	if (read_at(r, 0, raw, r->sector) < 0)
 		return -1;
-	*ret = false;
-	for (int i = 0; raw[510] == 0x55 && raw[511] == 0xaa && i < 4; i++)
-		*ret |= raw[446 + 16 * i + 4] == 0xee;
+	for (int i = 0; raw[510] == 0x55 && raw[511] == 0xaa && i < 4; i++) {
+		const uint8_t *entry = raw + 446 + 16 * i;
+
+		if (entry[4] == 0xee) {
+			protective++;
+			size = le32(entry + 12);
+		} else {
+			others += entry[4] != 0;
+		}
+	}
+	*ret_there = protective > 0;
+	*ret_stale = protective == 1 && !others && size != full && size != UINT32_MAX;
 	return 0;
 }
 
@@ -245,7 +258,7 @@ static const struct header *choose(const struct header *primary, const struct he
 
 struct state {
 	struct header primary, backup, old; /* old: where the primary says that its backup is */
-	bool pmbr;
+	bool pmbr, pmbr_stale;
 };
 
 static enum disks_class classify(const struct state *s, uint64_t last, bool is_ours, const char **why)
@@ -284,6 +297,10 @@ static enum disks_class classify(const struct state *s, uint64_t last, bool is_o
 		*why = "its backup differs";
 		return DISKS_GPT_REPAIR;
 	}
+	if (s->pmbr_stale) { /* the last write of growing was cut off */
+		*why = "its protective MBR has another size";
+		return DISKS_GPT_REPAIR;
+	}
 	return DISKS_GPT;
 }
 
@@ -310,7 +327,7 @@ static int read_state(const struct reader *r, struct state *s)
 {
 	uint64_t last = r->sectors - 1;
 
-	if (has_pmbr(r, &s->pmbr) < 0 || read_header(r, 1, &s->primary) < 0 ||
+	if (read_pmbr(r, &s->pmbr, &s->pmbr_stale) < 0 || read_header(r, 1, &s->primary) < 0 ||
 	    read_header(r, last, &s->backup) < 0)
 		return -1;
 	if (s->primary.valid && s->primary.alternate < last && s->primary.alternate > 1)

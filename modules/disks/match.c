@@ -268,11 +268,11 @@ int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
 	/* "root" comes last: what has a name of its own is no candidate. */
 	for (int roots = 0; roots < 2; roots++)
 		for (size_t i = 0; i < conf->disks.n; i++) {
-			if (!c->disks.n && is_root(&d[i]) != roots)
+			if (is_root(&d[i]) != roots)
 				continue;
-			if (c->disks.n ? match_bound(&m, i) < 0 :
-			    roots      ? match_root(&m, i) < 0 :
-					 match_one(&m, i) < 0)
+			if (c->image ? match_bound(&m, i) < 0 :
+			    roots    ? match_root(&m, i) < 0 :
+				       match_one(&m, i) < 0)
 				return -1;
 		}
 	return check_distinct(&m);

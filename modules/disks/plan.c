@@ -229,7 +229,9 @@ static int needs_program(struct planner *p, const struct place *w, const char *p
 	return 0;
 }
 
-static void add_make(struct planner *p, const struct place *w, const struct disks_filesystem *fs, bool replace)
+/* `lost`: what is destroyed for it, in words; NULL: nothing. */
+static void add_make(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
+		     const char *lost)
 {
 	struct disks_action *a = new_action(p, w->d, w->f);
 	const char *label = strlen(w->label) <= fs->max_label ? w->label : "";
@@ -243,10 +245,9 @@ static void add_make(struct planner *p, const struct place *w, const struct disk
 	a->published = w->published;
 	a->start = w->start;
 	a->length = w->size;
-	rouse_plan_add(p->plan, replace ? ROUSE_DESTROY : ROUSE_CREATE, DISKS_OP_MAKE, a,
+	rouse_plan_add(p->plan, lost ? ROUSE_DESTROY : ROUSE_CREATE, DISKS_OP_MAKE, a,
 		       "make %s on %s (%s)%s%s%s%s", name, name_of(p, w), size_text(p, w->size),
-		       w->mount ? " for " : "", w->mount ? w->mount : "", replace ? ", in place of " : "",
-		       replace ? disks_describe_content(w->content, &p->plan->arena) : "");
+		       w->mount ? " for " : "", w->mount ? w->mount : "", lost ? ", in place of " : "", lost ? lost : "");
 	p->last = a;
 }
 
@@ -344,7 +345,7 @@ static int plan_place(struct planner *p, const struct place *w)
 	if (v != KEEP) {
 		if (refuse_writes(p, w->d, w->f) < 0)
 			return -1;
-		add_make(p, w, fs, v == REPLACE);
+		add_make(p, w, fs, v == REPLACE ? disks_describe_content(w->content, &p->plan->arena) : NULL);
 	}
 	add_room(p, w, v == KEEP);
 	return add_mount(p, w, v == KEEP);
@@ -372,7 +373,7 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 		if (consent_to_disk(p, d, f) < 0 || refuse_writes(p, d, f) < 0 ||
 		    needs_program(p, &w, fs->program) < 0)
 			return -1;
-		add_make(p, &w, fs, true);
+		add_make(p, &w, fs, disks_describe(f, &p->plan->arena));
 		add_room(p, &w, false);
 		return add_mount(p, &w, false);
 	}
@@ -636,6 +637,17 @@ static void add_mounts(struct planner *p)
 	}
 }
 
+/* A tree below --root has no disks unless they are named with --disk. */
+static bool has_disks(const struct disks_facts *facts, const struct rouse_context *c)
+{
+	const struct disks_fact *f = facts->disks.items;
+
+	for (size_t i = 0; c->image && i < facts->disks.n; i++)
+		if (f[i].bound)
+			return true;
+	return !c->image;
+}
+
 int disks_plan(const void *conf_, const void *facts, const struct rouse_context *c, struct rouse_plan *plan,
 	       struct rouse_err *e)
 {
@@ -645,8 +657,7 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	auto_free struct planner *p = rouse_calloc(1, sizeof(*p));
 	bool guessed;
 
-	/* A tree below --root has no disks unless they are named. */
-	if (!conf->disks.n || (c->image && !c->disks.n))
+	if (!conf->disks.n || !has_disks(facts, c))
 		return 0;
 	p->conf = conf;
 	p->facts = facts;
