@@ -229,6 +229,22 @@ static void new_directories_belong_to_who_owns_the_one_around(struct t *t)
 	T_CHECK(t, t_run_is_done(&r, "files", doc));
 }
 
+static void file_that_is_right_is_not_written_by_a_blind_plan(struct t *t)
+{
+	static const char doc[] = DOC("\"/etc/a\":{\"contents\":\"x\"},\"/etc/b\":{\"contents\":\"y\"}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *b = NULL;
+	struct rouse_err e = { 0 };
+	ino_t before;
+
+	t_root_write(&r, "/etc/a", "x", 0644);
+	before = t_root_stat(&r, "/etc/a").st_ino;
+	T_CHECK(t, t_run_blind(&r, "files", doc, &e) == 0);
+	T_CHECK(t, t_root_stat(&r, "/etc/a").st_ino == before);
+	b = t_root_read(&r, "/etc/b");
+	T_STR(t, b, "y");
+}
+
 static void unknown_owner_fails_with_advice(struct t *t)
 {
 	static const char doc[] = DOC("\"/a\":{\"contents\":\"x\",\"user\":\"nobodyhere\"}");
@@ -302,6 +318,7 @@ T_MAIN(T(file_is_written_and_then_kept), T(file_with_another_byte_is_changed),
        T(fifo_is_refused_without_opening_it), T(parent_that_is_a_file_fails_with_its_name),
        T(link_of_the_root_does_not_lead_out), T(owner_by_name_is_of_the_root),
        T(symlink_of_a_user_is_not_followed), T(symlink_of_root_is_followed_inside_the_root),
-       T(new_directories_belong_to_who_owns_the_one_around), T(unknown_owner_fails_with_advice), T(lines_keep_what_they_do_not_understand),
+       T(new_directories_belong_to_who_owns_the_one_around), T(file_that_is_right_is_not_written_by_a_blind_plan),
+       T(unknown_owner_fails_with_advice), T(lines_keep_what_they_do_not_understand),
        T(lines_are_added_before_nis_entries), T(short_lines_grow_to_the_field_that_is_set),
        T(member_is_whole_word))

@@ -65,6 +65,18 @@ static void hostname_link_out_of_the_root_is_not_followed(struct t *t)
 	T_CHECK(t, S_ISREG(t_root_stat(&r, "/etc/hostname").st_mode));
 }
 
+static void hostname_that_is_right_is_not_written_by_a_blind_plan(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+	ino_t before;
+
+	t_root_write(&r, "/etc/hostname", "web-1\n", 0644);
+	before = t_root_stat(&r, "/etc/hostname").st_ino;
+	T_CHECK(t, t_run_blind(&r, "identity", DOC("web-1"), &e) == 0);
+	T_CHECK(t, t_root_stat(&r, "/etc/hostname").st_ino == before);
+}
+
 static void hostname_absent_from_the_document_is_left_alone(struct t *t)
 {
 	auto_t_root struct t_root r = t_root_new();
@@ -76,4 +88,4 @@ static void hostname_absent_from_the_document_is_left_alone(struct t *t)
 T_MAIN(T(hostname_is_written_and_then_kept), T(hostname_change_names_the_old_one),
        T(hostname_file_without_newline_is_right), T(hostname_file_of_garbage_is_replaced),
        T(hostname_link_out_of_the_root_is_not_followed),
-       T(hostname_absent_from_the_document_is_left_alone))
+       T(hostname_that_is_right_is_not_written_by_a_blind_plan), T(hostname_absent_from_the_document_is_left_alone))

@@ -224,6 +224,24 @@ static void keys_of_others_are_kept_and_ours_are_withdrawn(struct t *t)
 	T_CHECK(t, t_run_is_done(&r, "users", without));
 }
 
+static void users_that_are_right_are_not_written_by_a_blind_plan(struct t *t)
+{
+	static const char doc[] = DOC("\"deploy\":{\"groups\":[\"docker\"],\"sshKeys\":[\"" KEY1 "\"]}");
+	static const char *const paths[] = { "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow",
+					     "/home/deploy", "/home/deploy/.ssh/authorized_keys" };
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+	ino_t before[ARRAY_SIZE(paths)];
+
+	NEEDS_ROOT;
+	T_CHECK(t, t_run_module(&r, "users", doc, true, NULL, &e) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		before[i] = t_root_stat(&r, paths[i]).st_ino;
+	T_CHECK(t, t_run_blind(&r, "users", doc, &e) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		T_CHECK(t, before[i] && t_root_stat(&r, paths[i]).st_ino == before[i]);
+}
+
 static void block_without_an_end_keeps_the_lines_behind_it(struct t *t)
 {
 	struct rouse_list none = { 0 };
@@ -333,6 +351,7 @@ T_MAIN(T(user_in_an_empty_root_can_log_in), T(modes_and_owners_are_those_that_ss
        T(leftover_password_of_a_deleted_user_is_not_inherited),
        T(run_that_was_cut_short_ends_with_the_same_numbers), T(system_user_has_a_low_number_and_no_home),
        T(keys_of_others_are_kept_and_ours_are_withdrawn), T(block_without_an_end_keeps_the_lines_behind_it),
+       T(users_that_are_right_are_not_written_by_a_blind_plan),
        T(planted_ssh_symlink_is_refused), T(planted_key_links_are_not_read_nor_written),
        T(home_of_somebody_else_is_refused), T(key_types_of_openssh_are_accepted),
        T(key_with_options_newline_or_wrong_blob_is_refused), T(account_names_have_bounds))
