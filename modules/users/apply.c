@@ -109,6 +109,8 @@ static int edit_home(const struct rouse_step *step, const struct rouse_root *roo
 	auto_free char *home = users_home(a, u);
 	uint32_t uid = 0, gid = 0;
 
+	if (!home && !u->keys.n)
+		return 0;
 	if (!home || !rouse_lines_id(&a->files[ROUSE_PASSWD], u->name, ROUSE_PW_UID, &uid) ||
 	    !rouse_lines_id(&a->files[ROUSE_PASSWD], u->name, ROUSE_PW_GID, &gid))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "user '%s' is not in '/etc/passwd' any more", u->name);

@@ -218,6 +218,14 @@ int home_write_keys(const struct rouse_root *root, const char *home, uint32_t ui
 	struct stat st;
 	struct rouse_root ssh;
 
+	if (!keys->n) {
+		struct home_state state;
+
+		if (home_observe(root, home, uid, &state, e) < 0)
+			return -1;
+		if (!*state.keys_sha256)
+			return 0;
+	}
 	if (open_home(root, home, uid, &home_fd, e) < 0 ||
 	    make_ssh(home_fd, home, uid, gid, &ssh_fd, e) < 0 ||
 	    read_keys(ssh_fd, home, uid, &old, &st, e) < 0)

@@ -24,6 +24,7 @@ struct known { /* what is at a declared user */
 };
 
 struct facts {
+	bool unseen;              /* the root filesystem was not mounted */
 	bool fresh;               /* there is no /etc/passwd */
 	struct rouse_list passwd; /* const char *: lines, passwords blanked */
 	struct rouse_list group;
@@ -124,6 +125,8 @@ static const struct rouse_shape known_shape = {
 };
 
 static const struct rouse_field fact_fields[] = {
+	ROUSE_FIELD(struct facts, unseen, "unseen", "The root filesystem was not mounted.",
+		    .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct facts, fresh, "fresh", "There are no accounts yet.", .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct facts, passwd, "passwd", "Lines of /etc/passwd.", .type = ROUSE_LIST,
 		    .item = &text_shape),
@@ -233,6 +236,7 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 		return -1;
 	if (root.fd >= 0 && rouse_accounts_load(&a, &root, privileged, e) < 0)
 		return -1;
+	rouse_json_set_bool(facts, "unseen", c->initramfs);
 	rouse_json_set_bool(facts, "fresh", !a.files[ROUSE_PASSWD].exists);
 	rouse_json_set(facts, "passwd", lines_json(&a.files[ROUSE_PASSWD]));
 	rouse_json_set(facts, "group", lines_json(&a.files[ROUSE_GROUP]));
@@ -318,11 +322,14 @@ static int plan_groups(const struct user *u, struct rouse_accounts *a, struct ro
 	return 0;
 }
 
-static void plan_keys(const struct user *u, const struct known *is, struct rouse_plan *p)
+static void plan_keys(const struct user *u, const struct known *is, bool unseen, struct rouse_plan *p)
 {
 	char digest[65];
 
 	home_keys_digest(&u->keys, digest);
+	/* an older document may have allowed some on this disk */
+	if (unseen && !u->keys.n)
+		rouse_plan_add(p, ROUSE_USE, OP_KEYS, u, "make sure that no SSH key of '%s' is left", u->name);
 	if (strcmp(digest, is->keys ? is->keys : "") == 0)
 		return;
 	if (u->keys.n)
@@ -349,7 +356,7 @@ static int plan_user(const struct user *u, const struct facts *is, struct rouse_
 		rouse_plan_add(p, ROUSE_CHANGE, OP_USER, u, "change user '%s' (%s)", u->name, what.data + 2);
 	if (home && !known->home && ((new && !u->system) || u->home || u->keys.n))
 		rouse_plan_add(p, ROUSE_CREATE, OP_HOME, u, "make home %s", home);
-	plan_keys(u, known, p);
+	plan_keys(u, known, is->unseen, p);
 	return 0;
 }
 

@@ -115,7 +115,8 @@ static inline int t_run_blind(const struct t_root *r, const char *module, const 
 	auto_run struct rouse_run run = {
 		.document = &d,
 		.only = module,
-		.context = { .root = unseen.path, .image = true, .deadline = rouse_clock_ms() + 60000 },
+		.context = { .root = unseen.path, .image = true, .initramfs = true,
+			     .deadline = rouse_clock_ms() + 60000 },
 	};
 
 	if (rouse_document_add(&d, "test.json", json, strlen(json), false, e) < 0 ||

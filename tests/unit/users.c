@@ -242,6 +242,20 @@ static void users_that_are_right_are_not_written_by_a_blind_plan(struct t *t)
 		T_CHECK(t, before[i] && t_root_stat(&r, paths[i]).st_ino == before[i]);
 }
 
+static void blind_plan_withdraws_the_keys_of_an_older_document(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *keys = NULL;
+	struct rouse_err e = { 0 };
+
+	NEEDS_ROOT;
+	T_CHECK(t, t_run_module(&r, "users", DOC("\"a\":{\"sshKeys\":[\"" KEY1 "\"]},\"b\":{}"), true, NULL, &e) == 0);
+	T_CHECK(t, t_run_blind(&r, "users", DOC("\"a\":{},\"b\":{},\"c\":{\"system\":true}"), &e) == 0);
+	keys = t_root_read(&r, "/home/a/.ssh/authorized_keys");
+	T_STR(t, keys, "");
+	T_CHECK(t, t_root_stat(&r, "/home/b/.ssh").st_mode == 0);
+}
+
 static void block_without_an_end_keeps_the_lines_behind_it(struct t *t)
 {
 	struct rouse_list none = { 0 };
@@ -352,6 +366,7 @@ T_MAIN(T(user_in_an_empty_root_can_log_in), T(modes_and_owners_are_those_that_ss
        T(run_that_was_cut_short_ends_with_the_same_numbers), T(system_user_has_a_low_number_and_no_home),
        T(keys_of_others_are_kept_and_ours_are_withdrawn), T(block_without_an_end_keeps_the_lines_behind_it),
        T(users_that_are_right_are_not_written_by_a_blind_plan),
+       T(blind_plan_withdraws_the_keys_of_an_older_document),
        T(planted_ssh_symlink_is_refused), T(planted_key_links_are_not_read_nor_written),
        T(home_of_somebody_else_is_refused), T(key_types_of_openssh_are_accepted),
        T(key_with_options_newline_or_wrong_blob_is_refused), T(account_names_have_bounds))
