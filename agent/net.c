@@ -32,6 +32,8 @@
 #define MAX_PORTS 16
 /* How long an answer with IPv4 is waited for when the router has announced IPv6. */
 #define IPV6_PATIENCE 10000
+/* How long a lease that leads nowhere waits for another card's that does. */
+#define ROUTE_PATIENCE 5000
 
 struct port {
 	unsigned index;
@@ -42,7 +44,7 @@ struct port {
 	unsigned tries;
 	uint64_t next; /* when to send again */
 	uint64_t begin;
-	bool offered;
+	bool offered, bound; /* bound: it has a lease, and asks no more */
 	struct rouse_dhcp_lease offer;
 };
 
@@ -288,8 +290,8 @@ static struct port *turn(struct net *n, uint64_t until, struct rouse_dhcp_lease 
 	for (size_t i = 0; i < n->n; i++) {
 		struct port *p = &n->ports[i];
 
-		fds[i + 1] = (struct pollfd){ .fd = p->fd, .events = POLLIN };
-		if (p->fd < 0)
+		fds[i + 1] = (struct pollfd){ .fd = p->bound ? -1 : p->fd, .events = POLLIN };
+		if (p->fd < 0 || p->bound)
 			continue;
 		if (p->next <= now)
 			send_to_all(p);
@@ -438,10 +440,29 @@ static bool has_link(const struct net *n)
 	return false;
 }
 
-/* Asks until there is a lease; the two deadlines are of the link and of the lease behind it. */
+/* May another card still get a lease? Links come up at their own pace. */
+static bool has_pending(const struct net *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		if (!n->ports[i].bound)
+			return true;
+	return false;
+}
+
+static bool leads_out(const struct rouse_dhcp_lease *l)
+{
+	for (size_t i = 0; i < l->n_routes; i++)
+		if (l->routes[i].prefix == 0)
+			return true;
+	return false;
+}
+
+/* Asks until there is a lease; the two deadlines are of the link and of the lease behind it. A
+ * lease without a default route, as private networks give, is good enough only when no other card
+ * gets one that has it soon. */
 static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 {
-	uint64_t limit = n->begin + ROUSE_DEADLINE_LINK, link_at = 0;
+	uint64_t limit = n->begin + ROUSE_DEADLINE_LINK, link_at = 0, settled = 0;
 	struct rouse_dhcp_lease l;
 
 	for (;;) {
@@ -453,6 +474,8 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 			link_at = now;
 			limit = now + ROUSE_DEADLINE_LEASE;
 		}
+		if (settled && (now >= settled || now >= deadline || !has_pending(n)))
+			return 0;
 		if (now >= deadline || (now >= limit && (n->n || !rouse_udev_busy())))
 			return explain(n, e);
 		/* The kernel configures IPv6 by itself; a network may have nothing else. */
@@ -466,8 +489,14 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 		/* Nothing is said when udev is done with a card. */
 		wait = n->n ? 1000 : 100;
 		p = turn(n, now + wait < deadline ? now + wait : deadline, &l);
-		if (p)
-			return configure(n, p, &l, e);
+		if (!p)
+			continue;
+		p->bound = true;
+		if (configure(n, p, &l, e) < 0)
+			return -1;
+		if (leads_out(&l))
+			return 0;
+		settled = rouse_clock_ms() + ROUTE_PATIENCE;
 	}
 }
 
@@ -476,7 +505,8 @@ int rouse_net_up(uint64_t deadline, struct rouse_err *e)
 	auto_net struct net n = { .control = -1, .events = -1, .begin = rouse_clock_ms() };
 	unsigned lo = if_nametoindex("lo");
 
-	if (has_route4() || has_route6())
+	/* The second question is for a network that leads nowhere, and was asked in this boot. */
+	if (has_route4() || has_route6() || access(ROUSE_NETWORK_FILE, F_OK) == 0)
 		return 0;
 	n.control = netlink_open(false, e);
 	if (n.control < 0)

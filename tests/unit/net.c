@@ -37,7 +37,7 @@ static bool run(const char *const *argv)
 /* The other end of the cable: a child in a network of its own that has nothing yet. */
 struct far {
 	pid_t pid;
-	int go; /* closed: the server may begin */
+	int go; /* a byte: the server may begin */
 };
 
 static void far_end(struct far *f)
@@ -60,7 +60,8 @@ static _Noreturn void serve(const char *name, const char *address, const char *c
 
 	if (unshare(CLONE_NEWNET) < 0 || write(ready, "", 1) != 1)
 		_exit(1);
-	(void)!read(go, &byte, 1);
+	if (read(go, &byte, 1) != 1)
+		_exit(1);
 	(void)snprintf(file, sizeof(file), "/run/%s.conf", name);
 	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 ||
@@ -110,7 +111,8 @@ static bool plug(const struct far *f, const char *near, const char *name)
 
 static void start(struct far *f)
 {
-	(void)close(take(f->go, -1));
+	/* A word, not the end of the pipe: children that were made later hold it open. */
+	(void)!write(f->go, "", 1);
 }
 
 static char *slurp(const char *path)
@@ -203,6 +205,43 @@ static void interface_without_a_server_does_not_hold_up_another(struct t *t)
 	T_STR(t, interface, "near1");
 }
 
+static void lease_that_leads_out_is_waited_for(struct t *t)
+{
+	auto_far struct far inner = far_new(
+				    "far0", "10.1.0.1/24",
+				    "start 10.1.0.5\nend 10.1.0.9\nopt subnet 255.255.255.0\n"),
+			    f = far_new("far1", "10.77.0.1/24", USUAL);
+	auto_free char *interface = NULL, *route = NULL;
+	struct rouse_err e = { 0 };
+	pid_t pid;
+
+	T_CHECK(t, plug(&inner, "near0", "far0") && plug(&f, "near1", "far1"));
+	start(&inner);
+	pid = fork();
+	if (pid == 0) {
+		/* The way out appears when the inner network has been there for a moment. */
+		uint64_t limit = rouse_clock_ms() + PATIENCE;
+
+		for (auto_free char *seen = NULL; rouse_clock_left(limit); free(take(seen, NULL))) {
+			seen = slurp("/proc/net/route");
+			if (strstr(seen, "near0"))
+				break;
+			rouse_clock_sleep_until(rouse_clock_ms() + 20);
+		}
+		start(&f);
+		_exit(0);
+	}
+	(void)close(take(f.go, -1));
+	(void)!rouse_net_up(rouse_clock_ms() + PATIENCE, &e);
+	(void)waitpid(pid, NULL, 0);
+	T_STR(t, e.text, "");
+	interface = fact("interface");
+	T_STR(t, interface, "near1");
+	route = slurp("/proc/net/route");
+	T_HAS(t, route, "near1\t00000000\t01004D0A");
+	T_HAS(t, route, "near0\t0000010A\t00000000"); /* the inner network is there as well */
+}
+
 static void interface_that_comes_late_is_used(struct t *t)
 {
 	auto_far struct far f = far_new("far0", "10.77.0.1/24", USUAL);
@@ -285,6 +324,7 @@ static void isolate(struct t *t, void (*test)(struct t *t))
 ISOLATED(lease_configures_the_machine)
 ISOLATED(host_route_leads_to_a_gateway_outside_the_subnet)
 ISOLATED(interface_without_a_server_does_not_hold_up_another)
+ISOLATED(lease_that_leads_out_is_waited_for)
 ISOLATED(interface_that_comes_late_is_used)
 ISOLATED(machine_without_a_card_says_so)
 ISOLATED(cable_without_a_link_is_this_machines_fault)
@@ -296,6 +336,7 @@ int main(void)
 		T(in_lease_configures_the_machine),
 		T(in_host_route_leads_to_a_gateway_outside_the_subnet),
 		T(in_interface_without_a_server_does_not_hold_up_another),
+		T(in_lease_that_leads_out_is_waited_for),
 		T(in_interface_that_comes_late_is_used),
 		T(in_machine_without_a_card_says_so),
 		T(in_cable_without_a_link_is_this_machines_fault),
