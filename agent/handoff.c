@@ -62,24 +62,35 @@ int rouse_handoff_read(struct rouse_handoff *ret, struct rouse_err *e)
 /* The linker's name for our own ELF header: what we run on is what must be able to run. */
 extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
 
-/* The interpreter that an ELF file asks for: 1 and its path, 0 when it wants none, -1 with errno. */
+/* The interpreter that an ELF file asks for: 1 and its path, 0 when it wants none, -1 with errno.
+ * Everything that the kernel will load must be there: a file that was cut is found here, and not
+ * when there is no way back. */
 static int elf_interpreter(int fd, const ElfW(Ehdr) * h, char *buf, size_t size)
 {
+	struct stat st = { 0 };
+	bool loads = false;
+	int found = 0;
+
+	if (fstat(fd, &st) < 0)
+		return -1;
 	for (unsigned i = 0; i < h->e_phnum; i++) {
 		ElfW(Phdr) p = { 0 };
 		ssize_t n = pread(fd, &p, sizeof(p), (off_t)(h->e_phoff + i * sizeof(p)));
 
-		if (n != sizeof(p))
+		if (n != sizeof(p) ||
+		    (p.p_type == PT_LOAD && (p.p_filesz > (uint64_t)st.st_size ||
+					     p.p_offset > (uint64_t)st.st_size - p.p_filesz)))
 			return errno = ENOEXEC, -1;
+		loads |= p.p_type == PT_LOAD;
 		if (p.p_type != PT_INTERP)
 			continue;
 		if (!p.p_filesz || p.p_filesz > size ||
 		    pread(fd, buf, p.p_filesz, (off_t)p.p_offset) != (ssize_t)p.p_filesz ||
 		    buf[p.p_filesz - 1])
 			return errno = ENOEXEC, -1;
-		return 1;
+		found = 1;
 	}
-	return 0;
+	return loads ? found : (errno = ENOEXEC, -1);
 }
 
 /* What a file needs to be started: 1 and the path of its interpreter, 0 for nothing. */
@@ -119,8 +130,7 @@ static int interpreter(int fd, const char *path, char buf[static 256], struct ro
 				  path);
 	r = elf_interpreter(fd, &head.elf, buf, 256);
 	if (r < 0)
-		return rouse_fail(e, ROUSE_DOCUMENT, errno, "the ELF headers of '%s' are damaged",
-				  path);
+		return rouse_fail(e, ROUSE_DOCUMENT, errno, "'%s' is damaged or was cut", path);
 	return r;
 }
 

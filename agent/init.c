@@ -120,9 +120,21 @@ static void open_log(struct supervisor *s)
 		(void)klogctl(8 /* SYSLOG_ACTION_CONSOLE_LEVEL */, NULL, 5);
 }
 
-static void begin(struct supervisor *s)
+/* SIGCHLD comes through a descriptor; a reader that goes away is an error of write(2). */
+static void take_signals(struct supervisor *s)
 {
 	sigset_t child;
+
+	(void)sigemptyset(&child);
+	(void)sigaddset(&child, SIGCHLD);
+	(void)sigprocmask(SIG_SETMASK, &child, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (s->signals < 0)
+		s->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void begin(struct supervisor *s)
+{
 	int fd;
 
 	(void)setsid(); /* pid 1 has none when the kernel starts it */
@@ -136,11 +148,7 @@ static void begin(struct supervisor *s)
 		(void)close(fd);
 	}
 	open_log(s);
-	(void)sigemptyset(&child);
-	(void)sigaddset(&child, SIGCHLD);
-	(void)sigprocmask(SIG_SETMASK, &child, NULL);
-	s->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	(void)signal(SIGPIPE, SIG_IGN);
+	take_signals(s);
 }
 
 /* Reaps everything there is; remembers how the worker ended. */
@@ -369,8 +377,9 @@ static void leave(struct supervisor *s, char **argv)
 			r = init_exec(s->target.previous, argv, &e);
 		}
 	}
+	take_signals(s); /* the attempts gave them back */
 	(void)snprintf(s->reason, sizeof(s->reason), "%.250s", e.text);
-	rouse_log(ROUSE_LOG_ERROR, "init", "%s", e.text);
+	abort_boot(s);
 }
 
 /* Keeps the machine up, out of service, and says so once a minute; until `until` (0: for ever). */
@@ -403,12 +412,12 @@ static bool may_heal(const struct supervisor *s)
 
 int rouse_init_main(unused_arg int argc, char **argv)
 {
-	static struct supervisor s = { .boot = { .initramfs = true,
-						 .root = "/sysroot",
-						 .run = "/run/rouse",
-						 .settings = "/etc/rouse/agent.json" },
-				       .signals = -1,
-				       .pipe = -1 };
+	struct supervisor s = { .boot = { .initramfs = true,
+					  .root = "/sysroot",
+					  .run = "/run/rouse",
+					  .settings = "/etc/rouse/agent.json" },
+				.signals = -1,
+				.pipe = -1 };
 	uint64_t pause = ROUSE_HOLD_PAUSE;
 
 	if (getpid() != 1) {

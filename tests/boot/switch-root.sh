@@ -44,13 +44,16 @@ store=/nix/store
 good=$store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-good
 bad=$store/1c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-bad
 
+# An ELF file that looks like a program until the kernel reads the size of its table (byte 54)
+refused=$store/2c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-refused
+
 # A disk as rouse left it earlier, with the system profile at generation $1
 make_disk()
 {
 	tree=$dir/tree
 	profiles=$tree/nix/var/nix/profiles
 	rm -rf "$tree" "$dir/disk.img"
-	mkdir -p "$tree$good" "$tree$bad" "$profiles" "$tree/var/lib/rouse"
+	mkdir -p "$tree$good" "$tree$bad" "$tree$refused" "$profiles" "$tree/var/lib/rouse"
 	echo '{ "rouse": 1 }' > "$tree/var/lib/rouse/document.json"
 	# An absolute link, as NixOS has: from outside of the root it leads nowhere
 	cp "$dir/init" "$tree$good/real-init"
@@ -58,10 +61,14 @@ make_disk()
 	# The 18th byte begins the machine: this one is for S/390
 	cp "$dir/init" "$tree$bad/init"
 	printf '\026\000' | dd of="$tree$bad/init" bs=1 seek=18 conv=notrunc 2> /dev/null
+	cp "$dir/init" "$tree$refused/init"
+	printf '\000\000' | dd of="$tree$refused/init" bs=1 seek=54 conv=notrunc 2> /dev/null
 	ln -s $good "$profiles/system-1-link"
+	ln -s $refused "$profiles/system-3-link"
 	ln -s $bad "$profiles/system-2-link"
 	ln -s "system-$1-link" "$profiles/system"
 	[ -z "${2:-}" ] || rm "$profiles/$2"
+	[ "$1" = 3 ] || rm "$profiles/system-3-link"
 	truncate -s 64M "$dir/disk.img"
 	echo 'label: gpt
 start=2048, size=122880, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709' | sfdisk -q "$dir/disk.img" || return
@@ -114,6 +121,18 @@ make_disk 2
 boot "$dir/initramfs" "quiet word-for-init" 60
 ok "init for another machine: the agent says so" said 'built for another machine'
 ok "init for another machine: the previous generation starts" said "^NEXT-INIT $good/init$"
+
+make_disk 3
+boot "$dir/initramfs" "quiet word-for-init" 60
+ok "init that the kernel refuses: the agent says so" said "cannot start '$refused/init'"
+ok "init that the kernel refuses: the previous generation starts" said "^NEXT-INIT $good/init$"
+sed -n 's/^CHECK FAILED \(.*\)$/\1/p' "$dir/console" > "$dir/checks"
+ok "init that the kernel refuses: the previous one finds everything in order" [ ! -s "$dir/checks" ]
+
+make_disk 3 system-1-link
+boot "$dir/initramfs" "quiet rouse.onfailure=reboot" 60
+ok "only inits that the kernel refuses: the verdict is failed" said "ROUSE-STATE .*state=failed.*$refused/init"
+ok "only inits that the kernel refuses: the kernel does not panic" never_said 'Kernel panic'
 
 make_disk 2 system-1-link
 boot "$dir/initramfs" "quiet rouse.onfailure=reboot" 60

@@ -49,26 +49,36 @@ static void t_link(const struct t_prove *p, const char *target, const char *path
 		abort();
 }
 
-/* A program that needs nothing, for `machine` (0: ours). */
-static void t_elf(const struct t_prove *p, const char *path, unsigned machine, mode_t mode)
+/* A program that needs nothing, for `machine` (0: ours), of one segment that is `lack` bytes longer
+ * than the file. */
+static void t_elf_of(const struct t_prove *p, const char *path, unsigned machine, unsigned lack)
 {
 	auto_buf struct rouse_buf self = { 0 };
 	auto_free char *full = rouse_asprintf("%s%s", p->dir.path, path);
+	Elf64_Phdr load = { .p_type = PT_LOAD };
 	struct rouse_err e;
-	Elf64_Ehdr *h;
+	Elf64_Ehdr h;
 	int fd;
 
-	t_root_write(&p->dir, path, "", mode);
+	t_root_write(&p->dir, path, "", 0755);
 	if (rouse_read_file("/proc/self/exe", 64 << 20, &self, &e) < 0)
 		abort();
-	h = (Elf64_Ehdr *)(void *)self.data;
-	h->e_phnum = 0;
+	memcpy(&h, self.data, sizeof(h));
+	h.e_phoff = sizeof(h);
+	h.e_phnum = 1;
 	if (machine)
-		h->e_machine = (Elf64_Half)machine;
+		h.e_machine = (Elf64_Half)machine;
+	load.p_filesz = sizeof(h) + sizeof(load) + lack;
 	fd = open(full, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || rouse_write_all(fd, self.data, sizeof(*h)) < 0)
+	if (fd < 0 || rouse_write_all(fd, &h, sizeof(h)) < 0 ||
+	    rouse_write_all(fd, &load, sizeof(load)) < 0)
 		abort();
 	(void)close(fd);
+}
+
+static void t_elf(const struct t_prove *p, const char *path)
+{
+	t_elf_of(p, path, 0, 0);
 }
 
 static bool proved(const struct t_prove *p, const char *path, struct rouse_err *e)
@@ -82,7 +92,7 @@ static void init_behind_absolute_symlinks_is_found_inside_the_root(struct t *t)
 	auto_prove struct t_prove p = begin();
 	struct rouse_err e;
 
-	t_elf(&p, "/bin/sh", 0, 0755);
+	t_elf(&p, "/bin/sh");
 	t_root_write(&p.dir, A "/real-init", SHELL, 0755);
 	t_link(&p, A "/real-init", A "/init");
 	t_link(&p, A "/init", "/sbin/init");
@@ -108,7 +118,7 @@ static void init_that_is_no_executable_file_is_refused(struct t *t)
 	auto_prove struct t_prove p = begin();
 	struct rouse_err e;
 
-	t_elf(&p, "/bin/sh", 0, 0755);
+	t_elf(&p, "/bin/sh");
 	t_root_write(&p.dir, "/init", SHELL, 0644);
 	T_CHECK(t, !proved(&p, "/init", &e) && e.sys == EACCES);
 	T_CHECK(t, !proved(&p, "/bin", &e));
@@ -125,11 +135,21 @@ static void init_for_another_machine_is_refused(struct t *t)
 	auto_prove struct t_prove p = begin();
 	struct rouse_err e;
 
-	t_elf(&p, "/init", 0, 0755);
+	t_elf(&p, "/init");
 	T_CHECK(t, proved(&p, "/init", &e));
-	t_elf(&p, "/init", EM_S390, 0755);
+	t_elf_of(&p, "/init", EM_S390, 0);
 	T_CHECK(t, !proved(&p, "/init", &e));
 	T_HAS(t, e.text, "built for another machine");
+}
+
+static void init_that_was_cut_is_refused(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+
+	t_elf_of(&p, "/init", 0, 1);
+	T_CHECK(t, !proved(&p, "/init", &e) && e.sys == ENOEXEC);
+	T_HAS(t, e.text, "'/init' is damaged or was cut");
 }
 
 static void script_without_its_interpreter_is_refused(struct t *t)
@@ -140,7 +160,7 @@ static void script_without_its_interpreter_is_refused(struct t *t)
 	t_root_write(&p.dir, "/init", "#! " B "/bin/bash -e\n", 0755);
 	T_CHECK(t, !proved(&p, "/init", &e) && e.sys == ENOENT);
 	T_HAS(t, e.text, B "/bin/bash");
-	t_elf(&p, B "/bin/bash", 0, 0755);
+	t_elf(&p, B "/bin/bash");
 	T_CHECK(t, proved(&p, "/init", &e));
 	t_root_write(&p.dir, "/loop", "#!/loop\n", 0755);
 	T_CHECK(t, !proved(&p, "/loop", &e) && e.sys == ELOOP);
@@ -168,7 +188,7 @@ static void prepare_root_is_preferred_to_init(struct t *t)
 	struct rouse_err e;
 	char path[512];
 
-	t_elf(&p, "/bin/sh", 0, 0755);
+	t_elf(&p, "/bin/sh");
 	t_root_write(&p.dir, A "/init", SHELL, 0755);
 	T_CHECK(t, rouse_handoff_init(&p.root, A, path, sizeof(path), &e) == 0);
 	T_STR(t, path, A "/init");
@@ -184,7 +204,7 @@ static void previous_generation_is_the_newest_other_that_starts(struct t *t)
 	char path[512] = "";
 
 	T_CHECK(t, !rouse_handoff_previous(&p.root, A, path, sizeof(path)));
-	t_elf(&p, "/bin/sh", 0, 0755);
+	t_elf(&p, "/bin/sh");
 	t_root_write(&p.dir, A "/init", SHELL, 0755);
 	t_root_write(&p.dir, B "/init", SHELL, 0755);
 	t_link(&p, B, "/nix/var/nix/profiles/system-2-link");
@@ -292,7 +312,7 @@ static bool travels(void)
 	int status = 0;
 	pid_t pid;
 
-	t_elf(&p, "/bin/sh", 0, 0755);
+	t_elf(&p, "/bin/sh");
 	t_root_write(&p.dir, A "/init", SHELL, 0755);
 	t_link(&p, A, "/nix/var/nix/profiles/system-1-link");
 	t_link(&p, "system-1-link", "/nix/var/nix/profiles/system");
@@ -351,6 +371,7 @@ int main(int argc, char **argv)
 		T(init_that_is_missing_or_dangling_is_refused),
 		T(init_that_is_no_executable_file_is_refused),
 		T(init_for_another_machine_is_refused),
+		T(init_that_was_cut_is_refused),
 		T(script_without_its_interpreter_is_refused),
 		T(dynamic_program_needs_its_loader_inside_the_root),
 		T(prepare_root_is_preferred_to_init),
