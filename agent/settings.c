@@ -45,9 +45,6 @@ static const struct rouse_field fields[] = {
 		    .format = "a label", .valid = rouse_is_label, .item = &cache_shape),
 	ROUSE_FIELD(struct rouse_settings, deadline, "deadline", "The most that a whole boot may take.",
 		    .type = ROUSE_DURATION),
-	ROUSE_FIELD(struct rouse_settings, fallback, "fallback",
-		    "The store path of the closure in the image that boots when nothing else does.",
-		    .type = ROUSE_STRING, .format = "a store path", .valid = rouse_is_store_path),
 };
 
 static const struct rouse_shape shape = { .type = ROUSE_OBJECT,
@@ -96,6 +93,12 @@ static int decode(struct rouse_settings *s, const char *path, struct rouse_err *
 	else if (s->require_signature && !s->keys.n)
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
 			       "%s: requireSignature: no signature can be right without \"keys\"", path);
+	else if (s->document && !rouse_is_absolute_path(s->document) &&
+		 !rouse_strip_prefix(s->document, "file://") && !s->sha256 && !s->require_signature)
+		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
+			       "%s: document: a URL needs \"sha256\" or \"requireSignature\" beside it: "
+			       "whoever answers there would own the machine",
+			       path);
 	else if (s->sha256 && !s->document)
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: sha256: there is no \"document\" that it pins",
 			       path);

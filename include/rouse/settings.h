@@ -18,7 +18,6 @@ struct rouse_settings {
 	bool require_signature;
 	struct rouse_list keys;    /* const char *, "name:base64": may sign documents */
 	struct rouse_list caches;  /* struct rouse_cache_conf; if any, documents choose among them */
-	const char *fallback;      /* store path of the closure in the image, NULL: none */
 	uint64_t deadline;         /* ms for the whole boot, 0: the sum of the phases */
 	struct rouse_arena arena;
 	json_t *json;

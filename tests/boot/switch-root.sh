@@ -93,7 +93,7 @@ boot() # INITRAMFS APPEND SECONDS [ARG]...
 
 kernel=build/kernel
 # Nobody listens there: the boot finds no document and falls back to what the disk has
-echo '{ "document": "http://169.0.2.2:9/web.json", "deadline": "6s" }' > "$dir/agent.json"
+echo '{ "document": "http://169.0.2.2:9/web.json", "sha256": "'"$(printf %064d 0)"'", "deadline": "6s" }' > "$dir/agent.json"
 if ! { images/kernel --dir $kernel &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/init" tests/boot/init/init.c &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$dir/fault.so" tests/boot/init/fault.c &&

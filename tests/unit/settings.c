@@ -104,6 +104,7 @@ static void wrong_settings_name_what_is_wrong(struct t *t)
 		{ "{\"documnet\": \"/a\"}", "documnet" },
 		{ "{\"document\": 7}", "document" },
 		{ "{\"document\": \"a.json\"}", "an absolute path or a URL" },
+		{ "{\"document\": \"https://example.com/a.json\"}", "a URL needs \"sha256\"" },
 		{ "{\"document\": \"/a\", \"document\": \"/b\"}", "duplicate" },
 		{ "{\"keys\": [\"x\"]}", "a public key" },
 		{ "{\"requireSignature\": true}", "no signature can be right without \"keys\"" },
