@@ -132,7 +132,7 @@ http {
 	}
 }
 END
-	nginx -p "$web" -e "$web/error" -c "$web/nginx.conf" > "$web/log" 2>&1 9>&- &
+	timeout 1800 nginx -p "$web" -e "$web/error" -c "$web/nginx.conf" > "$web/log" 2>&1 9>&- &
 	scene_nginx=$!
 	scene_await_port "$port_web" $scene_nginx ||
 		scene_fail "nginx does not start: $(tail -n 1 "$web/error")"
