@@ -59,6 +59,7 @@ static void begin_phase(struct boot *b, const char *name)
 {
 	json_t *event = json_object();
 
+	b->next_progress = rouse_clock_ms() + 2000; /* what is over sooner needs no progress */
 	rouse_report_phase(&b->report, name);
 	rouse_report_write(&b->report);
 	rouse_json_set_string(event, "event", "phase");
