@@ -118,7 +118,8 @@ ok "$scenario: a person can log in, and the host name is the document's" equal \
 	"$(in_guest 'id -un; cat /proc/sys/kernel/hostname' | tr '\n' ' ')" "ops web-i-0abc123def4567890 "
 ok "$scenario: the file of the document is there" equal \
 	"$(in_guest 'cat /srv/www/index.html')" "Hello from a disk that was blank."
-ok "$scenario: init runs from the closure" contains "$scene/console" "state=ready"
+in_guest 'tr "\0" " " < /proc/1/cmdline' > "$scene/init"
+ok "$scenario: init is the closure's systemd" contains "$scene/init" '^/nix/store/.*/lib/systemd/systemd'
 scene_halt
 
 scenario='second boot'
