@@ -249,8 +249,7 @@ bool rouse_is_account_name(const char *s)
 	if (!len || len > 31 || !(isalpha((unsigned char)*s) || *s == '_') || s[len - 1] == '.')
 		return false;
 	for (const char *p = s; *p; p++)
-		if ((unsigned char)*p > 127 ||
-		    !(isalnum((unsigned char)*p) || strchr("_-.", *p)))
+		if ((unsigned char)*p > 127 || !(isalnum((unsigned char)*p) || strchr("_-.", *p)))
 			return false;
 	return true;
 }

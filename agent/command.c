@@ -16,7 +16,8 @@ int rouse_usage(struct rouse_err *e, const char *fmt, ...)
 	return rouse_fail(e, ROUSE_USAGE, 0, "%s", text);
 }
 
-int rouse_one_argument(int argc, char **argv, const char *what, const char **ret, struct rouse_err *e)
+int rouse_one_argument(int argc, char **argv, const char *what, const char **ret,
+		       struct rouse_err *e)
 {
 	if (argc - optind != 1)
 		return rouse_usage(e, "expected one %s, found %d arguments", what, argc - optind);

@@ -17,8 +17,8 @@
 
 struct rouse_lines {
 	size_t n, size;
-	char **items;  /* without newlines; owned */
-	bool exists;   /* the file was there */
+	char **items; /* without newlines; owned */
+	bool exists;  /* the file was there */
 	bool changed;
 };
 

@@ -31,8 +31,8 @@ struct conf {
 /* What stands at a path; absent paths have no entry. */
 struct found {
 	const char *path;
-	const char *type;  /* "file", "symlink", "directory", "special" */
-	const char *mode;  /* octal */
+	const char *type; /* "file", "symlink", "directory", "special" */
+	const char *mode; /* octal */
 	int64_t size, uid, gid;
 	const char *user, *group; /* names in the root's own files, NULL when it has none */
 	const char *sha256;       /* NULL when larger than any document's file */
@@ -65,8 +65,8 @@ static bool is_file_path(const char *s)
 }
 
 static const struct rouse_field file_fields[] = {
-	ROUSE_FIELD(struct file, contents, "contents", "The text of the file.", .type = ROUSE_STRING,
-		    .secret = true),
+	ROUSE_FIELD(struct file, contents, "contents", "The text of the file.",
+		    .type = ROUSE_STRING, .secret = true),
 	ROUSE_FIELD(struct file, base64, "base64", "The bytes of the file, base64 (RFC 4648).",
 		    .type = ROUSE_STRING, .secret = true),
 	ROUSE_FIELD(struct file, mode, "mode", "Octal mode; \"0644\", or \"0600\" for a secret.",
@@ -92,8 +92,8 @@ static const struct rouse_shape file_shape = {
 
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct conf, files, "files", "Files of the machine, by absolute path.",
-		    .type = ROUSE_MAP, .format = "the absolute path of a file", .valid = is_file_path,
-		    .item = &file_shape),
+		    .type = ROUSE_MAP, .format = "the absolute path of a file",
+		    .valid = is_file_path, .item = &file_shape),
 };
 
 static const struct rouse_field found_fields[] = {
@@ -104,7 +104,8 @@ static const struct rouse_field found_fields[] = {
 	ROUSE_FIELD(struct found, gid, "gid", "Group.", .type = ROUSE_INT),
 	ROUSE_FIELD(struct found, user, "user", "Name of the owner.", .type = ROUSE_STRING),
 	ROUSE_FIELD(struct found, group, "group", "Name of the group.", .type = ROUSE_STRING),
-	ROUSE_FIELD(struct found, sha256, "sha256", "Digest of the contents.", .type = ROUSE_STRING),
+	ROUSE_FIELD(struct found, sha256, "sha256", "Digest of the contents.",
+		    .type = ROUSE_STRING),
 };
 
 static const struct rouse_shape found_shape = {
@@ -198,12 +199,14 @@ static void check(const void *conf, struct rouse_problems *problems)
 		const char *above = file_above(paths, want->files.n, f->path);
 
 		if (why)
-			rouse_problem(problems, keys, "refused: rouse writes no file there, %s", why);
+			rouse_problem(problems, keys, "refused: rouse writes no file there, %s",
+				      why);
 		if (above)
-			rouse_problem(problems, keys, "\"%s\" is a file, so it cannot hold this one",
-				      above);
+			rouse_problem(problems, keys,
+				      "\"%s\" is a file, so it cannot hold this one", above);
 		if (f->contents && f->base64)
-			rouse_problem(problems, keys, "\"contents\" and \"base64\" exclude each other");
+			rouse_problem(problems, keys,
+				      "\"contents\" and \"base64\" exclude each other");
 		if (!f->contents && !f->base64)
 			rouse_problem(problems, keys, "\"contents\" or \"base64\" is missing");
 		if (f->base64 && !base64_valid(f->base64))
@@ -214,7 +217,10 @@ static void check(const void *conf, struct rouse_problems *problems)
 
 static const char *type_word(mode_t mode)
 {
-	return S_ISREG(mode) ? "file" : S_ISLNK(mode) ? "symlink" : S_ISDIR(mode) ? "directory" : "special";
+	return S_ISREG(mode)   ? "file"
+	       : S_ISLNK(mode) ? "symlink"
+	       : S_ISDIR(mode) ? "directory"
+			       : "special";
 }
 
 static int add_digest(const struct rouse_root *root, const char *path, json_t *entry,
@@ -360,10 +366,11 @@ static int plan_file(const struct file *f, const struct facts *is, struct rouse_
 	char size[40];
 
 	if (strcmp(type, "directory") == 0 || strcmp(type, "special") == 0)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "refused: '%s' is %s on this machine; only a file or a "
-				  "symlink is replaced", f->path,
-				  strcmp(type, "directory") == 0 ? "a directory" : "a special file");
+		return rouse_fail(
+			e, ROUSE_DOCUMENT, 0,
+			"refused: '%s' is %s on this machine; only a file or a "
+			"symlink is replaced",
+			f->path, strcmp(type, "directory") == 0 ? "a directory" : "a special file");
 	if (!is->privileged && ((f->user && !owner_is(f->user, NULL, is->uid)) ||
 				(f->group && !owner_is(f->group, NULL, is->gid))))
 		return rouse_fail(e, ROUSE_SYSTEM, EPERM, "only root can give '%s' to '%s'",
@@ -371,10 +378,11 @@ static int plan_file(const struct file *f, const struct facts *is, struct rouse_
 	if (there && same_file(w, there))
 		return 0;
 	(void)snprintf(size, sizeof(size), "%zu byte%s", w->len, w->len == 1 ? "" : "s");
-	rouse_plan_add(p, there ? ROUSE_CHANGE : ROUSE_CREATE, 0, w, "write %s%s (%s, %04o%s%s%s%s)",
-		       f->path, strcmp(type, "symlink") == 0 ? " in place of a symlink" : "",
-		       f->secret ? "secret" : size, w->mode, f->user ? ", user " : "",
-		       f->user ? f->user : "", f->group ? ", group " : "", f->group ? f->group : "");
+	rouse_plan_add(
+		p, there ? ROUSE_CHANGE : ROUSE_CREATE, 0, w, "write %s%s (%s, %04o%s%s%s%s)",
+		f->path, strcmp(type, "symlink") == 0 ? " in place of a symlink" : "",
+		f->secret ? "secret" : size, w->mode, f->user ? ", user " : "",
+		f->user ? f->user : "", f->group ? ", group " : "", f->group ? f->group : "");
 	return 0;
 }
 
@@ -402,7 +410,8 @@ static int resolve(const struct rouse_lines *lines, const char *name, const char
 		return 0;
 	return rouse_fail(e, ROUSE_DOCUMENT, 0,
 			  "'%s' is to belong to %s '%s', which this machine does not have; "
-			  "declare it in \"users\" or give a number", path, kind, name);
+			  "declare it in \"users\" or give a number",
+			  path, kind, name);
 }
 
 /* In an initramfs the root was out of sight when the plan was made: is the file right already? */

@@ -8,7 +8,8 @@
 static bool trusted(const struct stat *st)
 {
 	return (st->st_uid == 0 || st->st_uid == geteuid()) &&
-	       (!S_ISDIR(st->st_mode) || !(st->st_mode & (S_IWGRP | S_IWOTH)) || (st->st_mode & S_ISVTX));
+	       (!S_ISDIR(st->st_mode) || !(st->st_mode & (S_IWGRP | S_IWOTH)) ||
+		(st->st_mode & S_ISVTX));
 }
 
 static int make_directory(int dir, const char *name, const struct stat *around)
@@ -25,31 +26,36 @@ static int make_directory(int dir, const char *name, const struct stat *around)
 
 /* One step down. `prefix` is the path up to and with `name`; *safe, that nobody else could have
  * touched what lies on it. */
-static int step(const struct rouse_root *root, int dir, const char *prefix, const char *name, bool make,
-		bool *safe, int *ret, struct rouse_err *e)
+static int step(const struct rouse_root *root, int dir, const char *prefix, const char *name,
+		bool make, bool *safe, int *ret, struct rouse_err *e)
 {
 	auto_fd int fd = -1;
 	struct stat around = { 0 }, st = { 0 };
 
 	if (fstat(dir, &around) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot look at the directory of '%s'", prefix);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot look at the directory of '%s'",
+				  prefix);
 	*safe = *safe && trusted(&around);
 	fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT && make) {
 		if (make_directory(dir, name, &around) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make directory '%s'", prefix);
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make directory '%s'",
+					  prefix);
 		fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	}
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open directory '%s'", prefix);
 	if (S_ISLNK(st.st_mode)) {
 		if (!*safe || !trusted(&st))
-			return rouse_fail(e, ROUSE_SYSTEM, 0,
-					  "refused: '%s' is a symlink that a user may have put there", prefix);
+			return rouse_fail(
+				e, ROUSE_SYSTEM, 0,
+				"refused: '%s' is a symlink that a user may have put there",
+				prefix);
 		(void)close(take(fd, -1));
 		fd = rouse_fs_open(root, prefix, O_PATH | O_DIRECTORY, 0);
 		if (fd < 0 || fstat(fd, &st) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open directory '%s'", prefix);
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open directory '%s'",
+					  prefix);
 	}
 	if (!S_ISDIR(st.st_mode))
 		return rouse_fail(e, ROUSE_SYSTEM, ENOTDIR, "cannot open directory '%s'", prefix);
@@ -57,8 +63,8 @@ static int step(const struct rouse_root *root, int dir, const char *prefix, cons
 	return 0;
 }
 
-int files_open_parent(const struct rouse_root *root, const char *path, bool make, struct rouse_root *ret,
-		      const char **ret_name, struct rouse_err *e)
+int files_open_parent(const struct rouse_root *root, const char *path, bool make,
+		      struct rouse_root *ret, const char **ret_name, struct rouse_err *e)
 {
 	auto_free char *prefix = rouse_strdup(path);
 	auto_fd int dir = openat(root->fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -66,7 +72,8 @@ int files_open_parent(const struct rouse_root *root, const char *path, bool make
 	char *name = prefix + 1, *slash;
 
 	if (dir < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the root directory '%s'", root->path);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the root directory '%s'",
+				  root->path);
 	for (; (slash = strchr(name, '/')); name = slash + 1) {
 		int next = -1;
 

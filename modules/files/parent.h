@@ -12,4 +12,5 @@
  * missing directories are made, 0755, for whoever owns the directory around them; without, their
  * absence is ENOENT in e->sys. */
 must_check int files_open_parent(const struct rouse_root *root, const char *path, bool make,
-				 struct rouse_root *ret, const char **ret_name, struct rouse_err *e);
+				 struct rouse_root *ret, const char **ret_name,
+				 struct rouse_err *e);

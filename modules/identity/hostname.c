@@ -13,7 +13,6 @@
 #include <rouse/module.h>
 #include <rouse/text.h>
 
-
 #define HOSTNAME_PATH "/etc/hostname"
 
 struct conf {
@@ -108,7 +107,8 @@ static int plan(const void *conf, const void *facts, const struct rouse_context 
 			       is->file ? " (was '" : "", is->file ? is->file : "",
 			       is->file ? "')" : "");
 	if (is->running && !rouse_streq(is->running, name))
-		rouse_plan_add(p, ROUSE_USE, OP_KERNEL, name, "set the running host name to '%s'", name);
+		rouse_plan_add(p, ROUSE_USE, OP_KERNEL, name, "set the running host name to '%s'",
+			       name);
 	return 0;
 }
 
@@ -125,12 +125,12 @@ static int write_file(const char *name, const struct rouse_context *c, struct ro
 	if (rouse_root_open(&root, c->root, e) < 0 ||
 	    rouse_fs_mkdirs(&root, HOSTNAME_PATH, false, e) < 0)
 		return -1;
-	return rouse_fs_replace(&root, HOSTNAME_PATH, line, strlen(line), 0644, (uid_t)-1, (gid_t)-1,
-				e);
+	return rouse_fs_replace(&root, HOSTNAME_PATH, line, strlen(line), 0644, (uid_t)-1,
+				(gid_t)-1, e);
 }
 
-static int apply(const struct rouse_step *step, const struct rouse_context *c, void *state unused_arg,
-		 struct rouse_err *e)
+static int apply(const struct rouse_step *step, const struct rouse_context *c,
+		 void *state unused_arg, struct rouse_err *e)
 {
 	const char *name = step->arg;
 

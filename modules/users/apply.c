@@ -11,14 +11,16 @@
 /* lckpwdf(3), which knows no root and waits by SIGALRM: the lock of passwd(1), useradd(8)… */
 static int lock_accounts(const struct rouse_root *root, int *ret, struct rouse_err *e)
 {
-	auto_fd int fd = rouse_fs_open(root, "/etc/.pwd.lock", O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
+	auto_fd int fd = rouse_fs_open(root, "/etc/.pwd.lock", O_WRONLY | O_CREAT | O_NOFOLLOW,
+				       0600);
 	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	uint64_t deadline = rouse_clock_ms() + ROUSE_ACCOUNTS_LOCK_TIMEOUT;
 
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '/etc/.pwd.lock'");
 	while (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
-		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || !rouse_clock_left(deadline))
+		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) ||
+		    !rouse_clock_left(deadline))
 			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot lock '/etc/.pwd.lock'");
 		rouse_clock_sleep_until(rouse_clock_ms() + 50);
 	}
@@ -31,7 +33,10 @@ static void attributes(const struct rouse_root *root, const struct rouse_account
 		       enum rouse_account_file f, struct stat *st)
 {
 	static const mode_t modes[ROUSE_ACCOUNT_FILES_] = {
-		[ROUSE_PASSWD] = 0644, [ROUSE_GROUP] = 0644, [ROUSE_SHADOW] = 0640, [ROUSE_GSHADOW] = 0600,
+		[ROUSE_PASSWD] = 0644,
+		[ROUSE_GROUP] = 0644,
+		[ROUSE_SHADOW] = 0640,
+		[ROUSE_GSHADOW] = 0600,
 	};
 	auto_fd int fd = rouse_fs_open(root, rouse_account_path(f), O_PATH, 0);
 	uint32_t gid = 0;
@@ -39,7 +44,8 @@ static void attributes(const struct rouse_root *root, const struct rouse_account
 	if (fd >= 0 && fstat(fd, st) == 0)
 		return;
 	if (f == ROUSE_SHADOW)
-		(void)rouse_lines_id(&a->files[ROUSE_GROUP], "shadow", ROUSE_GR_GID, &gid); /* else root */
+		(void)rouse_lines_id(&a->files[ROUSE_GROUP], "shadow", ROUSE_GR_GID,
+				     &gid); /* else root */
 	*st = (struct stat){ .st_mode = modes[f], .st_gid = gid };
 }
 
@@ -61,8 +67,8 @@ static int save(const struct rouse_root *root, const struct rouse_accounts *a, s
 		rouse_lines_print(&a->files[order[i]], &text);
 		attributes(root, a, order[i], &st);
 		failed = rouse_fs_mkdirs(root, path, false, e) < 0 ||
-			 rouse_fs_replace(root, path, text.data, text.len, st.st_mode & 07777, st.st_uid,
-					  st.st_gid, e) < 0;
+			 rouse_fs_replace(root, path, text.data, text.len, st.st_mode & 07777,
+					  st.st_uid, st.st_gid, e) < 0;
 		explicit_bzero(text.data, text.len);
 		if (failed)
 			return -1;
@@ -98,7 +104,8 @@ static int edit_accounts(const struct rouse_step *step, const struct rouse_root 
 		return users_make_group(a, group->name, true, &gid, e);
 	default:
 		u = step->arg;
-		return users_make(a, u, users_default_shell(u, users_shell_present, root), &new, &what, e);
+		return users_make(a, u, users_default_shell(u, users_shell_present, root), &new,
+				  &what, e);
 	}
 }
 
@@ -113,14 +120,15 @@ static int edit_home(const struct rouse_step *step, const struct rouse_root *roo
 		return 0;
 	if (!home || !rouse_lines_id(&a->files[ROUSE_PASSWD], u->name, ROUSE_PW_UID, &uid) ||
 	    !rouse_lines_id(&a->files[ROUSE_PASSWD], u->name, ROUSE_PW_GID, &gid))
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "user '%s' is not in '/etc/passwd' any more", u->name);
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "user '%s' is not in '/etc/passwd' any more",
+				  u->name);
 	if (step->op == OP_HOME)
 		return home_make(root, home, uid, gid, e);
 	return home_write_keys(root, home, uid, gid, &u->keys, e);
 }
 
-int users_apply(const struct rouse_step *step, const struct rouse_context *c, void *state unused_arg,
-		struct rouse_err *e)
+int users_apply(const struct rouse_step *step, const struct rouse_context *c,
+		void *state unused_arg, struct rouse_err *e)
 {
 	bool accounts = step->op == OP_BASE || step->op == OP_GROUP || step->op == OP_USER;
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;

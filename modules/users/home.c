@@ -18,7 +18,8 @@
 static bool owned(const struct stat *st, uint32_t uid)
 {
 	/* root may have made it; a file of root's with a second name may be a planted link to it */
-	return st->st_uid == uid || (st->st_uid == 0 && (S_ISDIR(st->st_mode) || st->st_nlink == 1));
+	return st->st_uid == uid ||
+	       (st->st_uid == 0 && (S_ISDIR(st->st_mode) || st->st_nlink == 1));
 }
 
 /* -1 with errno ENOENT when there is no home. */
@@ -31,8 +32,9 @@ static int open_home(const struct rouse_root *root, const char *home, uint32_t u
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open home '%s'", home);
 	if (!owned(&st, uid))
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "home '%s' belongs to uid %u instead of %u; correct it",
-				  home, st.st_uid, uid);
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "home '%s' belongs to uid %u instead of %u; correct it", home,
+				  st.st_uid, uid);
 	*ret = take(fd, -1);
 	return 0;
 }
@@ -48,8 +50,9 @@ static int open_ssh(int home_fd, const char *home, uint32_t uid, int *ret, struc
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s/.ssh'", home);
 	if (!owned(&st, uid))
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s/.ssh' belongs to uid %u instead of %u; correct it",
-				  home, st.st_uid, uid);
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "'%s/.ssh' belongs to uid %u instead of %u; correct it", home,
+				  st.st_uid, uid);
 	*ret = take(fd, -1);
 	return 0;
 }
@@ -65,15 +68,19 @@ static int read_keys(int ssh_fd, const char *home, uint32_t uid, struct rouse_bu
 
 	*st = (struct stat){ 0 };
 	if (fd < 0 && errno != ENOENT && errno != ELOOP)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s/.ssh/authorized_keys'", home);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s/.ssh/authorized_keys'",
+				  home);
 	if (fd >= 0 && (fstat(fd, st) < 0 || !S_ISREG(st->st_mode) || !owned(st, uid)))
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
-				  "'%s/.ssh/authorized_keys' is not a file of uid %u; remove it", home, uid);
+				  "'%s/.ssh/authorized_keys' is not a file of uid %u; remove it",
+				  home, uid);
 	while (fd >= 0 && (n = read(fd, chunk, sizeof(chunk))) > 0)
 		if (rouse_buf_add(ret, chunk, (size_t)n, ROUSE_MAX_ACCOUNTS) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, EFBIG, "cannot read '%s/.ssh/authorized_keys'", home);
+			return rouse_fail(e, ROUSE_SYSTEM, EFBIG,
+					  "cannot read '%s/.ssh/authorized_keys'", home);
 	if (n < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s/.ssh/authorized_keys'", home);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s/.ssh/authorized_keys'",
+				  home);
 	if (ret->len && memchr(ret->data, '\0', ret->len))
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "'%s/.ssh/authorized_keys' holds a NUL byte; remove it", home);
@@ -206,7 +213,8 @@ static int make_ssh(int home_fd, const char *home, uint32_t uid, uint32_t gid, i
 	if (open_ssh(home_fd, home, uid, ret, e) < 0)
 		return -1;
 	if (made && (fchown(*ret, uid, gid) < 0 || fchmod(*ret, 0700) < 0))
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot give '%s/.ssh' to uid %u", home, uid);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot give '%s/.ssh' to uid %u", home,
+				  uid);
 	return 0;
 }
 
@@ -231,9 +239,10 @@ int home_write_keys(const struct rouse_root *root, const char *home, uint32_t ui
 	    read_keys(ssh_fd, home, uid, &old, &st, e) < 0)
 		return -1;
 	home_edit_keys(old.data, keys, &new);
-	if (st.st_nlink && new.len == old.len && memcmp(new.data ? new.data : "", old.data, old.len) == 0)
+	if (st.st_nlink && new.len == old.len &&
+	    memcmp(new.data ? new.data : "", old.data, old.len) == 0)
 		return 0;
 	ssh = (struct rouse_root){ .fd = ssh_fd, .path = home };
-	return rouse_fs_replace(&ssh, "/authorized_keys", new.data ? new.data : "", new.len, 0600, uid,
-				gid, e);
+	return rouse_fs_replace(&ssh, "/authorized_keys", new.data ? new.data : "", new.len, 0600,
+				uid, gid, e);
 }

@@ -12,10 +12,11 @@
 #define FIRST_SYSTEM_UID 100
 
 #define N_LOGIN_SHELLS 2 /* of the following; the others let nobody in */
-const char *const users_shells[] = { "/bin/bash", "/bin/sh", "/usr/sbin/nologin", "/sbin/nologin",
-				     "/bin/false", NULL };
+const char *const users_shells[] = { "/bin/bash",     "/bin/sh",    "/usr/sbin/nologin",
+				     "/sbin/nologin", "/bin/false", NULL };
 
-const char *users_default_shell(const struct user *u, bool (*is_there)(const void *ctx, const char *shell),
+const char *users_default_shell(const struct user *u,
+				bool (*is_there)(const void *ctx, const char *shell),
 				const void *ctx)
 {
 	const char *const *candidates = users_shells + (u->system ? N_LOGIN_SHELLS : 0);
@@ -101,8 +102,10 @@ int users_make_group(struct rouse_accounts *a, const char *name, bool system, ui
 
 	if (rouse_lines_find(lines(a, ROUSE_GROUP), name)) {
 		if (!rouse_lines_id(lines(a, ROUSE_GROUP), name, ROUSE_GR_GID, ret_gid))
-			return rouse_fail(e, ROUSE_SYSTEM, 0,
-					  "the line of group '%s' in '/etc/group' has no number; repair it", name);
+			return rouse_fail(
+				e, ROUSE_SYSTEM, 0,
+				"the line of group '%s' in '/etc/group' has no number; repair it",
+				name);
 		return 0;
 	}
 	gid = free_id(lines(a, ROUSE_GROUP), NULL, system);
@@ -144,7 +147,8 @@ static uint32_t choose_uid(struct rouse_accounts *a, const struct user *u)
 
 	if (rouse_lines_id(lines(a, ROUSE_GROUP), u->name, ROUSE_GR_GID, &gid) &&
 	    gid >= (u->system ? FIRST_SYSTEM_UID : FIRST_UID) &&
-	    gid <= (u->system ? LAST_SYSTEM_UID : LAST_UID) && !id_used(lines(a, ROUSE_PASSWD), gid))
+	    gid <= (u->system ? LAST_SYSTEM_UID : LAST_UID) &&
+	    !id_used(lines(a, ROUSE_PASSWD), gid))
 		return gid;
 	return free_id(lines(a, ROUSE_PASSWD), lines(a, ROUSE_GROUP), u->system);
 }
@@ -158,8 +162,9 @@ static int make_new(struct rouse_accounts *a, const struct user *u, const char *
 	if (uid)
 		holder = rouse_lines_name_of(lines(a, ROUSE_PASSWD), ROUSE_PW_UID, uid);
 	if (holder)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "uid %u, wanted for '%s', belongs to '%s' on this machine",
-				  uid, u->name, holder);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "uid %u, wanted for '%s', belongs to '%s' on this machine", uid,
+				  u->name, holder);
 	if (!uid)
 		uid = choose_uid(a, u);
 	if (!uid)
@@ -194,11 +199,12 @@ static int change(struct rouse_accounts *a, const struct user *u, struct rouse_b
 	if (!rouse_lines_id(lines(a, ROUSE_PASSWD), u->name, ROUSE_PW_UID, &uid) ||
 	    !rouse_lines_id(lines(a, ROUSE_PASSWD), u->name, ROUSE_PW_GID, &gid))
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
-				  "the line of user '%s' in '/etc/passwd' has no number; repair it", u->name);
+				  "the line of user '%s' in '/etc/passwd' has no number; repair it",
+				  u->name);
 	if (u->uid && (uint32_t)u->uid != uid)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "user '%s' exists with uid %u; uid %u would orphan its files", u->name,
-				  uid, (uint32_t)u->uid);
+				  "user '%s' exists with uid %u; uid %u would orphan its files",
+				  u->name, uid, (uint32_t)u->uid);
 	change_field(a, u, ROUSE_PW_GECOS, "gecos", u->gecos, what);
 	change_field(a, u, ROUSE_PW_HOME, "home", u->home, what);
 	change_field(a, u, ROUSE_PW_SHELL, "shell", u->shell, what);

@@ -15,8 +15,8 @@
 
 static const struct {
 	const char *type;
-	unsigned strings;    /* length-prefixed strings behind the type's name in the blob */
-	uint32_t first_len;  /* length of the first of them, 0: any */
+	unsigned strings;   /* length-prefixed strings behind the type's name in the blob */
+	uint32_t first_len; /* length of the first of them, 0: any */
 } types[] = {
 	{ "ssh-ed25519", 1, 32 },
 	{ "ssh-rsa", 2, 0 },

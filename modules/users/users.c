@@ -20,7 +20,7 @@ struct known { /* what is at a declared user */
 	const char *name;
 	const char *password; /* digest of the field in /etc/shadow */
 	bool home;
-	const char *keys;     /* digest of rouse's block in authorized_keys */
+	const char *keys; /* digest of rouse's block in authorized_keys */
 };
 
 struct facts {
@@ -53,7 +53,8 @@ static bool is_password_hash(const char *s)
 	if (strcmp(s, "!") == 0 || strcmp(s, "*") == 0)
 		return true;
 	for (const char *p = s; *p; p++)
-		if ((unsigned char)*p > 127 || !(isalnum((unsigned char)*p) || strchr("$./=,-_", *p)))
+		if ((unsigned char)*p > 127 ||
+		    !(isalnum((unsigned char)*p) || strchr("$./=,-_", *p)))
 			return false;
 	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++)
 		if (rouse_strip_prefix(s, schemes[i]))
@@ -62,7 +63,9 @@ static bool is_password_hash(const char *s)
 }
 
 static const struct rouse_shape group_shape = {
-	.type = ROUSE_STRING, .format = "a group name", .valid = rouse_is_account_name,
+	.type = ROUSE_STRING,
+	.format = "a group name",
+	.valid = rouse_is_account_name,
 };
 static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
@@ -84,13 +87,15 @@ static const struct rouse_field user_fields[] = {
 		    .type = ROUSE_STRING, .format = "an absolute path without \":\"",
 		    .valid = is_path_field),
 	ROUSE_FIELD(struct user, home, "home", "Home directory; /home/NAME.", .type = ROUSE_STRING,
-		    .format = "an absolute path below \"/\", without \":\"", .valid = is_path_field),
+		    .format = "an absolute path below \"/\", without \":\"",
+		    .valid = is_path_field),
 	ROUSE_FIELD(struct user, gecos, "gecos", "Full name.", .type = ROUSE_STRING,
 		    .format = "one line without \":\"", .valid = is_field),
 	ROUSE_FIELD(struct user, password_hash, "passwordHash",
 		    "A crypt(5) hash as mkpasswd prints it; without one no password matches.",
 		    .type = ROUSE_STRING, .secret = true,
-		    .format = "a crypt(5) hash (yescrypt, scrypt, bcrypt, sha512 or sha256), \"!\" or \"*\"",
+		    .format = "a crypt(5) hash (yescrypt, scrypt, bcrypt, sha512 or sha256), \"!\" "
+			      "or \"*\"",
 		    .valid = is_password_hash),
 	ROUSE_FIELD(struct user, system, "system",
 		    "A service's account: a number below 1000, no home, no shell.",
@@ -105,8 +110,9 @@ static const struct rouse_shape user_shape = {
 };
 
 static const struct rouse_field fields[] = {
-	ROUSE_FIELD(struct conf, users, "users", "Users of the machine, by name.", .type = ROUSE_MAP,
-		    .format = "a user name", .valid = rouse_is_account_name, .item = &user_shape),
+	ROUSE_FIELD(struct conf, users, "users", "Users of the machine, by name.",
+		    .type = ROUSE_MAP, .format = "a user name", .valid = rouse_is_account_name,
+		    .item = &user_shape),
 };
 
 static const struct rouse_field known_fields[] = {
@@ -148,8 +154,8 @@ static void check_user(const struct user *u, struct rouse_problems *problems)
 	const char *const keys[] = { "users", u->name, NULL };
 	const char *const ssh[] = { "users", u->name, "sshKeys", NULL };
 
-	if (strcmp(u->name, "root") == 0 && (u->uid || u->groups.n || u->shell || u->home || u->gecos ||
-					     u->password_hash || u->system))
+	if (strcmp(u->name, "root") == 0 && (u->uid || u->groups.n || u->shell || u->home ||
+					     u->gecos || u->password_hash || u->system))
 		rouse_problem(problems, keys, "root may have \"sshKeys\" only");
 	if (u->system && u->keys.n && !u->home)
 		rouse_problem(problems, ssh, "a system user with keys needs a \"home\"");
@@ -225,7 +231,8 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 	const struct conf *want = conf;
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_accounts struct rouse_accounts a = { 0 };
-	bool privileged = geteuid() == 0; /* others may ask for a plan, but cannot look everywhere */
+	bool privileged = geteuid() ==
+			  0; /* others may ask for a plan, but cannot look everywhere */
 	json_t *list = json_array(), *users = json_object();
 
 	rouse_json_set(facts, "shells", list);
@@ -300,7 +307,8 @@ static void model(struct rouse_accounts *a, const struct conf *want, const struc
 
 		if (u->password_hash)
 			rouse_sha256_hex(u->password_hash, strlen(u->password_hash), hex);
-		line = rouse_asprintf("%s:%s:", u->name, rouse_streq(digest, hex) ? u->password_hash : "?");
+		line = rouse_asprintf("%s:%s:", u->name,
+				      rouse_streq(digest, hex) ? u->password_hash : "?");
 		rouse_lines_add(&a->files[ROUSE_SHADOW], line);
 	}
 }
@@ -313,30 +321,36 @@ static int plan_groups(const struct user *u, struct rouse_accounts *a, struct ro
 		uint32_t gid = 0;
 
 		arg->name = text_at(&u->groups, i);
-		if (rouse_lines_find(&a->files[ROUSE_GROUP], arg->name) || strcmp(arg->name, u->name) == 0)
+		if (rouse_lines_find(&a->files[ROUSE_GROUP], arg->name) ||
+		    strcmp(arg->name, u->name) == 0)
 			continue;
 		if (users_make_group(a, arg->name, true, &gid, e) < 0)
 			return -1;
-		rouse_plan_add(p, ROUSE_CREATE, OP_GROUP, arg, "make group '%s' (gid %u)", arg->name, gid);
+		rouse_plan_add(p, ROUSE_CREATE, OP_GROUP, arg, "make group '%s' (gid %u)",
+			       arg->name, gid);
 	}
 	return 0;
 }
 
-static void plan_keys(const struct user *u, const struct known *is, bool unseen, struct rouse_plan *p)
+static void plan_keys(const struct user *u, const struct known *is, bool unseen,
+		      struct rouse_plan *p)
 {
 	char digest[65];
 
 	home_keys_digest(&u->keys, digest);
 	/* an older document may have allowed some on this disk */
 	if (unseen && !u->keys.n)
-		rouse_plan_add(p, ROUSE_USE, OP_KEYS, u, "make sure that no SSH key of '%s' is left", u->name);
+		rouse_plan_add(p, ROUSE_USE, OP_KEYS, u,
+			       "make sure that no SSH key of '%s' is left", u->name);
 	if (strcmp(digest, is->keys ? is->keys : "") == 0)
 		return;
 	if (u->keys.n)
 		rouse_plan_add(p, is->keys ? ROUSE_CHANGE : ROUSE_CREATE, OP_KEYS, u,
-			       "allow %zu SSH key%s for '%s'", u->keys.n, u->keys.n == 1 ? "" : "s", u->name);
+			       "allow %zu SSH key%s for '%s'", u->keys.n, u->keys.n == 1 ? "" : "s",
+			       u->name);
 	else
-		rouse_plan_add(p, ROUSE_CHANGE, OP_KEYS, u, "withdraw the SSH keys of '%s'", u->name);
+		rouse_plan_add(p, ROUSE_CHANGE, OP_KEYS, u, "withdraw the SSH keys of '%s'",
+			       u->name);
 }
 
 static int plan_user(const struct user *u, const struct facts *is, struct rouse_accounts *a,
@@ -347,13 +361,16 @@ static int plan_user(const struct user *u, const struct facts *is, struct rouse_
 	auto_free char *home = NULL;
 	bool new = false;
 
-	if (plan_groups(u, a, p, e) < 0 || users_make(a, u, users_default_shell(u, in_facts, is), &new, &what, e) < 0)
+	if (plan_groups(u, a, p, e) < 0 ||
+	    users_make(a, u, users_default_shell(u, in_facts, is), &new, &what, e) < 0)
 		return -1;
 	home = users_home(a, u);
 	if (new)
-		rouse_plan_add(p, ROUSE_CREATE, OP_USER, u, "make user '%s' (%s)", u->name, what.data + 2);
+		rouse_plan_add(p, ROUSE_CREATE, OP_USER, u, "make user '%s' (%s)", u->name,
+			       what.data + 2);
 	else if (what.len)
-		rouse_plan_add(p, ROUSE_CHANGE, OP_USER, u, "change user '%s' (%s)", u->name, what.data + 2);
+		rouse_plan_add(p, ROUSE_CHANGE, OP_USER, u, "change user '%s' (%s)", u->name,
+			       what.data + 2);
 	if (home && !known->home && ((new && !u->system) || u->home || u->keys.n))
 		rouse_plan_add(p, ROUSE_CREATE, OP_HOME, u, "make home %s", home);
 	plan_keys(u, known, is->unseen, p);
@@ -372,8 +389,9 @@ static int plan(const void *conf, const void *facts, const struct rouse_context 
 	model(&a, want, is);
 	if (is->fresh) {
 		users_make_base(&a);
-		rouse_plan_add(p, ROUSE_CREATE, OP_BASE, NULL, "make /etc/passwd and /etc/group with root "
-							       "and nobody");
+		rouse_plan_add(p, ROUSE_CREATE, OP_BASE, NULL,
+			       "make /etc/passwd and /etc/group with root "
+			       "and nobody");
 	}
 	for (size_t i = 0; i < want->users.n; i++)
 		if (plan_user(user_at(&want->users, i), is, &a, p, e) < 0)

@@ -9,11 +9,11 @@ extern const struct rouse_module rouse_module_users;
 
 struct user {
 	const char *name;
-	int64_t uid;                  /* 0: the next free one */
-	struct rouse_list groups;     /* const char *: is made a member of */
-	struct rouse_list keys;       /* const char *: lines for authorized_keys */
+	int64_t uid;              /* 0: the next free one */
+	struct rouse_list groups; /* const char *: is made a member of */
+	struct rouse_list keys;   /* const char *: lines for authorized_keys */
 	const char *shell, *home, *gecos;
-	const char *password_hash;    /* crypt(3); NULL: "*" for a new user, else unchanged */
+	const char *password_hash; /* crypt(3); NULL: "*" for a new user, else unchanged */
 	bool system;
 };
 
@@ -42,7 +42,8 @@ must_check int users_make(struct rouse_accounts *a, const struct user *u, const 
 			  bool *ret_new, struct rouse_buf *what, struct rouse_err *e);
 /* The shell of a new user that names none: the first that is there, else a plausible one (the root
  * of an image may get its shells later). */
-const char *users_default_shell(const struct user *u, bool (*is_there)(const void *ctx, const char *shell),
+const char *users_default_shell(const struct user *u,
+				bool (*is_there)(const void *ctx, const char *shell),
 				const void *ctx);
 extern const char *const users_shells[]; /* all candidates; NULL-ended */
 /* Where the user's home is or will be; NULL: it has none. Caller frees. */
@@ -57,8 +58,8 @@ struct home_state {
 /* `uid` is who the home must belong to (or root). */
 must_check int home_observe(const struct rouse_root *root, const char *home, uint32_t uid,
 			    struct home_state *ret, struct rouse_err *e);
-must_check int home_make(const struct rouse_root *root, const char *home, uint32_t uid, uint32_t gid,
-			 struct rouse_err *e);
+must_check int home_make(const struct rouse_root *root, const char *home, uint32_t uid,
+			 uint32_t gid, struct rouse_err *e);
 /* Replaces rouse's block; without keys it goes. */
 must_check int home_write_keys(const struct rouse_root *root, const char *home, uint32_t uid,
 			       uint32_t gid, const struct rouse_list *keys, struct rouse_err *e);

@@ -8,8 +8,10 @@
 static void make_user_twice(struct rouse_accounts *a)
 {
 	static const char *groups[] = { "wheel", "deploy", "new" };
-	const struct user u = { .name = "deploy", .groups = { .n = 3, .items = groups },
-				.password_hash = "*", .shell = "/bin/sh" };
+	const struct user u = { .name = "deploy",
+				.groups = { .n = 3, .items = groups },
+				.password_hash = "*",
+				.shell = "/bin/sh" };
 	auto_buf struct rouse_buf what = { 0 }, again = { 0 };
 	size_t before = a->files[ROUSE_PASSWD].n;
 	struct rouse_err e = { 0 };
@@ -23,7 +25,7 @@ static void make_user_twice(struct rouse_accounts *a)
 	HOLDS(a->files[ROUSE_PASSWD].n == before + new);
 	HOLDS(rouse_lines_id(&a->files[ROUSE_PASSWD], "deploy", ROUSE_PW_UID, &id));
 	HOLDS(users_make(a, &u, "/bin/sh", &new, &again, &e) == 0);
-	HOLDS(!new && again.len == 0);
+	HOLDS(!new &&again.len == 0);
 }
 
 static void edit_keys(const char *text)
@@ -64,7 +66,8 @@ FUZZ(accounts)
 		rouse_lines_print(&a.files[i], &one);
 		HOLDS(rouse_lines_parse(&copy, one.data ? one.data : "", one.len));
 		rouse_lines_print(&copy, &two);
-		HOLDS(one.len == two.len && memcmp(one.data ? one.data : "", two.data ? two.data : "", one.len) == 0);
+		HOLDS(one.len == two.len &&
+		      memcmp(one.data ? one.data : "", two.data ? two.data : "", one.len) == 0);
 		rouse_lines_done(&copy);
 	}
 	make_user_twice(&a);

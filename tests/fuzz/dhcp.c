@@ -13,10 +13,12 @@ static void check(const uint8_t *message, size_t n)
 
 	if (rouse_dhcp_parse(message, n, &lease) < 0)
 		return;
-	HOLDS(lease.n_routes <= ROUSE_DHCP_MAX_ROUTES && lease.n_dns <= ROUSE_DHCP_MAX_DNS && lease.prefix <= 32);
+	HOLDS(lease.n_routes <= ROUSE_DHCP_MAX_ROUTES && lease.n_dns <= ROUSE_DHCP_MAX_DNS &&
+	      lease.prefix <= 32);
 	for (size_t i = 0; i < lease.n_routes; i++)
 		HOLDS(lease.routes[i].prefix <= 32);
-	HOLDS(memchr(lease.hostname, 0, sizeof(lease.hostname)) && fuzz_is_one_line(lease.hostname));
+	HOLDS(memchr(lease.hostname, 0, sizeof(lease.hostname)) &&
+	      fuzz_is_one_line(lease.hostname));
 	HOLDS(memchr(lease.domain, 0, sizeof(lease.domain)) && fuzz_is_one_line(lease.domain));
 	if (lease.type != ROUSE_DHCP_OFFER)
 		return;

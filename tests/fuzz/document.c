@@ -24,13 +24,15 @@ static void check_problems(const struct rouse_document *d, const struct rouse_er
 static json_t *make_facts(const uint8_t *data, size_t size)
 {
 	struct rouse_err e = { 0 };
-	auto_json json_t *given = size ? rouse_json_parse("facts", (const char *)data, size, &e) : NULL;
+	auto_json json_t *given = size ? rouse_json_parse("facts", (const char *)data, size, &e)
+				       : NULL;
 	json_t *facts = json_object();
 
 	for (size_t i = 0; i < rouse_n_modules; i++) {
 		json_t *section = json_object_get(given, rouse_modules[i]->name);
 
-		rouse_json_set(facts, rouse_modules[i]->name, section ? json_incref(section) : json_object());
+		rouse_json_set(facts, rouse_modules[i]->name,
+			       section ? json_incref(section) : json_object());
 	}
 	return facts;
 }
@@ -38,7 +40,8 @@ static json_t *make_facts(const uint8_t *data, size_t size)
 static char *plan(const struct rouse_document *d, json_t *facts)
 {
 	auto_buf struct rouse_buf out = { 0 };
-	auto_run struct rouse_run run = { .document = d, .facts = json_incref(facts),
+	auto_run struct rouse_run run = { .document = d,
+					  .facts = json_incref(facts),
 					  .context = { .root = "/nonexistent", .image = true } };
 	struct rouse_err e = { 0 };
 
@@ -52,7 +55,9 @@ static char *plan(const struct rouse_document *d, json_t *facts)
 
 FUZZ(document)
 {
-	static const struct rouse_instance instance = { .id = "i-1", .region = "eu\n-west-1", .zone = "" };
+	static const struct rouse_instance instance = { .id = "i-1",
+							.region = "eu\n-west-1",
+							.zone = "" };
 	const uint8_t *nul = size ? memchr(data, '\0', size) : NULL;
 	size_t len = nul ? (size_t)(nul - data) : size;
 	auto_document struct rouse_document d = { 0 };
@@ -70,7 +75,8 @@ FUZZ(document)
 	if (rouse_document_finish(&d, NULL, &e) < 0) {
 		check_problems(&d, &e);
 	} else {
-		auto_json json_t *facts = make_facts(data + len + 1, size > len ? size - len - 1 : 0);
+		auto_json json_t *facts = make_facts(data + len + 1,
+						     size > len ? size - len - 1 : 0);
 		auto_free char *one = plan(&d, facts), *two = plan(&d, facts);
 
 		HOLDS(strcmp(one, two) == 0);

@@ -29,7 +29,8 @@ FUZZ(metadata)
 {
 	auto_free char *line = rouse_strndup((const char *)data, size);
 	const struct rouse_machine m = { .sysroot = "", .cmdline = line };
-	auto_free char *url = rouse_machine_cmdline(&m, "rouse.document"), *ds = rouse_machine_cmdline(&m, "ds");
+	auto_free char *url = rouse_machine_cmdline(&m, "rouse.document"),
+		       *ds = rouse_machine_cmdline(&m, "ds");
 
 	HOLDS((!url || strlen(url) <= size) && (!ds || strlen(ds) <= size));
 	meta_data(data, size);

@@ -9,7 +9,7 @@
 struct tree {
 	unsigned depth;
 	bool in_file;
-	uint64_t left;      /* of the open file */
+	uint64_t left; /* of the open file */
 	struct rouse_buf log;
 };
 
@@ -41,14 +41,16 @@ static int on_leave(void *arg, struct rouse_err *e unused_arg)
 	return 0;
 }
 
-static int on_file(void *arg, const char *name, bool executable, uint64_t size, struct rouse_err *e unused_arg)
+static int on_file(void *arg, const char *name, bool executable, uint64_t size,
+		   struct rouse_err *e unused_arg)
 {
 	struct tree *t = arg;
 
 	check_name(t, name);
 	t->in_file = true;
 	t->left = size;
-	rouse_buf_printf(&t->log, "f%s %d %llu\n", name ? name : "", executable, (unsigned long long)size);
+	rouse_buf_printf(&t->log, "f%s %d %llu\n", name ? name : "", executable,
+			 (unsigned long long)size);
 	return 0;
 }
 
@@ -70,7 +72,8 @@ static int on_file_end(void *arg, struct rouse_err *e unused_arg)
 	return 0;
 }
 
-static int on_symlink(void *arg, const char *name, const char *target, struct rouse_err *e unused_arg)
+static int on_symlink(void *arg, const char *name, const char *target,
+		      struct rouse_err *e unused_arg)
 {
 	struct tree *t = arg;
 
@@ -80,7 +83,8 @@ static int on_symlink(void *arg, const char *name, const char *target, struct ro
 	return 0;
 }
 
-static const struct rouse_nar_ops ops = { on_directory, on_leave, on_file, on_data, on_file_end, on_symlink };
+static const struct rouse_nar_ops ops = { on_directory, on_leave,    on_file,
+					  on_data,      on_file_end, on_symlink };
 
 static int parse(struct tree *t, const uint8_t *data, size_t size, size_t step)
 {

@@ -14,8 +14,10 @@ FUZZ(narinfo)
 	struct rouse_narinfo n = { 0 };
 	struct rouse_err e = { 0 };
 
-	if (rouse_narinfo_parse(&n, "x.narinfo", "https://cache/", (const char *)data, size, &arena, &e) < 0) {
-		HOLDS((e.kind == ROUSE_UNTRUSTED || e.kind == ROUSE_DOCUMENT) && fuzz_is_one_line(e.text));
+	if (rouse_narinfo_parse(&n, "x.narinfo", "https://cache/", (const char *)data, size, &arena,
+				&e) < 0) {
+		HOLDS((e.kind == ROUSE_UNTRUSTED || e.kind == ROUSE_DOCUMENT) &&
+		      fuzz_is_one_line(e.text));
 		return 0;
 	}
 	HOLDS(rouse_is_store_name(n.name, strlen(n.name)) && rouse_is_nar_url(n.url));
@@ -28,6 +30,7 @@ FUZZ(narinfo)
 	rouse_narinfo_fingerprint(&n, &print);
 	HOLDS(print.len && fuzz_is_one_line(print.data));
 	if (!rouse_narinfo_self_certified(&n))
-		HOLDS(rouse_narinfo_verify(&n, "x.narinfo", NULL, 0, &e) < 0 && e.kind == ROUSE_UNTRUSTED);
+		HOLDS(rouse_narinfo_verify(&n, "x.narinfo", NULL, 0, &e) < 0 &&
+		      e.kind == ROUSE_UNTRUSTED);
 	return 0;
 }

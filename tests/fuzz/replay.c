@@ -8,8 +8,10 @@
 #include <rouse/fs.h>
 #include <rouse/mem.h>
 
-#define HARNESSES(X) X(accounts) X(dhcp) X(document) X(locate) X(metadata) X(nar) X(narinfo) \
-	X(unpack) X(userdata) X(values)
+#define HARNESSES(X)                                                                               \
+	X(accounts)                                                                                \
+	X(dhcp) X(document) X(locate) X(metadata) X(nar) X(narinfo) X(unpack) X(userdata)          \
+		X(values)
 
 #define DECLARE(name) int fuzz_##name(const uint8_t *data, size_t size);
 HARNESSES(DECLARE)
@@ -71,11 +73,13 @@ static bool run_cases(const struct harness *h, size_t *n)
 	for (size_t i = 0; i < found.gl_pathc && good; i++, (*n)++) {
 		auto_buf struct rouse_buf input = { 0 };
 		size_t len = strlen(found.gl_pathv[i]) - strlen("document.json");
-		auto_free char *facts = rouse_asprintf("%.*sfacts.json", (int)len, found.gl_pathv[i]);
+		auto_free char *facts = rouse_asprintf("%.*sfacts.json", (int)len,
+						       found.gl_pathv[i]);
 
 		good = add_file(found.gl_pathv[i], &input);
 		if (good && access(facts, R_OK) == 0)
-			good = rouse_buf_add(&input, "", 1, SIZE_MAX / 4) == 0 && add_file(facts, &input);
+			good = rouse_buf_add(&input, "", 1, SIZE_MAX / 4) == 0 &&
+			       add_file(facts, &input);
 		if (good)
 			run(h, &input);
 	}

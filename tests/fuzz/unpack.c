@@ -15,7 +15,8 @@ static int sink(void *arg, const void *data, size_t n, struct rouse_err *e)
 	return *got > MOST ? rouse_fail(e, ROUSE_UNTRUSTED, EFBIG, "too large") : 0;
 }
 
-static int unpack(enum rouse_compression c, const uint8_t *data, size_t size, size_t step, size_t *got)
+static int unpack(enum rouse_compression c, const uint8_t *data, size_t size, size_t step,
+		  size_t *got)
 {
 	struct rouse_err e = { 0 };
 	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(c, sink, got, &e);
@@ -23,7 +24,8 @@ static int unpack(enum rouse_compression c, const uint8_t *data, size_t size, si
 
 	HOLDS(u);
 	for (size_t at = 0; at < size; at += step)
-		if (rouse_unpack_feed(u, data + at, size - at < step ? size - at : step, buf, sizeof(buf), &e) < 0)
+		if (rouse_unpack_feed(u, data + at, size - at < step ? size - at : step, buf,
+				      sizeof(buf), &e) < 0)
 			return -1;
 	return rouse_unpack_end(u, buf, sizeof(buf), &e);
 }

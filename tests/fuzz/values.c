@@ -59,8 +59,8 @@ static void names(const char *s)
 		HOLDS(!strpbrk(s, " \n\t") && !strchr(rouse_print_url(url, sizeof(url), s), '?'));
 	if (rouse_is_absolute_path(s))
 		HOLDS(*s == '/' && !strstr(s, "//") && !strstr(s, "/../"));
-	if (rouse_is_hostname(s) || rouse_is_label(s) || rouse_is_account_name(s) || rouse_is_store_path(s) ||
-	    users_is_ssh_key(s) || rouse_is_sha256_hex(s))
+	if (rouse_is_hostname(s) || rouse_is_label(s) || rouse_is_account_name(s) ||
+	    rouse_is_store_path(s) || users_is_ssh_key(s) || rouse_is_sha256_hex(s))
 		HOLDS(*s && fuzz_is_one_line(s));
 	if (rouse_key_parse(&key, s, &e) < 0)
 		HOLDS(fuzz_is_one_line(e.text));

@@ -17,7 +17,8 @@ struct t_root {
 	char path[64];
 };
 
-static inline int t_root_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static inline int t_root_remove_one(const char *path, const struct stat *st, int type,
+				    struct FTW *ftw)
 {
 	(void)st, (void)type, (void)ftw;
 	return remove(path);
@@ -39,7 +40,8 @@ static inline struct t_root t_root_new(void)
 }
 
 /* A file of the root; its directories are made. */
-static inline void t_root_write(const struct t_root *r, const char *path, const char *text, mode_t mode)
+static inline void t_root_write(const struct t_root *r, const char *path, const char *text,
+				mode_t mode)
 {
 	auto_free char *full = rouse_asprintf("%s%s", r->path, path);
 	int fd;
@@ -50,7 +52,8 @@ static inline void t_root_write(const struct t_root *r, const char *path, const 
 		*p = '/';
 	}
 	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fchmod(fd, mode) < 0)
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||
+	    fchmod(fd, mode) < 0)
 		abort();
 	(void)close(fd);
 }
@@ -78,8 +81,8 @@ static inline struct stat t_root_stat(const struct t_root *r, const char *path)
 
 /* Plans (and applies) the document for one module; `ret_plan`, which may be NULL, gets what
  * `rouse plan` would print. */
-static inline int t_run_module(const struct t_root *r, const char *module, const char *json, bool apply,
-			       char **ret_plan, struct rouse_err *e)
+static inline int t_run_module(const struct t_root *r, const char *module, const char *json,
+			       bool apply, char **ret_plan, struct rouse_err *e)
 {
 	auto_document struct rouse_document d = { 0 };
 	auto_buf struct rouse_buf text = { 0 };
@@ -115,7 +118,9 @@ static inline int t_run_blind(const struct t_root *r, const char *module, const 
 	auto_run struct rouse_run run = {
 		.document = &d,
 		.only = module,
-		.context = { .root = unseen.path, .image = true, .initramfs = true,
+		.context = { .root = unseen.path,
+			     .image = true,
+			     .initramfs = true,
 			     .deadline = rouse_clock_ms() + 60000 },
 	};
 
@@ -123,7 +128,9 @@ static inline int t_run_blind(const struct t_root *r, const char *module, const 
 	    rouse_document_finish(&d, NULL, e) < 0 || rouse_run_observe(&run, e) < 0)
 		return -1;
 	run.context.root = r->path;
-	return rouse_run_plan(&run, e) < 0 || rouse_run_prepare(&run, e) < 0 ? -1 : rouse_run_apply(&run, e);
+	return rouse_run_plan(&run, e) < 0 || rouse_run_prepare(&run, e) < 0
+		       ? -1
+		       : rouse_run_apply(&run, e);
 }
 
 /* Whether the document now plans to nothing. */
@@ -132,7 +139,8 @@ static inline bool t_run_is_done(const struct t_root *r, const char *module, con
 	auto_free char *plan = NULL;
 	struct rouse_err e = { 0 };
 
-	if (t_run_module(r, module, json, false, &plan, &e) < 0 || strcmp(plan, "plan: nothing to change\n") != 0) {
+	if (t_run_module(r, module, json, false, &plan, &e) < 0 ||
+	    strcmp(plan, "plan: nothing to change\n") != 0) {
 		printf("# still: %s%s\n", plan ? plan : "", e.text);
 		return false;
 	}

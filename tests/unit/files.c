@@ -118,9 +118,11 @@ static void directory_is_refused_while_planning(struct t *t)
 	struct rouse_err e = { 0 };
 
 	t_root_write(&r, "/etc/x", "", 0644);
-	T_CHECK(t, t_run_module(&r, "files", DOC("\"/etc\":{\"contents\":\"\"}"), false, NULL, &e) < 0);
-	T_STR(t, e.text, "files: refused: '/etc' is a directory on this machine; only a file or a symlink "
-			 "is replaced");
+	T_CHECK(t, t_run_module(&r, "files", DOC("\"/etc\":{\"contents\":\"\"}"), false, NULL, &e) <
+			   0);
+	T_STR(t, e.text,
+	      "files: refused: '/etc' is a directory on this machine; only a file or a symlink "
+	      "is replaced");
 	T_CHECK(t, e.kind == ROUSE_DOCUMENT);
 }
 
@@ -131,7 +133,8 @@ static void fifo_is_refused_without_opening_it(struct t *t)
 	struct rouse_err e = { 0 };
 
 	T_CHECK(t, mkfifo(path, 0600) == 0);
-	T_CHECK(t, t_run_module(&r, "files", DOC("\"/a\":{\"contents\":\"\"}"), false, NULL, &e) < 0);
+	T_CHECK(t,
+		t_run_module(&r, "files", DOC("\"/a\":{\"contents\":\"\"}"), false, NULL, &e) < 0);
 	T_HAS(t, e.text, "'/a' is a special file");
 }
 
@@ -141,7 +144,8 @@ static void parent_that_is_a_file_fails_with_its_name(struct t *t)
 	struct rouse_err e = { 0 };
 
 	t_root_write(&r, "/a", "", 0644);
-	T_CHECK(t, t_run_module(&r, "files", DOC("\"/a/b\":{\"contents\":\"\"}"), true, NULL, &e) < 0);
+	T_CHECK(t,
+		t_run_module(&r, "files", DOC("\"/a/b\":{\"contents\":\"\"}"), true, NULL, &e) < 0);
 	T_HAS(t, e.text, "'/a'");
 	T_CHECK(t, e.kind == ROUSE_SYSTEM);
 }
@@ -154,7 +158,8 @@ static void link_of_the_root_does_not_lead_out(struct t *t)
 
 	t_root_write(&outside, "/passwd", "keep", 0644);
 	T_CHECK(t, symlink(outside.path, link) == 0);
-	T_CHECK(t, t_run_module(&r, "files", DOC("\"/etc/passwd\":{\"contents\":\"x\"}"), true, NULL, &e) < 0 ||
+	T_CHECK(t, t_run_module(&r, "files", DOC("\"/etc/passwd\":{\"contents\":\"x\"}"), true,
+				NULL, &e) < 0 ||
 			   t_root_stat(&outside, "/passwd").st_size == 4);
 	text = t_root_read(&outside, "/passwd");
 	T_STR(t, text, "keep");
@@ -162,7 +167,8 @@ static void link_of_the_root_does_not_lead_out(struct t *t)
 
 static void owner_by_name_is_of_the_root(struct t *t)
 {
-	static const char doc[] = DOC("\"/a\":{\"contents\":\"x\",\"user\":\"app\",\"group\":\"4343\"}");
+	static const char doc[] = DOC(
+		"\"/a\":{\"contents\":\"x\",\"user\":\"app\",\"group\":\"4343\"}");
 	auto_t_root struct t_root r = t_root_new();
 	auto_free char *plan = NULL;
 	struct rouse_err e = { 0 };
@@ -172,7 +178,8 @@ static void owner_by_name_is_of_the_root(struct t *t)
 		T_HAS(t, e.text, "only root can give '/a' to 'app'");
 		return;
 	}
-	t_root_write(&r, "/etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:4242:4242::/:/bin/sh\n", 0644);
+	t_root_write(&r, "/etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:4242:4242::/:/bin/sh\n",
+		     0644);
 	T_CHECK(t, t_run_module(&r, "files", doc, true, &plan, &e) == 0);
 	T_HAS(t, plan, "write /a (1 byte, 0644, user app, group 4343)");
 	T_CHECK(t, t_root_stat(&r, "/a").st_uid == 4242 && t_root_stat(&r, "/a").st_gid == 4343);
@@ -181,9 +188,11 @@ static void owner_by_name_is_of_the_root(struct t *t)
 
 static void symlink_of_a_user_is_not_followed(struct t *t)
 {
-	static const char doc[] = DOC("\"/home/eve/conf/x\":{\"contents\":\"x\",\"user\":\"1000\"}");
+	static const char doc[] = DOC(
+		"\"/home/eve/conf/x\":{\"contents\":\"x\",\"user\":\"1000\"}");
 	auto_t_root struct t_root r = t_root_new();
-	auto_free char *home = rouse_asprintf("%s/home/eve", r.path), *link = rouse_asprintf("%s/conf", home);
+	auto_free char *home = rouse_asprintf("%s/home/eve", r.path),
+		       *link = rouse_asprintf("%s/conf", home);
 	struct rouse_err e = { 0 };
 
 	if (geteuid() != 0)
@@ -214,7 +223,8 @@ static void symlink_of_root_is_followed_inside_the_root(struct t *t)
 
 static void new_directories_belong_to_who_owns_the_one_around(struct t *t)
 {
-	static const char doc[] = DOC("\"/home/eve/.config/app/x\":{\"contents\":\"x\",\"user\":\"1000\"}");
+	static const char doc[] = DOC(
+		"\"/home/eve/.config/app/x\":{\"contents\":\"x\",\"user\":\"1000\"}");
 	auto_t_root struct t_root r = t_root_new();
 	auto_free char *home = rouse_asprintf("%s/home/eve", r.path);
 	struct rouse_err e = { 0 };
@@ -231,7 +241,8 @@ static void new_directories_belong_to_who_owns_the_one_around(struct t *t)
 
 static void file_that_is_right_is_not_written_by_a_blind_plan(struct t *t)
 {
-	static const char doc[] = DOC("\"/etc/a\":{\"contents\":\"x\"},\"/etc/b\":{\"contents\":\"y\"}");
+	static const char doc[] = DOC(
+		"\"/etc/a\":{\"contents\":\"x\"},\"/etc/b\":{\"contents\":\"y\"}");
 	auto_t_root struct t_root r = t_root_new();
 	auto_free char *b = NULL;
 	struct rouse_err e = { 0 };
@@ -254,13 +265,15 @@ static void unknown_owner_fails_with_advice(struct t *t)
 	if (geteuid() != 0)
 		return;
 	T_CHECK(t, t_run_module(&r, "files", doc, true, NULL, &e) < 0);
-	T_HAS(t, e.text, "'/a' is to belong to user 'nobodyhere', which this machine does not have");
+	T_HAS(t, e.text,
+	      "'/a' is to belong to user 'nobodyhere', which this machine does not have");
 	T_CHECK(t, t_root_stat(&r, "/a").st_mode == 0);
 }
 
 static void lines_keep_what_they_do_not_understand(struct t *t)
 {
-	static const char text[] = "# a comment\n\nroot:x:0:0:root:/root:/bin/sh\nbroken\n:::\n+::::::\n";
+	static const char text[] =
+		"# a comment\n\nroot:x:0:0:root:/root:/bin/sh\nbroken\n:::\n+::::::\n";
 	struct rouse_lines l = { 0 };
 	auto_buf struct rouse_buf out = { 0 };
 
@@ -313,12 +326,13 @@ static void member_is_whole_word(struct t *t)
 
 T_MAIN(T(file_is_written_and_then_kept), T(file_with_another_byte_is_changed),
        T(file_with_another_mode_is_changed), T(file_keeps_setuid_through_its_owner),
-       T(file_from_base64_has_its_bytes), T(file_may_be_empty), T(secret_has_no_size_and_is_private),
-       T(symlink_is_replaced_not_followed), T(directory_is_refused_while_planning),
-       T(fifo_is_refused_without_opening_it), T(parent_that_is_a_file_fails_with_its_name),
-       T(link_of_the_root_does_not_lead_out), T(owner_by_name_is_of_the_root),
-       T(symlink_of_a_user_is_not_followed), T(symlink_of_root_is_followed_inside_the_root),
-       T(new_directories_belong_to_who_owns_the_one_around), T(file_that_is_right_is_not_written_by_a_blind_plan),
-       T(unknown_owner_fails_with_advice), T(lines_keep_what_they_do_not_understand),
-       T(lines_are_added_before_nis_entries), T(short_lines_grow_to_the_field_that_is_set),
-       T(member_is_whole_word))
+       T(file_from_base64_has_its_bytes), T(file_may_be_empty),
+       T(secret_has_no_size_and_is_private), T(symlink_is_replaced_not_followed),
+       T(directory_is_refused_while_planning), T(fifo_is_refused_without_opening_it),
+       T(parent_that_is_a_file_fails_with_its_name), T(link_of_the_root_does_not_lead_out),
+       T(owner_by_name_is_of_the_root), T(symlink_of_a_user_is_not_followed),
+       T(symlink_of_root_is_followed_inside_the_root),
+       T(new_directories_belong_to_who_owns_the_one_around),
+       T(file_that_is_right_is_not_written_by_a_blind_plan), T(unknown_owner_fails_with_advice),
+       T(lines_keep_what_they_do_not_understand), T(lines_are_added_before_nis_entries),
+       T(short_lines_grow_to_the_field_that_is_set), T(member_is_whole_word))

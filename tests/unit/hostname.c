@@ -88,4 +88,5 @@ static void hostname_absent_from_the_document_is_left_alone(struct t *t)
 T_MAIN(T(hostname_is_written_and_then_kept), T(hostname_change_names_the_old_one),
        T(hostname_file_without_newline_is_right), T(hostname_file_of_garbage_is_replaced),
        T(hostname_link_out_of_the_root_is_not_followed),
-       T(hostname_that_is_right_is_not_written_by_a_blind_plan), T(hostname_absent_from_the_document_is_left_alone))
+       T(hostname_that_is_right_is_not_written_by_a_blind_plan),
+       T(hostname_absent_from_the_document_is_left_alone))
