@@ -63,10 +63,13 @@
 
 /* NARs in flight in one worker: most are tiny, and a round trip each would be all of the time. */
 #define ROUSE_PULL_PARALLEL 16
-/* What the decoders of all workers may hold together, and what one is reckoned at: zstd -19 and xz
- * -6 have windows of 8 MiB. With the rest of the agent this stays below 32 MiB. */
-#define ROUSE_PULL_MEMORY (20 * MIB)
+/* What one archive in flight is reckoned at: connection, TLS and decoder, and a window no larger than
+ * what it unpacks to (zstd -19 and xz -6 have 8 MiB). What a worker may have in flight beyond its
+ * first, and all workers together. With the rest of the agent this stays below 32 MiB. */
+#define ROUSE_PULL_JOB (384 * KIB)
 #define ROUSE_PULL_WINDOW (8 * MIB)
+#define ROUSE_PULL_SHARE (5 * MIB)
+#define ROUSE_PULL_MEMORY (20 * MIB)
 /* Output of a decoder before it is hashed and written: fits a CPU's L2 cache. */
 #define ROUSE_UNPACK_BUFFER (128 * KIB)
 /* How often progress is told, and finished paths are registered during a long pull. */

@@ -7,6 +7,7 @@
  */
 #include "graph.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -31,7 +32,6 @@ struct pull {
 	struct rouse_closure *c;
 	const struct rouse_context *ctx;
 	struct rouse_store *store;
-	uint64_t memory_share;     /* of each worker */
 
 	pthread_mutex_t mutex;     /* guards what follows */
 	pthread_cond_t changed;    /* something ended, or memory was given back */
@@ -173,12 +173,11 @@ static void fail_pull(struct pull *p, const struct rouse_err *e)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-/* What a job may need: a decoder's window is never larger than what it unpacks to. */
 static uint64_t memory_of(const struct rouse_path *path)
 {
 	if (path->compression == ROUSE_COMPRESSION_NONE)
-		return sizeof(struct job);
-	return sizeof(struct job) + (path->nar_size < ROUSE_PULL_WINDOW ? path->nar_size : ROUSE_PULL_WINDOW);
+		return ROUSE_PULL_JOB;
+	return ROUSE_PULL_JOB + (path->nar_size < ROUSE_PULL_WINDOW ? path->nar_size : ROUSE_PULL_WINDOW);
 }
 
 /* May the worker start the next job? One is always allowed. With the mutex held. */
@@ -186,9 +185,9 @@ static bool is_room(const struct pull *p, const struct worker *w)
 {
 	uint64_t memory = memory_of(p->queue[p->next]);
 
-	if (!w->memory)
-		return !p->memory || p->memory + memory <= ROUSE_PULL_MEMORY;
-	return w->memory + memory <= p->memory_share && p->memory + memory <= ROUSE_PULL_MEMORY;
+	if (w->memory && w->memory + memory > ROUSE_PULL_SHARE)
+		return false;
+	return !p->memory || p->memory + memory <= ROUSE_PULL_MEMORY;
 }
 
 static struct rouse_path *take_path(struct worker *w, uint64_t *ret_memory)
@@ -408,7 +407,6 @@ static int run_workers(struct pull *p, uint64_t total, struct rouse_err *e)
 	auto_free struct worker *workers = rouse_calloc(n, sizeof(*workers));
 	int r = 0;
 
-	p->memory_share = ROUSE_PULL_MEMORY / n;
 	p->running = n;
 	for (; started < n; started++) {
 		struct worker *w = &workers[started];
@@ -508,6 +506,14 @@ static void raise_descriptor_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &l); /* without it, only very deep trees fail */
 }
 
+/* Windows and buffers come and go by the hundred. glibc would soon keep even the largest for later,
+ * one heap for each thread. */
+static void keep_memory_low(void)
+{
+	(void)mallopt(M_MMAP_THRESHOLD, MIB);
+	(void)mallopt(M_ARENA_MAX, 1);
+}
+
 static void count_pull(const struct pull *p)
 {
 	json_t *n = p->ctx->counters;
@@ -559,6 +565,7 @@ int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 	if (rouse_store_open(&store, ctx->root, ctx->deadline, e) < 0)
 		return -1;
 	raise_descriptor_limit();
+	keep_memory_low();
 	(void)pthread_mutex_init(&p.mutex, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
