@@ -20,11 +20,11 @@
 #include <rouse/clock.h>
 #include <rouse/dhcp.h>
 #include <rouse/fs.h>
-#include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/text.h>
 
+#include "lease.h"
 #include "netlink.h"
 
 /* Interfaces that are asked at once; machines with more have their first ones on the metadata's
@@ -36,9 +36,7 @@
 #define ROUTE_PATIENCE 5000
 
 struct port {
-	unsigned index;
-	char name[IF_NAMESIZE];
-	uint8_t mac[6];
+	struct lease_card card;
 	int fd; /* packet socket, -1 until the link is there */
 	uint32_t xid;
 	unsigned tries;
@@ -160,7 +158,7 @@ static int open_port(struct port *p)
 {
 	struct sockaddr_ll here = { .sll_family = AF_PACKET,
 				    .sll_protocol = htons(ETH_P_IP),
-				    .sll_ifindex = (int)p->index };
+				    .sll_ifindex = (int)p->card.index };
 	auto_fd int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof(here)) < 0)
@@ -172,7 +170,7 @@ static int open_port(struct port *p)
 static bool is_known(const struct net *n, unsigned index)
 {
 	for (size_t i = 0; i < n->n; i++)
-		if (n->ports[i].index == index)
+		if (n->ports[i].card.index == index)
 			return true;
 	return false;
 }
@@ -184,13 +182,13 @@ static void scan(struct net *n)
 	struct rouse_err e;
 
 	for (struct if_nameindex *i = all; i && i->if_index && n->n < MAX_PORTS; i++) {
-		struct port p = { .index = i->if_index, .fd = -1 };
+		struct port p = { .card.index = i->if_index, .fd = -1 };
 
 		if (is_known(n, i->if_index) || !has_its_name(i->if_index) ||
-		    !is_port(n->events, i->if_name, p.mac))
+		    !is_port(n->events, i->if_name, p.card.mac))
 			continue;
-		(void)snprintf(p.name, sizeof(p.name), "%s", i->if_name);
-		if (netlink_link_up(n->control, p.index, 0, &e) < 0)
+		(void)snprintf(p.card.name, sizeof(p.card.name), "%s", i->if_name);
+		if (netlink_link_up(n->control, p.card.index, 0, &e) < 0)
 			rouse_log(ROUSE_LOG_WARNING, "net", "%s, ignoring", e.text);
 		n->ports[n->n++] = p;
 	}
@@ -199,16 +197,16 @@ static void scan(struct net *n)
 	for (size_t i = 0; i < n->n; i++) {
 		struct port *p = &n->ports[i];
 
-		if (p->fd >= 0 || !has_carrier(n->events, p->name))
+		if (p->fd >= 0 || !has_carrier(n->events, p->card.name))
 			continue;
 		if (open_port(p) < 0) {
 			rouse_log(ROUSE_LOG_WARNING, "net", "cannot listen on '%s': %s, ignoring",
-				  p->name, strerror(errno));
+				  p->card.name, strerror(errno));
 			continue;
 		}
 		p->xid = (uint32_t)rouse_jitter(UINT32_MAX);
 		p->begin = p->next = rouse_clock_ms();
-		rouse_log(ROUSE_LOG_DEBUG, "net", "link on '%s'", p->name);
+		rouse_log(ROUSE_LOG_DEBUG, "net", "link on '%s'", p->card.name);
 	}
 }
 
@@ -216,14 +214,14 @@ static void send_to_all(struct port *p)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET,
 				  .sll_protocol = htons(ETH_P_IP),
-				  .sll_ifindex = (int)p->index,
+				  .sll_ifindex = (int)p->card.index,
 				  .sll_halen = 6,
 				  .sll_addr = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
 	uint8_t packet[ROUSE_DHCP_MAX_FRAME];
 	uint64_t seconds = (rouse_clock_ms() - p->begin) / 1000;
 	/* Some networks deliver an answer only to everyone: ask for that when the first is lost. */
 	size_t n = rouse_dhcp_build(packet, p->xid, (uint16_t)(seconds & 0xffff), p->tries > 0,
-				    p->mac, p->offered ? &p->offer : NULL);
+				    p->card.mac, p->offered ? &p->offer : NULL);
 	unsigned shift = p->tries < 3 ? p->tries : 3;
 
 	/* A lost packet is tried again; ENETDOWN is one too. */
@@ -250,7 +248,7 @@ static bool receive(struct port *p, struct rouse_dhcp_lease *ret)
 		const uint8_t *message = rouse_dhcp_payload(packet, (size_t)n, &len);
 
 		if (!message || rouse_dhcp_parse(message, len, &l) < 0 || l.xid != p->xid ||
-		    memcmp(l.mac, p->mac, 6) != 0)
+		    memcmp(l.mac, p->card.mac, 6) != 0)
 			continue;
 		if (l.type == ROUSE_DHCP_OFFER && !p->offered) {
 			p->offer = l;
@@ -263,7 +261,7 @@ static bool receive(struct port *p, struct rouse_dhcp_lease *ret)
 			return true;
 		} else if (l.type == ROUSE_DHCP_NAK && p->offered) {
 			rouse_log(ROUSE_LOG_WARNING, "net",
-				  "the server took back its offer on '%s'", p->name);
+				  "the server took back its offer on '%s'", p->card.name);
 			p->offered = false;
 			p->xid = (uint32_t)rouse_jitter(UINT32_MAX);
 			p->next = rouse_clock_ms() +
@@ -308,106 +306,15 @@ static struct port *turn(struct net *n, uint64_t until, struct rouse_dhcp_lease 
 	return NULL;
 }
 
-static void print_address(char buf[static INET_ADDRSTRLEN], struct in_addr a)
-{
-	(void)inet_ntop(AF_INET, &a, buf, INET_ADDRSTRLEN); /* the buffer is large enough */
-}
-
-/* Where the resolver's file is: a symlink into /run is the resolver's of later, which is not there
- * yet and will replace what stands there now. */
-static int write_resolv_conf(const struct rouse_root *root, const struct rouse_dhcp_lease *l,
-			     struct rouse_err *e)
-{
-	auto_buf struct rouse_buf text = { 0 };
-	char target[256] = "", path[300] = "/etc/resolv.conf";
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-
-	if (n > 0 && *target == '/')
-		(void)snprintf(path, sizeof(path), "%s", target);
-	else if (n > 0 && rouse_strip_prefix(target, "../run/"))
-		(void)snprintf(path, sizeof(path), "%s", target + 2);
-	if (l->domain[0])
-		rouse_buf_printf(&text, "search %s\n", l->domain);
-	for (size_t i = 0; i < l->n_dns; i++) {
-		char a[INET_ADDRSTRLEN];
-
-		print_address(a, l->dns[i]);
-		rouse_buf_printf(&text, "nameserver %s\n", a);
-	}
-	if (!l->n_dns)
-		return 0;
-	if (rouse_fs_mkdirs(root, path, false, e) < 0)
-		return -1;
-	return rouse_fs_replace(root, path, text.data, text.len, 0644, (uid_t)-1, (gid_t)-1, e);
-}
-
-static int write_facts(const struct rouse_root *root, const struct port *p,
-		       const struct rouse_dhcp_lease *l, struct rouse_err *e)
-{
-	auto_json json_t *j = json_object();
-	json_t *routes = json_array(), *dns = json_array();
-	auto_free char *text = NULL;
-	char a[INET_ADDRSTRLEN], line[64];
-
-	rouse_json_set_string(j, "interface", p->name);
-	(void)snprintf(line, sizeof(line), "%02x:%02x:%02x:%02x:%02x:%02x", p->mac[0], p->mac[1],
-		       p->mac[2], p->mac[3], p->mac[4], p->mac[5]);
-	rouse_json_set_string(j, "mac", line);
-	print_address(a, l->address);
-	(void)snprintf(line, sizeof(line), "%s/%u", a, l->prefix);
-	rouse_json_set_string(j, "address", line);
-	for (size_t i = 0; i < l->n_routes; i++) {
-		json_t *r = json_object();
-
-		print_address(a, l->routes[i].destination);
-		(void)snprintf(line, sizeof(line), "%s/%u", a, l->routes[i].prefix);
-		rouse_json_set_string(r, "destination", line);
-		print_address(a, l->routes[i].gateway);
-		rouse_json_set_string(r, "gateway", l->routes[i].gateway.s_addr ? a : NULL);
-		rouse_json_append(routes, r);
-	}
-	rouse_json_set(j, "routes", routes);
-	for (size_t i = 0; i < l->n_dns; i++) {
-		print_address(a, l->dns[i]);
-		rouse_json_append(dns, json_string(a));
-	}
-	rouse_json_set(j, "dns", dns);
-	rouse_json_set_string(j, "domain", l->domain[0] ? l->domain : NULL);
-	rouse_json_set_string(j, "hostname", l->hostname[0] ? l->hostname : NULL);
-	if (l->mtu)
-		rouse_json_set_int(j, "mtu", l->mtu);
-	print_address(a, l->server);
-	rouse_json_set_string(j, "server", a);
-	rouse_json_set_int(j, "leaseSeconds", l->seconds);
-	text = rouse_json_print(j);
-	if (rouse_fs_mkdirs(root, ROUSE_NETWORK_FILE, false, e) < 0)
-		return -1;
-	return rouse_fs_replace(root, ROUSE_NETWORK_FILE, text, strlen(text), 0644, (uid_t)-1,
-				(gid_t)-1, e);
-}
-
 static int configure(const struct net *n, const struct port *p, const struct rouse_dhcp_lease *l,
 		     struct rouse_err *e)
 {
-	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
-	char a[INET_ADDRSTRLEN];
+	char a[INET_ADDRSTRLEN] = "";
 
-	if (l->mtu && netlink_link_up(n->control, p->index, l->mtu, e) < 0)
-		rouse_log(ROUSE_LOG_WARNING, "net", "MTU %u: %s, ignoring", l->mtu, e->text);
-	if (netlink_add_address(n->control, p->index, l->address, l->prefix, e) < 0)
+	if (lease_apply(n->control, &p->card, l, e) < 0)
 		return -1;
-	/* Routes on the link first: gateways of others may be behind them. */
-	for (int on_link = 1; on_link >= 0; on_link--)
-		for (size_t i = 0; i < l->n_routes; i++)
-			if ((l->routes[i].gateway.s_addr == 0) == (on_link == 1) &&
-			    netlink_add_route(n->control, p->index, &l->routes[i], l->address, e) <
-				    0)
-				return -1;
-	if (rouse_root_open(&root, "/", e) < 0 || write_resolv_conf(&root, l, e) < 0 ||
-	    write_facts(&root, p, l, e) < 0)
-		return -1;
-	print_address(a, l->address);
-	rouse_log(ROUSE_LOG_INFO, "net", "'%s' has %s/%u after %llu ms", p->name, a, l->prefix,
+	(void)inet_ntop(AF_INET, &l->address, a, sizeof(a)); /* the buffer is large enough */
+	rouse_log(ROUSE_LOG_INFO, "net", "'%s' has %s/%u after %llu ms", p->card.name, a, l->prefix,
 		  (unsigned long long)(rouse_clock_ms() - n->begin));
 	return 0;
 }
@@ -423,7 +330,7 @@ static int explain(const struct net *n, struct rouse_err *e)
 
 		link |= n->ports[i].fd >= 0;
 		(void)snprintf(names + len, sizeof(names) - len, "%s'%s'", i ? ", " : "",
-			       n->ports[i].name);
+			       n->ports[i].card.name);
 	}
 	if (!n->n)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "this machine has no network interface");
