@@ -41,8 +41,9 @@ static int add_cache(struct options *o, const char *url, struct rouse_err *e)
 	if (o->spec.n_caches == MOST)
 		return rouse_usage(e, "more than %d caches", MOST);
 	if (!rouse_is_url(url) || rouse_strip_prefix(url, "s3:") || strpbrk(url, "?#"))
-		return rouse_usage(e, "--cache: '%s' is not an https, http or file URL without a query",
-				   rouse_print_url(text, sizeof(text), url));
+		return rouse_usage(
+			e, "--cache: '%s' is not an https, http or file URL without a query",
+			rouse_print_url(text, sizeof(text), url));
 	while (len && url[len - 1] == '/')
 		len--;
 	url = rouse_arena_strndup(&o->arena, url, len);
@@ -74,11 +75,14 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 		return 0;
 	case 'p':
 		o->profile = optarg;
-		return rouse_is_absolute_path(optarg) && optarg[1] ? 0 :
-			       rouse_usage(e, "--profile: '%s' is not an absolute path", optarg);
+		return rouse_is_absolute_path(optarg) && optarg[1]
+			       ? 0
+			       : rouse_usage(e, "--profile: '%s' is not an absolute path", optarg);
 	case 't':
-		return rouse_parse_duration(optarg, &o->timeout) && o->timeout ? 0 :
-			       rouse_usage(e, "--timeout: '%s' is not a time such as \"90s\"", optarg);
+		return rouse_parse_duration(optarg, &o->timeout) && o->timeout
+			       ? 0
+			       : rouse_usage(e, "--timeout: '%s' is not a time such as \"90s\"",
+					     optarg);
 	default:
 		o->json = true;
 		return 0;
@@ -89,7 +93,8 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 static int add_root(struct options *o, const char *text, struct rouse_err *e)
 {
 	const char *hash = strchr(text, '#');
-	const char *path = rouse_arena_strndup(&o->arena, text, hash ? (size_t)(hash - text) : strlen(text));
+	const char *path = rouse_arena_strndup(&o->arena, text,
+					       hash ? (size_t)(hash - text) : strlen(text));
 
 	if (o->spec.n_roots == MOST)
 		return rouse_usage(e, "more than %d paths", MOST);
@@ -104,16 +109,20 @@ static int add_root(struct options *o, const char *text, struct rouse_err *e)
 static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 {
 	static const struct option options[] = {
-		{ "cache", required_argument, NULL, 'c' }, { "key", required_argument, NULL, 'k' },
-		{ "store", required_argument, NULL, 's' }, { "profile", required_argument, NULL, 'p' },
-		{ "timeout", required_argument, NULL, 't' }, { "json", no_argument, NULL, 'j' },
+		{ "cache", required_argument, NULL, 'c' },
+		{ "key", required_argument, NULL, 'k' },
+		{ "store", required_argument, NULL, 's' },
+		{ "profile", required_argument, NULL, 'p' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
 		{ 0 },
 	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')
-			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+			return rouse_usage(e, "unknown or incomplete option '%s'",
+					   argv[optind - 1]);
 		if (take_option(o, c, e) < 0)
 			return -1;
 	}
@@ -143,14 +152,17 @@ static void print_done(const struct options *o, const struct rouse_closure_size 
 		       uint64_t generation, const json_t *counters)
 {
 	char size[16], got[16], took[24];
-	uint64_t bytes = (uint64_t)json_integer_value(json_object_get(counters, "closure.downloadBytes"));
+	uint64_t bytes = (uint64_t)json_integer_value(
+		json_object_get(counters, "closure.downloadBytes"));
 
 	if (!s->missing)
-		(void)printf("%zu path%s in the store already\n", s->paths, s->paths == 1 ? "" : "s");
+		(void)printf("%zu path%s in the store already\n", s->paths,
+			     s->paths == 1 ? "" : "s");
 	else
-		(void)printf("pulled %zu of %zu path%s: %s, downloaded %s, in %s\n", s->missing, s->paths,
-			     s->paths == 1 ? "" : "s", rouse_print_size(size, s->missing_bytes),
-			     rouse_print_size(got, bytes), rouse_print_duration(took, ms));
+		(void)printf("pulled %zu of %zu path%s: %s, downloaded %s, in %s\n", s->missing,
+			     s->paths, s->paths == 1 ? "" : "s",
+			     rouse_print_size(size, s->missing_bytes), rouse_print_size(got, bytes),
+			     rouse_print_duration(took, ms));
 	if (generation)
 		(void)printf("%s is generation %llu\n", o->profile, (unsigned long long)generation);
 }
@@ -192,13 +204,17 @@ int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 	struct rouse_context ctx = { 0 };
 	int r;
 
-	o.spec = (struct rouse_closure_spec){ .caches = o.caches, .keys = o.keys, .roots = o.roots };
+	o.spec =
+		(struct rouse_closure_spec){ .caches = o.caches, .keys = o.keys, .roots = o.roots };
 	if (parse(&o, argc, argv, e) < 0)
 		return -1;
 	f = rouse_fetcher_new();
 	counters = json_object();
 	ctx = (struct rouse_context){
-		.root = o.store, .image = strcmp(o.store, "/") != 0, .fetcher = f, .counters = counters,
+		.root = o.store,
+		.image = strcmp(o.store, "/") != 0,
+		.fetcher = f,
+		.counters = counters,
 		.deadline = rouse_clock_ms() + o.timeout,
 		.progress = !o.json && isatty(STDERR_FILENO) ? show_progress : NULL,
 	};

@@ -17,7 +17,8 @@ struct rouse_context;
 struct rouse_room;
 
 struct rouse_cache {
-	const char *name, *url; /* name: for messages; url: https, http or file, without a trailing "/" */
+	const char *name,
+		*url; /* name: for messages; url: https, http or file, without a trailing "/" */
 };
 
 /* A root of the closure: a full store path, and what its archive must hash to (NULL: as signed). */
@@ -29,7 +30,7 @@ struct rouse_pin {
 struct rouse_closure_spec {
 	const struct rouse_cache *caches; /* in order of preference */
 	size_t n_caches;
-	const struct rouse_key *keys;     /* any of them may sign any path, wherever it comes from */
+	const struct rouse_key *keys; /* any of them may sign any path, wherever it comes from */
 	size_t n_keys;
 	const struct rouse_pin *roots;
 	size_t n_roots;
@@ -53,9 +54,9 @@ must_check int rouse_closure_resolve(struct rouse_closure *c, const struct rouse
 				     struct rouse_err *e);
 
 struct rouse_closure_size {
-	size_t paths, missing;          /* all, and those that are not in the store */
+	size_t paths, missing;             /* all, and those that are not in the store */
 	uint64_t nar_bytes, missing_bytes; /* unpacked */
-	uint64_t download_bytes;        /* of the missing, as far as the caches say */
+	uint64_t download_bytes;           /* of the missing, as far as the caches say */
 	uint64_t need_bytes, need_inodes;  /* to have on the filesystem, with a margin */
 };
 struct rouse_closure_size rouse_closure_measure(const struct rouse_closure *c);
@@ -71,16 +72,16 @@ must_check int rouse_closure_pull(struct rouse_closure *c, const struct rouse_co
 				  struct rouse_err *e);
 
 /* Which of these are valid, as pinned and with all they reference, below `root`? Fills valid[0…n-1]. */
-must_check int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t n, bool *valid,
-				   struct rouse_err *e);
+must_check int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t n,
+				   bool *valid, struct rouse_err *e);
 
 /* Profiles, as Nix lays them out: NAME -> NAME-7-link -> /nix/store/… */
 #define ROUSE_PROFILE_SYSTEM "/nix/var/nix/profiles/system"
 struct rouse_generation {
-	uint64_t number;   /* 0: the profile does not exist */
-	uint64_t highest;  /* of all its generations */
-	char path[512];    /* what it points to; "" when unknown */
-	char last[512];    /* what the highest points to */
+	uint64_t number;  /* 0: the profile does not exist */
+	uint64_t highest; /* of all its generations */
+	char path[512];   /* what it points to; "" when unknown */
+	char last[512];   /* what the highest points to */
 };
 /* The current generation of a profile, e.g. "/nix/var/nix/profiles/system". */
 must_check int rouse_generation_read(const char *root, const char *profile,

@@ -45,8 +45,8 @@ struct profile_fact {
 };
 
 struct facts {
-	bool unseen;                /* the root filesystem is not mounted yet */
-	struct rouse_list valid;    /* const char *: wanted paths that are there with all they need */
+	bool unseen;             /* the root filesystem is not mounted yet */
+	struct rouse_list valid; /* const char *: wanted paths that are there with all they need */
 	struct rouse_list profiles; /* struct profile_fact */
 };
 
@@ -58,46 +58,57 @@ static bool is_cache_url(const char *s)
 }
 
 static const struct rouse_shape key_shape = {
-	.type = ROUSE_STRING, .format = "a key as Nix writes it, \"name:base64\"", .valid = rouse_is_key,
+	.type = ROUSE_STRING,
+	.format = "a key as Nix writes it, \"name:base64\"",
+	.valid = rouse_is_key,
 };
 static const struct rouse_field cache_fields[] = {
-	ROUSE_REQUIRED(struct cache_conf, url, "url", "Where the binary cache is.", .type = ROUSE_STRING,
-		       .format = "an https, http or file URL without a query", .valid = is_cache_url),
+	ROUSE_REQUIRED(struct cache_conf, url, "url", "Where the binary cache is.",
+		       .type = ROUSE_STRING, .format = "an https, http or file URL without a query",
+		       .valid = is_cache_url),
 	ROUSE_FIELD(struct cache_conf, keys, "keys",
 		    "Public keys whose signatures are trusted, whichever cache a path comes from.",
 		    .type = ROUSE_LIST, .item = &key_shape, .max = 16, .shorthand = "keys"),
 };
 static const struct rouse_shape cache_shape = {
-	.type = ROUSE_OBJECT, .fields = cache_fields, .n_fields = ARRAY_SIZE(cache_fields),
+	.type = ROUSE_OBJECT,
+	.fields = cache_fields,
+	.n_fields = ARRAY_SIZE(cache_fields),
 	.size = sizeof(struct cache_conf),
 };
 
 #define PIN_FIELDS(type_)                                                                          \
 	ROUSE_REQUIRED(type_, path, "path", "The store path.", .type = ROUSE_STRING,               \
 		       .format = "a store path, \"/nix/store/…\"", .valid = rouse_is_store_path),  \
-	ROUSE_FIELD(type_, nar_hash, "narHash",                                                    \
-		    "What the path's archive must hash to, beyond what is signed.",                \
-		    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",                     \
-		    .valid = rouse_is_nar_hash)
+		ROUSE_FIELD(type_, nar_hash, "narHash",                                            \
+			    "What the path's archive must hash to, beyond what is signed.",        \
+			    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",             \
+			    .valid = rouse_is_nar_hash)
 
 static const struct rouse_field system_fields[] = { PIN_FIELDS(struct system_conf) };
 static const struct rouse_field profile_fields[] = { PIN_FIELDS(struct profile_conf) };
 static const struct rouse_shape profile_shape = {
-	.type = ROUSE_OBJECT, .fields = profile_fields, .n_fields = ARRAY_SIZE(profile_fields),
+	.type = ROUSE_OBJECT,
+	.fields = profile_fields,
+	.n_fields = ARRAY_SIZE(profile_fields),
 	.size = sizeof(struct profile_conf),
 };
 static const struct rouse_shape user_shape = {
-	.type = ROUSE_MAP, .format = "the name of a profile", .valid = rouse_is_label, .item = &profile_shape,
+	.type = ROUSE_MAP,
+	.format = "the name of a profile",
+	.valid = rouse_is_label,
+	.item = &profile_shape,
 	.max = 64,
 };
 
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct conf, caches, "caches",
 		    "Binary caches, in the order in which they are asked.", .type = ROUSE_MAP,
-		    .format = "the name of a cache", .valid = rouse_is_label, .item = &cache_shape, .max = 16),
+		    .format = "the name of a cache", .valid = rouse_is_label, .item = &cache_shape,
+		    .max = 16),
 	ROUSE_FIELD(struct conf, system, "system", "The system closure that this machine boots.",
-		    .type = ROUSE_OBJECT, .fields = system_fields, .n_fields = ARRAY_SIZE(system_fields),
-		    .size = sizeof(struct system_conf)),
+		    .type = ROUSE_OBJECT, .fields = system_fields,
+		    .n_fields = ARRAY_SIZE(system_fields), .size = sizeof(struct system_conf)),
 	ROUSE_FIELD(struct conf, profiles, "profiles", "Closures for users: user, then name.",
 		    .type = ROUSE_MAP, .format = "the name of a user", .valid = rouse_is_label,
 		    .item = &user_shape, .max = 256),
@@ -114,7 +125,9 @@ static const struct rouse_field profile_fact_fields[] = {
 		    .type = ROUSE_STRING),
 };
 static const struct rouse_shape profile_fact_shape = {
-	.type = ROUSE_OBJECT, .fields = profile_fact_fields, .n_fields = ARRAY_SIZE(profile_fact_fields),
+	.type = ROUSE_OBJECT,
+	.fields = profile_fact_fields,
+	.n_fields = ARRAY_SIZE(profile_fact_fields),
 	.size = sizeof(struct profile_fact),
 };
 static const struct rouse_shape path_shape = { .type = ROUSE_STRING };
@@ -122,10 +135,11 @@ static const struct rouse_shape path_shape = { .type = ROUSE_STRING };
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, unseen, "unseen", "The root filesystem was not mounted.",
 		    .type = ROUSE_BOOL),
-	ROUSE_FIELD(struct facts, valid, "valid", "Wanted paths that are in the store with all they need.",
-		    .type = ROUSE_LIST, .item = &path_shape),
-	ROUSE_FIELD(struct facts, profiles, "profiles", "Generations, by profile.", .type = ROUSE_MAP,
-		    .item = &profile_fact_shape),
+	ROUSE_FIELD(struct facts, valid, "valid",
+		    "Wanted paths that are in the store with all they need.", .type = ROUSE_LIST,
+		    .item = &path_shape),
+	ROUSE_FIELD(struct facts, profiles, "profiles", "Generations, by profile.",
+		    .type = ROUSE_MAP, .item = &profile_fact_shape),
 };
 
 /* --- what is wanted --------------------------------------------------------------------------- */
@@ -159,8 +173,8 @@ static struct want *list_wants(const struct conf *conf, struct rouse_arena *aren
 
 		for (size_t k = 0; k < users[i].list.n; k++)
 			w[n++] = (struct want){ { p[k].path, p[k].nar_hash },
-						rouse_arena_printf(arena, "per-user/%s/%s", users[i].key,
-								   p[k].key) };
+						rouse_arena_printf(arena, "per-user/%s/%s",
+								   users[i].key, p[k].key) };
 	}
 	*ret_n = n;
 	return w;
@@ -173,8 +187,9 @@ static void check(const void *conf_, struct rouse_problems *problems)
 
 	for (size_t i = 0; i < conf->caches.n; i++)
 		if (!caches[i].keys.n)
-			rouse_problem(problems, (const char *const[]){ "caches", caches[i].key, NULL },
-				      "\"keys\" is empty: nothing that this cache has could be trusted");
+			rouse_problem(
+				problems, (const char *const[]){ "caches", caches[i].key, NULL },
+				"\"keys\" is empty: nothing that this cache has could be trusted");
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
@@ -185,7 +200,8 @@ static bool is_mounted(const struct rouse_context *c)
 	auto_free char *above = rouse_asprintf("%s/..", c->root);
 	struct stat in, up;
 
-	return !c->initramfs || (stat(c->root, &in) == 0 && stat(above, &up) == 0 && in.st_dev != up.st_dev);
+	return !c->initramfs ||
+	       (stat(c->root, &in) == 0 && stat(above, &up) == 0 && in.st_dev != up.st_dev);
 }
 
 static int observe_profile(const struct want *w, const struct rouse_context *c, json_t *profiles,
@@ -205,7 +221,8 @@ static int observe_profile(const struct want *w, const struct rouse_context *c, 
 	return 0;
 }
 
-static int observe(const void *conf, const struct rouse_context *c, json_t *facts, struct rouse_err *e)
+static int observe(const void *conf, const struct rouse_context *c, json_t *facts,
+		   struct rouse_err *e)
 {
 	auto_arena struct rouse_arena arena = { 0 };
 	size_t n = 0;
@@ -285,18 +302,21 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 		if (!is_valid(facts, w[i].pin.path)) {
 			if (!conf->caches.n)
 				return rouse_fail(e, ROUSE_DOCUMENT, 0,
-						  "'%s' is not in the store, and \"caches\" names none to pull it from",
+						  "'%s' is not in the store, and \"caches\" names "
+						  "none to pull it from",
 						  w[i].pin.path);
-			rouse_plan_add(p, ROUSE_CREATE, OP_PULL, &w[i], "pull %s from %s%s", w[i].pin.path,
-				       caches.data, facts->unseen ? ", unless it is on the disk" : "");
+			rouse_plan_add(p, ROUSE_CREATE, OP_PULL, &w[i], "pull %s from %s%s",
+				       w[i].pin.path, caches.data,
+				       facts->unseen ? ", unless it is on the disk" : "");
 		}
 		if (facts->unseen)
 			rouse_plan_add(p, ROUSE_CREATE, OP_GENERATION, &w[i],
 				       "make it the current generation of %s", w[i].profile);
 		else if (!rouse_streq(g.path, w[i].pin.path))
-			rouse_plan_add(p, ROUSE_CREATE, OP_GENERATION, &w[i], "make %s %s generation %llu",
-				       is_valid(facts, w[i].pin.path) ? w[i].pin.path : "it", w[i].profile,
-				       (unsigned long long)rouse_generation_next(&g, w[i].pin.path));
+			rouse_plan_add(
+				p, ROUSE_CREATE, OP_GENERATION, &w[i], "make %s %s generation %llu",
+				is_valid(facts, w[i].pin.path) ? w[i].pin.path : "it", w[i].profile,
+				(unsigned long long)rouse_generation_next(&g, w[i].pin.path));
 	}
 	return 0;
 }
@@ -342,15 +362,17 @@ static int list_keys(struct state *s, const struct conf *conf, struct rouse_err 
 static void list_caches(struct state *s, const struct conf *conf)
 {
 	const struct cache_conf *from = conf->caches.items;
-	struct rouse_cache *caches = rouse_arena_alloc(&s->arena, (conf->caches.n + 1) * sizeof(*caches));
+	struct rouse_cache *caches = rouse_arena_alloc(&s->arena,
+						       (conf->caches.n + 1) * sizeof(*caches));
 
 	for (size_t i = 0; i < conf->caches.n; i++) {
 		size_t len = strlen(from[i].url);
 
 		while (len && from[i].url[len - 1] == '/')
 			len--;
-		caches[i] = (struct rouse_cache){ from[i].key,
-						  rouse_arena_strndup(&s->arena, from[i].url, len) };
+		caches[i] = (struct rouse_cache){
+			from[i].key, rouse_arena_strndup(&s->arena, from[i].url, len)
+		};
 	}
 	s->spec.caches = caches;
 	s->spec.n_caches = conf->caches.n;

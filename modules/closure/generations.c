@@ -42,7 +42,8 @@ static int find_highest(int dir, const char *profile, uint64_t *ret, struct rous
 	struct dirent *entry;
 
 	if (!d) {
-		(void)rouse_fail(e, ROUSE_SYSTEM, errno, "cannot list the generations of '%s'", profile);
+		(void)rouse_fail(e, ROUSE_SYSTEM, errno, "cannot list the generations of '%s'",
+				 profile);
 		if (fd >= 0)
 			(void)close(fd);
 		return -1;
@@ -85,7 +86,8 @@ int rouse_generation_read(const char *root_path, const char *profile, struct rou
 	read_link(dir, name, link, sizeof(link));
 	g.number = number_of(strrchr(link, '/') ? strrchr(link, '/') + 1 : link, name);
 	if (g.number) {
-		(void)snprintf(target, sizeof(target), "%s-%llu-link", name, (unsigned long long)g.number);
+		(void)snprintf(target, sizeof(target), "%s-%llu-link", name,
+			       (unsigned long long)g.number);
 		read_link(dir, target, g.path, sizeof(g.path));
 	}
 	*ret = g;
@@ -107,7 +109,8 @@ int rouse_generation_make(const char *root_path, const char *profile, const char
 	auto_free char *link = NULL;
 	uint64_t n;
 
-	if (rouse_generation_read(root_path, profile, &g, e) < 0 || rouse_root_open(&root, root_path, e) < 0)
+	if (rouse_generation_read(root_path, profile, &g, e) < 0 ||
+	    rouse_root_open(&root, root_path, e) < 0)
 		return -1;
 	n = rouse_generation_next(&g, path);
 	link = rouse_asprintf("%s-%llu-link", profile, (unsigned long long)n);

@@ -35,12 +35,12 @@ struct walk {
 	struct rouse_closure *c;
 	const struct rouse_context *ctx;
 	const struct rouse_paths *registered;
-	size_t next;             /* of c->paths: what comes behind was not looked at yet */
+	size_t next;               /* of c->paths: what comes behind was not looked at yet */
 	struct rouse_path **again; /* to be asked for in their next cache */
 	size_t n_again, size_again;
-	struct ask *asks;        /* on their way */
+	struct ask *asks; /* on their way */
 	size_t answered;
-	uint64_t bytes;          /* sum of NarSize */
+	uint64_t bytes;           /* sum of NarSize */
 	struct rouse_err failure; /* of next_ask(), which cannot return one */
 };
 
@@ -100,8 +100,8 @@ bool rouse_pin_matches(const struct rouse_pin *pin, const uint8_t hash[static RO
 {
 	uint8_t want[ROUSE_SHA256_LEN];
 
-	return !pin->nar_hash || (rouse_nar_hash_parse(pin->nar_hash, want) &&
-				  memcmp(want, hash, sizeof(want)) == 0);
+	return !pin->nar_hash ||
+	       (rouse_nar_hash_parse(pin->nar_hash, want) && memcmp(want, hash, sizeof(want)) == 0);
 }
 
 static bool matches_pin(const struct rouse_closure *c, const char *name,
@@ -130,8 +130,8 @@ static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_
 	struct ask *a = rouse_calloc(1, sizeof(*a));
 
 	if (p)
-		(void)snprintf(a->url, sizeof(a->url), "%s/%.*s.narinfo", from->url, ROUSE_HASH_PART,
-			       p->name);
+		(void)snprintf(a->url, sizeof(a->url), "%s/%.*s.narinfo", from->url,
+			       ROUSE_HASH_PART, p->name);
 	else
 		(void)snprintf(a->url, sizeof(a->url), "%s/nix-cache-info", from->url);
 	a->w = w;
@@ -219,7 +219,8 @@ static int nowhere(struct walk *w, struct rouse_path *p, struct rouse_err *e)
 				  ROUSE_STORE_PREFIX, p->name, p->tried);
 	*e = *p->failure;
 	if (w->c->spec->n_caches > 1)
-		return rouse_wrap(e, "'%s%s' cannot be had from %s", ROUSE_STORE_PREFIX, p->name, p->tried);
+		return rouse_wrap(e, "'%s%s' cannot be had from %s", ROUSE_STORE_PREFIX, p->name,
+				  p->tried);
 	return strstr(e->text, p->name) ? -1 : rouse_wrap(e, "'%s%s'", ROUSE_STORE_PREFIX, p->name);
 }
 
@@ -237,12 +238,13 @@ static int take_failure(struct walk *w, struct rouse_path *p, const struct rouse
 		return -1;
 	}
 	p->tried = rouse_arena_printf(arena, "%s%s'%s' (%s)", p->tried ? p->tried : "",
-				      p->tried ? ", " : "", rouse_print_url(url, sizeof(url), cache->url),
-				      why->kind == ROUSE_UNTRUSTED   ? "untrusted" :
-				      why->kind == ROUSE_UNAVAILABLE ? "not reachable" :
-				      why->sys == ENOENT	     ? "not there" :
-				      why->sys == EACCES	     ? "access denied" :
-								       "refused");
+				      p->tried ? ", " : "",
+				      rouse_print_url(url, sizeof(url), cache->url),
+				      why->kind == ROUSE_UNTRUSTED     ? "untrusted"
+				      : why->kind == ROUSE_UNAVAILABLE ? "not reachable"
+				      : why->sys == ENOENT             ? "not there"
+				      : why->sys == EACCES             ? "access denied"
+								       : "refused");
 	if (!p->failure || rank(why) > rank(p->failure)) {
 		p->failure = rouse_arena_alloc(arena, sizeof(*p->failure));
 		*p->failure = *why;
@@ -260,24 +262,25 @@ static int verify(struct walk *w, struct rouse_path *p, const struct rouse_narin
 		  const char *where, struct rouse_err *e)
 {
 	if (!rouse_streq(n->name, p->name))
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' answers for '%s%s' with '%s%s'", where,
-				  ROUSE_STORE_PREFIX, p->name, ROUSE_STORE_PREFIX, n->name);
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' answers for '%s%s' with '%s%s'",
+				  where, ROUSE_STORE_PREFIX, p->name, ROUSE_STORE_PREFIX, n->name);
 	if (rouse_narinfo_verify(n, where, w->c->spec->keys, w->c->spec->n_keys, e) < 0)
 		return -1;
 	if (!matches_pin(w->c, p->name, n->nar_hash)) {
 		char hash[ROUSE_NAR_HASH_TEXT];
 
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-				  "'%s%s' in '%s' has the hash '%s', and '%s' is pinned", ROUSE_STORE_PREFIX,
-				  p->name, where, rouse_nar_hash_print(hash, n->nar_hash),
-				  pin_of(w->c, p->name));
+				  "'%s%s' in '%s' has the hash '%s', and '%s' is pinned",
+				  ROUSE_STORE_PREFIX, p->name, where,
+				  rouse_nar_hash_print(hash, n->nar_hash), pin_of(w->c, p->name));
 	}
 	return 0;
 }
 
 static bool same_content(const struct rouse_path *p, const struct rouse_narinfo *n)
 {
-	if (p->nar_size != n->nar_size || memcmp(p->nar_hash, n->nar_hash, sizeof(p->nar_hash)) != 0 ||
+	if (p->nar_size != n->nar_size ||
+	    memcmp(p->nar_hash, n->nar_hash, sizeof(p->nar_hash)) != 0 ||
 	    p->n_references != n->n_references)
 		return false;
 	for (size_t i = 0; i < n->n_references; i++)
@@ -328,7 +331,8 @@ static int take_narinfo(struct ask *a, struct rouse_err *e)
 }
 
 /* "StoreDir: /x" in a cache that was made for another store. */
-static int check_info(const struct rouse_cache *cache, const struct rouse_buf *text, struct rouse_err *e)
+static int check_info(const struct rouse_cache *cache, const struct rouse_buf *text,
+		      struct rouse_err *e)
 {
 	const char *p = text->data ? text->data : "";
 
@@ -341,10 +345,12 @@ static int check_info(const struct rouse_cache *cache, const struct rouse_buf *t
 
 			value += strspn(value, " \t");
 			n = strcspn(value, " \t\r\n");
-			if (n != strlen(ROUSE_STORE_DIR) || strncmp(value, ROUSE_STORE_DIR, n) != 0) {
+			if (n != strlen(ROUSE_STORE_DIR) ||
+			    strncmp(value, ROUSE_STORE_DIR, n) != 0) {
 				char url[256];
 
-				return rouse_fail(e, ROUSE_DOCUMENT, 0, "the cache '%s' is for the store '%.*s'",
+				return rouse_fail(e, ROUSE_DOCUMENT, 0,
+						  "the cache '%s' is for the store '%.*s'",
 						  rouse_print_url(url, sizeof(url), cache->url),
 						  (int)(n < 200 ? n : 200), value);
 			}
@@ -410,8 +416,10 @@ static void count(const struct rouse_closure *c, const struct rouse_context *ctx
 	if (!ctx->counters)
 		return;
 	json_object_set_new(ctx->counters, "closure.paths", json_integer((json_int_t)s.paths));
-	json_object_set_new(ctx->counters, "closure.narBytes", json_integer((json_int_t)s.nar_bytes));
-	json_object_set_new(ctx->counters, "closure.requests", json_integer((json_int_t)c->requests));
+	json_object_set_new(ctx->counters, "closure.narBytes",
+			    json_integer((json_int_t)s.nar_bytes));
+	json_object_set_new(ctx->counters, "closure.requests",
+			    json_integer((json_int_t)c->requests));
 }
 
 static int walk(struct rouse_closure *c, const struct rouse_context *ctx,
@@ -426,12 +434,14 @@ static int walk(struct rouse_closure *c, const struct rouse_context *ctx,
 	if (w.next == c->paths.n)
 		return 0;
 	if (!c->spec->n_caches)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s%s' is not in the store, and no cache is given",
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "'%s%s' is not in the store, and no cache is given",
 				  ROUSE_STORE_PREFIX, c->paths.items[w.next]->name);
 	return run_walk(&w, ROUSE_WALK_CONNECTIONS, e);
 }
 
-int rouse_closure_resolve(struct rouse_closure *c, const struct rouse_context *ctx, struct rouse_err *e)
+int rouse_closure_resolve(struct rouse_closure *c, const struct rouse_context *ctx,
+			  struct rouse_err *e)
 {
 	auto_store struct rouse_store store = ROUSE_STORE_INIT;
 
@@ -478,8 +488,8 @@ int rouse_closure_next_source(struct rouse_closure *c, struct rouse_path *path,
 	struct walk w = { .c = c, .ctx = ctx, .next = c->paths.n };
 
 	if (!has_more_caches(c, path))
-		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no other cache has '%s%s'", ROUSE_STORE_PREFIX,
-				  path->name);
+		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no other cache has '%s%s'",
+				  ROUSE_STORE_PREFIX, path->name);
 	path->cache++;
 	queue_again(&w, path);
 	return run_walk(&w, 1, e);

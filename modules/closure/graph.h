@@ -8,9 +8,9 @@
 #include "table.h"
 
 struct rouse_cache_state {
-	bool down;               /* was not reachable: not asked again while others may answer */
-	bool wanted, greeted;    /* its nix-cache-info is looked at when it is asked for something */
-	unsigned failures;       /* in a row */
+	bool down;            /* was not reachable: not asked again while others may answer */
+	bool wanted, greeted; /* its nix-cache-info is looked at when it is asked for something */
+	unsigned failures;    /* in a row */
 };
 
 struct rouse_closure {
@@ -18,7 +18,7 @@ struct rouse_closure {
 	struct rouse_paths paths;
 	struct rouse_cache_state *caches; /* as in spec */
 	uint64_t requests;
-	uint64_t fetched, fetched_bytes;  /* by pulling */
+	uint64_t fetched, fetched_bytes; /* by pulling */
 };
 
 /* Asks the caches behind path->cache for the same archive (same hash, size and references), after

@@ -14,13 +14,13 @@ enum state {
 	S_DATA,       /* the bytes of a file */
 	S_TARGET_KEY, /* "target" */
 	S_TARGET,
-	S_CLOSE,      /* ")" of a file or symlink */
-	S_DIRECTORY,  /* "entry", or ")" of the directory */
-	S_ENTRY,      /* "(" of an entry */
-	S_NAME_KEY,   /* "name" */
+	S_CLOSE,     /* ")" of a file or symlink */
+	S_DIRECTORY, /* "entry", or ")" of the directory */
+	S_ENTRY,     /* "(" of an entry */
+	S_NAME_KEY,  /* "name" */
 	S_NAME,
-	S_NODE_KEY,   /* "node" */
-	S_ENTRY_END,  /* ")" of an entry */
+	S_NODE_KEY,  /* "node" */
+	S_ENTRY_END, /* ")" of an entry */
 	S_END,
 };
 
@@ -32,7 +32,9 @@ static int bad(const struct rouse_nar *n, struct rouse_err *e, const char *what)
 
 void rouse_nar_begin(struct rouse_nar *n, uint64_t size, const struct rouse_nar_ops *ops, void *arg)
 {
-	*n = (struct rouse_nar){ .ops = ops, .arg = arg, .left = size, .state = S_MAGIC, .want = 8 };
+	*n = (struct rouse_nar){
+		.ops = ops, .arg = arg, .left = size, .state = S_MAGIC, .want = 8
+	};
 }
 
 /* The longest string that the state allows; file contents are bounded by the archive alone. */
@@ -73,9 +75,10 @@ static int take_length(struct rouse_nar *n, struct rouse_err *e)
 	for (unsigned i = 8; i-- > 0;)
 		len = len << 8 | n->token[i];
 	if (len > longest(n->state))
-		return bad(n, e, n->state == S_NAME ? "a name of more than 255 bytes" :
-			   n->state == S_TARGET	    ? "a link target of more than 4095 bytes" :
-						      "a string is longer than its place allows");
+		return bad(n, e,
+			   n->state == S_NAME     ? "a name of more than 255 bytes"
+			   : n->state == S_TARGET ? "a link target of more than 4095 bytes"
+						  : "a string is longer than its place allows");
 	if (len > n->left || padding(len) > n->left - len)
 		return bad(n, e, "a string is longer than the archive");
 	n->string = len;
@@ -184,19 +187,24 @@ static int take_keyword(struct rouse_nar *n, struct rouse_err *e)
 		const char *word;
 		enum state next;
 	} keywords[] = {
-		[S_MAGIC] = { "nix-archive-1", S_NODE },  [S_NODE] = { "(", S_TYPE },
-		[S_TYPE] = { "type", S_KIND },		  [S_EXECUTABLE] = { "", S_CONTENTS },
-		[S_CONTENTS] = { "contents", S_DATA },	  [S_TARGET_KEY] = { "target", S_TARGET },
-		[S_ENTRY] = { "(", S_NAME_KEY },	  [S_NAME_KEY] = { "name", S_NAME },
-		[S_NODE_KEY] = { "node", S_NODE },	  [S_ENTRY_END] = { ")", S_DIRECTORY },
+		[S_MAGIC] = { "nix-archive-1", S_NODE },
+		[S_NODE] = { "(", S_TYPE },
+		[S_TYPE] = { "type", S_KIND },
+		[S_EXECUTABLE] = { "", S_CONTENTS },
+		[S_CONTENTS] = { "contents", S_DATA },
+		[S_TARGET_KEY] = { "target", S_TARGET },
+		[S_ENTRY] = { "(", S_NAME_KEY },
+		[S_NAME_KEY] = { "name", S_NAME },
+		[S_NODE_KEY] = { "node", S_NODE },
+		[S_ENTRY_END] = { ")", S_DIRECTORY },
 		[S_CLOSE] = { ")", S_END },
 	};
 
 	if (n->state >= ARRAY_SIZE(keywords) || !keywords[n->state].word)
 		return bad(n, e, "bytes behind its end");
 	if (!is(n, keywords[n->state].word))
-		return n->state == S_MAGIC ? bad(n, e, "it does not begin like one") :
-					     bad(n, e, "an unexpected word");
+		return n->state == S_MAGIC ? bad(n, e, "it does not begin like one")
+					   : bad(n, e, "an unexpected word");
 	if (n->state == S_CLOSE)
 		close_node(n);
 	else
@@ -288,7 +296,8 @@ int rouse_nar_feed(struct rouse_nar *n, const void *data, size_t len, struct rou
 int rouse_nar_end(const struct rouse_nar *n, struct rouse_err *e)
 {
 	if (n->state != S_END || n->left)
-		return bad(n, e, n->state == S_END ? "it is shorter than its signed size" :
-						     "it ends too early");
+		return bad(n, e,
+			   n->state == S_END ? "it is shorter than its signed size"
+					     : "it ends too early");
 	return 0;
 }

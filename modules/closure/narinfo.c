@@ -35,11 +35,16 @@ enum key {
 	KEYS_,
 };
 static const char *const keys_text[] = {
-	[KEY_STORE_PATH] = "StorePath", [KEY_URL] = "URL",
-	[KEY_COMPRESSION] = "Compression", [KEY_FILE_SIZE] = "FileSize",
-	[KEY_NAR_HASH] = "NarHash", [KEY_NAR_SIZE] = "NarSize",
-	[KEY_REFERENCES] = "References", [KEY_DERIVER] = "Deriver",
-	[KEY_CA] = "CA", [KEY_SIG] = "Sig",
+	[KEY_STORE_PATH] = "StorePath",
+	[KEY_URL] = "URL",
+	[KEY_COMPRESSION] = "Compression",
+	[KEY_FILE_SIZE] = "FileSize",
+	[KEY_NAR_HASH] = "NarHash",
+	[KEY_NAR_SIZE] = "NarSize",
+	[KEY_REFERENCES] = "References",
+	[KEY_DERIVER] = "Deriver",
+	[KEY_CA] = "CA",
+	[KEY_SIG] = "Sig",
 };
 _Static_assert(ARRAY_SIZE(keys_text) == KEYS_, "a word for each key");
 
@@ -76,8 +81,9 @@ bool rouse_is_nar_url(const char *url)
 			segment = i + 1;
 		} else if (c <= ' ' || c >= 0x7f || strchr("\\#:@<>\"{}|^`", c)) {
 			return false;
-		} else if (c == '%' && (!strncasecmp(url + i, "%2e", 3) || !strncasecmp(url + i, "%2f", 3) ||
-					!strncasecmp(url + i, "%5c", 3) || !strncmp(url + i, "%00", 3))) {
+		} else if (c == '%' &&
+			   (!strncasecmp(url + i, "%2e", 3) || !strncasecmp(url + i, "%2f", 3) ||
+			    !strncasecmp(url + i, "%5c", 3) || !strncmp(url + i, "%00", 3))) {
 			return false; /* hides a ".." or a "/" from us, and not from the server */
 		}
 	}
@@ -107,9 +113,10 @@ static int take_compression(struct parser *p, const char *v, struct rouse_err *e
 			p->n->compression = (enum rouse_compression)i;
 			return 0;
 		}
-	return rouse_fail(e, ROUSE_DOCUMENT, 0,
-			  "'%s': the archive is compressed with '%.40s'; only zstd, xz and none are read",
-			  p->where, *v ? v : "bzip2");
+	return rouse_fail(
+		e, ROUSE_DOCUMENT, 0,
+		"'%s': the archive is compressed with '%.40s'; only zstd, xz and none are read",
+		p->where, *v ? v : "bzip2");
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -187,8 +194,9 @@ static int take_value(struct parser *p, enum key key, char *v, struct rouse_err 
 	case KEY_FILE_SIZE:
 		return take_number(p, v, UINT64_MAX, &p->n->file_size, e);
 	case KEY_NAR_HASH:
-		return rouse_nar_hash_parse(v, p->n->nar_hash) ?
-			       0 : malformed(p, e, "not a SHA-256:", v);
+		return rouse_nar_hash_parse(v, p->n->nar_hash)
+			       ? 0
+			       : malformed(p, e, "not a SHA-256:", v);
 	case KEY_NAR_SIZE:
 		return take_number(p, v, ROUSE_MAX_NAR_SIZE, &p->n->nar_size, e);
 	case KEY_REFERENCES:
@@ -242,10 +250,10 @@ int rouse_narinfo_parse(struct rouse_narinfo *ret, const char *where, const char
 	if (len > ROUSE_MAX_NARINFO)
 		return malformed(&p, e, "larger than", "1 MiB");
 	if (!len || text[len - 1] != '\n' || memchr(text, '\0', len))
-		return malformed(&p, e, "cut off or not text:", len ? "no newline at the end" : "empty");
+		return malformed(&p, e,
+				 "cut off or not text:", len ? "no newline at the end" : "empty");
 	copy = rouse_arena_strndup(arena, text, len);
-	for (line = copy; *line; line = end + 1) {
-		end = strchr(line, '\n');
+	for (line = copy; (end = strchr(line, '\n')); line = end + 1) {
 		*end = '\0';
 		if (take_line(&p, line, e) < 0)
 			return -1;
@@ -279,7 +287,8 @@ bool rouse_narinfo_self_certified(const struct rouse_narinfo *n)
 	auto_buf struct rouse_buf type = { 0 };
 	const char *tree = n->ca ? rouse_strip_prefix(n->ca, "fixed:r:") : NULL;
 
-	if (!tree || !rouse_nar_hash_parse(tree, hash) || memcmp(hash, n->nar_hash, sizeof(hash)) != 0)
+	if (!tree || !rouse_nar_hash_parse(tree, hash) ||
+	    memcmp(hash, n->nar_hash, sizeof(hash)) != 0)
 		return false;
 	rouse_buf_printf(&type, "source");
 	for (size_t i = 0; i < n->n_references; i++) {
@@ -300,7 +309,8 @@ int rouse_narinfo_verify(const struct rouse_narinfo *n, const char *where,
 		return 0;
 	if (!n->n_signatures)
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-				  "'" ROUSE_STORE_PREFIX "%s' is not signed in '%s'", n->name, where);
+				  "'" ROUSE_STORE_PREFIX "%s' is not signed in '%s'", n->name,
+				  where);
 	rouse_narinfo_fingerprint(n, &text);
 	if (rouse_signature_check(n->signatures, n->n_signatures, keys, n_keys, text.data, text.len,
 				  NULL, e) < 0)

@@ -47,6 +47,7 @@ void rouse_narinfo_fingerprint(const struct rouse_narinfo *n, struct rouse_buf *
 bool rouse_narinfo_self_certified(const struct rouse_narinfo *n);
 /* Demands a good signature by one of the keys, or a name that certifies itself. */
 must_check int rouse_narinfo_verify(const struct rouse_narinfo *n, const char *where,
-				    const struct rouse_key *keys, size_t n_keys, struct rouse_err *e);
+				    const struct rouse_key *keys, size_t n_keys,
+				    struct rouse_err *e);
 /* May a narinfo name this URL? Relative, below the cache, no "..", nothing that needs escaping. */
 bool rouse_is_nar_url(const char *url);

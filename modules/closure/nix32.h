@@ -10,7 +10,7 @@
 #include <rouse/trust.h>
 
 /* Characters of n bytes in nix32: 20 -> 32, 32 -> 52. */
-#define ROUSE_NIX32_LEN(n) (((n) * 8 + 4) / 5)
+#define ROUSE_NIX32_LEN(n) (((n)*8 + 4) / 5)
 
 /* Writes ROUSE_NIX32_LEN(n) characters and a NUL. */
 void rouse_nix32(char *ret, const uint8_t *data, size_t n);

@@ -23,7 +23,8 @@ static void keep_closed(struct rouse_paths *paths)
 			struct rouse_path *p = paths->items[i];
 
 			for (size_t k = 0; p->valid && k < p->n_references; k++) {
-				const struct rouse_path *r = rouse_paths_find(paths, p->references[k]);
+				const struct rouse_path *r = rouse_paths_find(paths,
+									      p->references[k]);
 
 				if (!r || !r->valid) {
 					p->valid = false;
@@ -44,7 +45,8 @@ static bool find_nix_store(const struct rouse_store *s, const char *chroot, char
 
 		if (!s->registered.items[i]->valid)
 			continue;
-		path = rouse_asprintf(ROUSE_STORE_PREFIX "%s/bin/nix-store", s->registered.items[i]->name);
+		path = rouse_asprintf(ROUSE_STORE_PREFIX "%s/bin/nix-store",
+				      s->registered.items[i]->name);
 		if (rouse_proc_find(path, chroot, buf, size))
 			return true;
 	}
@@ -58,8 +60,12 @@ static int load_db(const char *program, const char *chroot, const struct rouse_b
 	const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "HOME=/root",
 				    "NIX_REMOTE=local", NULL };
 	const struct rouse_proc p = {
-		.argv = argv, .env = env, .chroot = chroot, .deadline = deadline,
-		.input = text->data, .input_len = text->len,
+		.argv = argv,
+		.env = env,
+		.chroot = chroot,
+		.deadline = deadline,
+		.input = text->data,
+		.input_len = text->len,
 	};
 
 	return rouse_proc_check(&p, e);
@@ -80,8 +86,9 @@ int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_
 	if (geteuid() == 0 && find_nix_store(s, chroot, program, sizeof(program))) {
 		if (load_db(program, chroot, &text, deadline, e) == 0)
 			return 0;
-		rouse_log(ROUSE_LOG_WARNING, "closure", "%s; leaving '%s' for Nix to load, ignoring", e->text,
-			  LEFT_FOR_NIX);
+		rouse_log(ROUSE_LOG_WARNING, "closure",
+			  "%s; leaving '%s' for Nix to load, ignoring", e->text, LEFT_FOR_NIX);
 	}
-	return rouse_fs_replace(&s->root, LEFT_FOR_NIX, text.data, text.len, 0644, (uid_t)-1, (gid_t)-1, e);
+	return rouse_fs_replace(&s->root, LEFT_FOR_NIX, text.data, text.len, 0644, (uid_t)-1,
+				(gid_t)-1, e);
 }

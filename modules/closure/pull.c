@@ -37,24 +37,24 @@ struct pull {
 	pthread_cond_t changed;    /* something ended, or memory was given back */
 	struct rouse_path **queue; /* largest first; next … n_queue are to be done */
 	size_t next, n_queue;
-	uint64_t memory;           /* promised to running jobs */
+	uint64_t memory;              /* promised to running jobs */
 	struct rouse_path **finished; /* in the store; the first n_registered are registered */
 	size_t n_finished, n_registered;
 	struct rouse_path **failed; /* their cache could not deliver; another one may */
 	size_t n_failed;
-	unsigned running;          /* workers */
-	struct rouse_err error;    /* the first fatal one; stops everything */
+	unsigned running;       /* workers */
+	struct rouse_err error; /* the first fatal one; stops everything */
 
-	uint64_t bytes;            /* unpacked so far; atomic */
-	bool stop;                 /* atomic copy of error.kind != 0 */
+	uint64_t bytes; /* unpacked so far; atomic */
+	bool stop;      /* atomic copy of error.kind != 0 */
 };
 
 struct worker {
 	struct pull *p;
 	pthread_t thread;
 	struct rouse_fetcher *fetcher;
-	char *buf;           /* where decoders of this thread put their output */
-	struct job *jobs;    /* running */
+	char *buf;        /* where decoders of this thread put their output */
+	struct job *jobs; /* running */
 	uint64_t memory;
 };
 
@@ -66,7 +66,7 @@ struct job {
 	uint64_t memory;
 	struct rouse_unpack *unpack;
 	struct rouse_sha256 *hash;
-	uint64_t out;             /* bytes that came out of the decoder */
+	uint64_t out; /* bytes that came out of the decoder */
 	struct rouse_nar nar;
 	struct rouse_tree tree;
 	char url[4096];
@@ -79,7 +79,8 @@ static int take_unpacked(void *arg, const void *data, size_t n, struct rouse_err
 	struct job *j = arg;
 
 	if (n > j->path->nar_size - j->out)
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "it unpacks to more than its signed size of %llu bytes",
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "it unpacks to more than its signed size of %llu bytes",
 				  (unsigned long long)j->path->nar_size);
 	j->out += n;
 	__atomic_add_fetch(&j->w->p->bytes, n, __ATOMIC_RELAXED);
@@ -125,8 +126,9 @@ static int job_check(struct job *j, struct rouse_err *e)
 	if (rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
 		return -1;
 	if (j->out != j->path->nar_size)
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "it unpacks to %llu bytes, and %llu are signed",
-				  (unsigned long long)j->out, (unsigned long long)j->path->nar_size);
+		return rouse_fail(
+			e, ROUSE_UNTRUSTED, 0, "it unpacks to %llu bytes, and %llu are signed",
+			(unsigned long long)j->out, (unsigned long long)j->path->nar_size);
 	if (rouse_nar_end(&j->nar, e) < 0)
 		return -1;
 	rouse_sha256_final(j->hash, hash);
@@ -177,7 +179,8 @@ static uint64_t memory_of(const struct rouse_path *path)
 {
 	if (path->compression == ROUSE_COMPRESSION_NONE)
 		return ROUSE_PULL_JOB;
-	return ROUSE_PULL_JOB + (path->nar_size < ROUSE_PULL_WINDOW ? path->nar_size : ROUSE_PULL_WINDOW);
+	return ROUSE_PULL_JOB +
+	       (path->nar_size < ROUSE_PULL_WINDOW ? path->nar_size : ROUSE_PULL_WINDOW);
 }
 
 /* May the worker start the next job? One is always allowed. With the mutex held. */
@@ -226,7 +229,8 @@ static struct rouse_fetch *next_job(void *ctx)
 	if (j->next)
 		j->next->link = &j->next;
 	w->jobs = j;
-	(void)snprintf(j->url, sizeof(j->url), "%s/%s", c->spec->caches[path->cache].url, path->url);
+	(void)snprintf(j->url, sizeof(j->url), "%s/%s", c->spec->caches[path->cache].url,
+		       path->url);
 	j->t = (struct rouse_fetch){
 		.url = j->url,
 		/* Compression may lose a little; FileSize is nobody's word. */
@@ -290,8 +294,9 @@ static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 	}
 	job_free(j);
 	/* `stop` ends the other transfers of this worker, too. */
-	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED) ?
-		       rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped") : 0;
+	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED)
+		       ? rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped")
+		       : 0;
 }
 
 static bool wait_for_room(struct worker *w)
@@ -313,7 +318,8 @@ static void *work(void *arg)
 	struct rouse_err e = { 0 };
 
 	while (wait_for_room(w))
-		if (rouse_fetch_many(w->fetcher, ROUSE_PULL_PARALLEL, next_job, job_done, w, &e) < 0) {
+		if (rouse_fetch_many(w->fetcher, ROUSE_PULL_PARALLEL, next_job, job_done, w, &e) <
+		    0) {
 			fail_pull(w->p, &e); /* unless it was stopped for a reason of its own */
 			break;
 		}
@@ -345,7 +351,8 @@ static int register_finished(struct pull *p, struct rouse_err *e)
 	(void)pthread_mutex_unlock(&p->mutex);
 	if (n == p->n_registered)
 		return 0;
-	if (rouse_store_register(p->store, p->finished + p->n_registered, n - p->n_registered, e) < 0)
+	if (rouse_store_register(p->store, p->finished + p->n_registered, n - p->n_registered, e) <
+	    0)
 		return -1;
 	p->n_registered = n;
 	return 0;
@@ -369,7 +376,8 @@ static void oversee(struct pull *p, uint64_t total)
 			until.tv_sec++;
 		}
 		(void)pthread_mutex_lock(&p->mutex);
-		while (p->running && pthread_cond_timedwait(&p->changed, &p->mutex, &until) != ETIMEDOUT)
+		while (p->running &&
+		       pthread_cond_timedwait(&p->changed, &p->mutex, &until) != ETIMEDOUT)
 			;
 		running = p->running > 0;
 		(void)pthread_mutex_unlock(&p->mutex);
@@ -467,9 +475,12 @@ static int run_pull(struct pull *p, uint64_t total, struct rouse_err *e)
 
 static int by_size(const void *a, const void *b)
 {
-	const struct rouse_path *x = *(struct rouse_path *const *)a, *y = *(struct rouse_path *const *)b;
+	const struct rouse_path *x = *(struct rouse_path *const *)a,
+				*y = *(struct rouse_path *const *)b;
 
-	return x->nar_size < y->nar_size ? 1 : x->nar_size > y->nar_size ? -1 : strcmp(x->name, y->name);
+	return x->nar_size < y->nar_size   ? 1
+	       : x->nar_size > y->nar_size ? -1
+					   : strcmp(x->name, y->name);
 }
 
 /* What was resolved against the store, or without it (an initramfs has none then), is compared with
@@ -481,7 +492,8 @@ static int fill_queue(struct pull *p, struct rouse_err *e)
 	for (size_t i = 0; i < c->paths.n; i++) {
 		struct rouse_path *path = c->paths.items[i];
 		const struct rouse_path *r = rouse_paths_find(&p->store->registered, path->name);
-		bool valid = r && r->valid && memcmp(r->nar_hash, path->nar_hash, sizeof(r->nar_hash)) == 0;
+		bool valid = r && r->valid &&
+			     memcmp(r->nar_hash, path->nar_hash, sizeof(r->nar_hash)) == 0;
 
 		if (path->valid && !valid)
 			return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
@@ -522,7 +534,8 @@ static void count_pull(const struct pull *p)
 	if (!n)
 		return;
 	json_object_set_new(n, "closure.fetched", json_integer((json_int_t)p->c->fetched));
-	json_object_set_new(n, "closure.downloadBytes", json_integer((json_int_t)p->c->fetched_bytes));
+	json_object_set_new(n, "closure.downloadBytes",
+			    json_integer((json_int_t)p->c->fetched_bytes));
 	json_object_set_new(n, "closure.requests", json_integer((json_int_t)p->c->requests));
 }
 
@@ -548,13 +561,18 @@ static int pull_all(struct pull *p, struct rouse_err *e)
 	return r;
 }
 
-int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx, struct rouse_err *e)
+int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
+		       struct rouse_err *e)
 {
 	auto_store struct rouse_store store = ROUSE_STORE_INIT;
 	size_t n = c->paths.n;
 	auto_free struct rouse_path **lists = rouse_calloc(3 * n, sizeof(*lists));
-	struct pull p = { .c = c, .ctx = ctx, .store = &store,
-			  .queue = lists, .finished = lists + n, .failed = lists + 2 * n };
+	struct pull p = { .c = c,
+			  .ctx = ctx,
+			  .store = &store,
+			  .queue = lists,
+			  .finished = lists + n,
+			  .failed = lists + 2 * n };
 	pthread_condattr_t attr;
 	int r;
 

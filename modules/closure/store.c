@@ -52,23 +52,27 @@ int rouse_store_look(struct rouse_store *s, const char *root, struct rouse_err *
 		return e->sys == ENOENT ? 0 : -1;
 	s->dir = rouse_fs_open(&s->root, ROUSE_STORE_DIR, O_RDONLY | O_DIRECTORY, 0);
 	if (s->dir < 0)
-		return errno == ENOENT ? 0 : rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s%s'", root,
-							ROUSE_STORE_DIR);
+		return errno == ENOENT ? 0
+				       : rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s%s'",
+						    root, ROUSE_STORE_DIR);
 	return read_registered(s, e);
 }
 
 /* flock(2) knows no deadline; the holder is another rouse, which has one. */
 static int lock_store(struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
 {
-	s->lock = rouse_fs_open(&s->root, ROUSE_STORE_STATE "/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+	s->lock = rouse_fs_open(&s->root, ROUSE_STORE_STATE "/lock", O_RDWR | O_CREAT | O_NOFOLLOW,
+				0600);
 	if (s->lock < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", ROUSE_STORE_STATE "/lock");
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'",
+				  ROUSE_STORE_STATE "/lock");
 	while (flock(s->lock, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot lock the store");
 		if (!rouse_clock_left(deadline))
-			return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
-					  "the store is locked by another rouse, which did not end in time");
+			return rouse_fail(
+				e, ROUSE_UNAVAILABLE, 0,
+				"the store is locked by another rouse, which did not end in time");
 		rouse_clock_sleep_until(rouse_clock_ms() + ROUSE_LOCK_POLL);
 	}
 	return 0;
@@ -88,8 +92,8 @@ static int remove_leftovers(struct rouse_store *s, struct rouse_err *e)
 	while (r == 0 && (entry = readdir(d)))
 		if (rouse_strip_prefix(entry->d_name, ROUSE_STAGING_PREFIX) &&
 		    rouse_tree_remove(s->dir, entry->d_name) < 0)
-			r = rouse_fail(e, ROUSE_SYSTEM, errno, "cannot remove '%s/%s'", ROUSE_STORE_DIR,
-				       entry->d_name);
+			r = rouse_fail(e, ROUSE_SYSTEM, errno, "cannot remove '%s/%s'",
+				       ROUSE_STORE_DIR, entry->d_name);
 	(void)closedir(d);
 	return r;
 }
@@ -107,7 +111,8 @@ static int make_staging(struct rouse_store *s, struct rouse_err *e)
 	return 0;
 }
 
-int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline, struct rouse_err *e)
+int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
+		     struct rouse_err *e)
 {
 	if (rouse_root_open(&s->root, root, e) < 0 ||
 	    rouse_fs_mkdirs(&s->root, ROUSE_STORE_DIR, true, e) < 0 ||
@@ -115,8 +120,10 @@ int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
 		return -1;
 	s->dir = rouse_fs_open(&s->root, ROUSE_STORE_DIR, O_RDONLY | O_DIRECTORY, 0);
 	if (s->dir < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s%s'", root, ROUSE_STORE_DIR);
-	if (lock_store(s, deadline, e) < 0 || remove_leftovers(s, e) < 0 || read_registered(s, e) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s%s'", root,
+				  ROUSE_STORE_DIR);
+	if (lock_store(s, deadline, e) < 0 || remove_leftovers(s, e) < 0 ||
+	    read_registered(s, e) < 0)
 		return -1;
 	return make_staging(s, e);
 }
@@ -156,8 +163,8 @@ int rouse_store_publish(struct rouse_store *s, const char *name, struct rouse_er
 					  "cannot move the unregistered '%s%s' out of the way",
 					  ROUSE_STORE_PREFIX, name);
 	}
-	return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot move '%s%s' into the store", ROUSE_STORE_PREFIX,
-			  name);
+	return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot move '%s%s' into the store",
+			  ROUSE_STORE_PREFIX, name);
 }
 
 int rouse_store_discard(struct rouse_store *s, const char *name, struct rouse_err *e)
@@ -175,7 +182,8 @@ int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths,
 
 	/* First the bytes, then the word that they are there. */
 	if (syncfs(s->dir) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s' to disk", ROUSE_STORE_DIR);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s' to disk",
+				  ROUSE_STORE_DIR);
 	for (size_t i = 0; i < n; i++) {
 		struct rouse_path *p = rouse_paths_add(&s->registered, paths[i]->name);
 
@@ -185,6 +193,6 @@ int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths,
 	for (size_t i = 0; i < s->registered.n; i++)
 		if (s->registered.items[i]->valid)
 			rouse_path_print(s->registered.items[i], &text);
-	return rouse_fs_replace(&s->root, ROUSE_REGISTRATION, text.data ? text.data : "", text.len, 0644,
-				(uid_t)-1, (gid_t)-1, e);
+	return rouse_fs_replace(&s->root, ROUSE_REGISTRATION, text.data ? text.data : "", text.len,
+				0644, (uid_t)-1, (gid_t)-1, e);
 }

@@ -19,14 +19,17 @@
 
 struct rouse_store {
 	struct rouse_root root;
-	int dir;      /* /nix/store */
-	int lock;     /* held while it is open for writing */
-	int staging;  /* 0700, on the same filesystem as the store */
+	int dir;     /* /nix/store */
+	int lock;    /* held while it is open for writing */
+	int staging; /* 0700, on the same filesystem as the store */
 	char staging_name[32];
-	unsigned trash;              /* names in staging for what is thrown away; atomic */
+	unsigned trash;                /* names in staging for what is thrown away; atomic */
 	struct rouse_paths registered; /* ->valid: also in the store */
 };
-#define ROUSE_STORE_INIT { .root = ROUSE_ROOT_INIT, .dir = -1, .lock = -1, .staging = -1 }
+#define ROUSE_STORE_INIT                                                                           \
+	{                                                                                          \
+		.root = ROUSE_ROOT_INIT, .dir = -1, .lock = -1, .staging = -1                      \
+	}
 
 void rouse_store_done(struct rouse_store *s); /* removes the staging directory; unlocks */
 static inline void store_auto(struct rouse_store *s)
@@ -46,8 +49,8 @@ must_check int rouse_store_publish(struct rouse_store *s, const char *name, stru
 /* Removes staging/NAME with all that is in it; absent is well. */
 must_check int rouse_store_discard(struct rouse_store *s, const char *name, struct rouse_err *e);
 /* Makes everything published durable (syncfs), adds `paths` to the registered, writes the list. */
-must_check int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths, size_t n,
-				    struct rouse_err *e);
+must_check int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths,
+				    size_t n, struct rouse_err *e);
 /* Tells Nix: runs the closure's (or the system's) `nix-store --load-db` on the whole list, or
  * leaves /nix-path-registration for the first one that comes along. */
 must_check int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);

@@ -91,7 +91,8 @@ void rouse_path_print(const struct rouse_path *path, struct rouse_buf *out)
 
 	rouse_hex(hex, path->nar_hash, sizeof(path->nar_hash));
 	rouse_buf_printf(out, ROUSE_STORE_PREFIX "%s\n%s\n%llu\n%s%s\n%zu\n", path->name, hex,
-			 (unsigned long long)path->nar_size, path->deriver ? ROUSE_STORE_PREFIX : "",
+			 (unsigned long long)path->nar_size,
+			 path->deriver ? ROUSE_STORE_PREFIX : "",
 			 path->deriver ? path->deriver : "", path->n_references);
 	for (size_t i = 0; i < path->n_references; i++)
 		rouse_buf_printf(out, ROUSE_STORE_PREFIX "%s\n", path->references[i]);
@@ -109,7 +110,8 @@ static char *next_line(char **text)
 	return line;
 }
 
-static bool parse_references(struct rouse_paths *p, struct rouse_path *path, uint64_t n, char **text)
+static bool parse_references(struct rouse_paths *p, struct rouse_path *path, uint64_t n,
+			     char **text)
 {
 	path->references = rouse_arena_alloc(&p->arena, (n + 1) * sizeof(*path->references));
 	for (uint64_t i = 0; i < n; i++) {

@@ -21,11 +21,11 @@ struct rouse_path {
 	const char **references;
 	size_t n_references;
 
-	bool valid;       /* registered, and in the store */
-	unsigned cache;   /* where it is, or where it is asked for */
+	bool valid;     /* registered, and in the store */
+	unsigned cache; /* where it is, or where it is asked for */
 	enum rouse_compression compression;
 	uint64_t file_size;
-	const char *url;  /* relative to the cache */
+	const char *url;   /* relative to the cache */
 	const char *tried; /* "'acme' (missing)": caches that do not have it; NULL: none yet */
 	struct rouse_err *failure; /* the worst of them, in the arena */
 };
@@ -33,9 +33,9 @@ struct rouse_path {
 struct rouse_paths {
 	struct rouse_path **items; /* in the order in which they came; each stays where it is */
 	size_t n, size;
-	uint32_t *slots;           /* open addressing: index + 1, 0 is free */
+	uint32_t *slots; /* open addressing: index + 1, 0 is free */
 	size_t n_slots;
-	uint64_t seed;             /* names come from outside: no one may choose the collisions */
+	uint64_t seed; /* names come from outside: no one may choose the collisions */
 	struct rouse_arena arena;
 };
 

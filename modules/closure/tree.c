@@ -73,7 +73,8 @@ static int make_file(void *arg, const char *name, bool executable, uint64_t size
 	if (t->file < 0)
 		return failed(t, e, "make file", name);
 	t->files++;
-	return fchmod(t->file, executable ? 0555 : 0444) < 0 ? failed(t, e, "set the mode of", name) : 0;
+	return fchmod(t->file, executable ? 0555 : 0444) < 0 ? failed(t, e, "set the mode of", name)
+							     : 0;
 }
 
 static int write_file(void *arg, const void *data, size_t n, struct rouse_err *e)
@@ -113,8 +114,12 @@ static int make_symlink(void *arg, const char *name, const char *target, struct 
 }
 
 const struct rouse_nar_ops rouse_tree_ops = {
-	.directory = make_directory, .leave = leave_directory, .file = make_file,
-	.data = write_file, .file_end = end_file, .symlink = make_symlink,
+	.directory = make_directory,
+	.leave = leave_directory,
+	.file = make_file,
+	.data = write_file,
+	.file_end = end_file,
+	.symlink = make_symlink,
 };
 
 /* Archives nest 64 levels; whatever else lies in a store is not deeper than this either. */

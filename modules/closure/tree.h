@@ -12,7 +12,7 @@
 /* Writes an archive below a directory: files 0444 or 0555, directories 0555, mtime 1, whatever
  * umask says. One descriptor per level, O_NOFOLLOW, O_EXCL: nothing is ever reached by a path. */
 struct rouse_tree {
-	const char *name; /* of the root, in dirs[0]; borrowed */
+	const char *name;                  /* of the root, in dirs[0]; borrowed */
 	int dirs[ROUSE_MAX_NAR_DEPTH + 1]; /* dirs[0] is borrowed */
 	unsigned depth;
 	int file;

@@ -91,12 +91,13 @@ static int run_xz(struct rouse_unpack *u, lzma_action action, void *buf, size_t 
 	if (r == LZMA_OK || r == LZMA_STREAM_END || (r == LZMA_BUF_ERROR && action == LZMA_RUN))
 		return 0;
 	if (r == LZMA_MEMLIMIT_ERROR)
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "xz data that needs more than %llu MiB to unpack",
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "xz data that needs more than %llu MiB to unpack",
 				  (unsigned long long)(ROUSE_MAX_XZ_MEMORY / MIB));
 	if (r == LZMA_MEM_ERROR)
 		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot decompress xz");
-	return rouse_fail(e, ROUSE_UNTRUSTED, 0, r == LZMA_BUF_ERROR ? "xz data is cut off" :
-								       "damaged xz data");
+	return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+			  r == LZMA_BUF_ERROR ? "xz data is cut off" : "damaged xz data");
 }
 
 int rouse_unpack_feed(struct rouse_unpack *u, const void *data, size_t n, void *buf, size_t size,

@@ -38,7 +38,8 @@ int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t 
 		const char *name = rouse_store_name(roots[i].path);
 
 		valid[i] = name && is_closed(&store.registered, name) &&
-			   rouse_pin_matches(&roots[i], rouse_paths_find(&store.registered, name)->nar_hash);
+			   rouse_pin_matches(&roots[i],
+					     rouse_paths_find(&store.registered, name)->nar_hash);
 	}
 	return 0;
 }
@@ -54,9 +55,11 @@ static int stat_store(const struct rouse_context *ctx, struct statvfs *ret, stru
 		if (statvfs(path, ret) == 0)
 			return 0;
 		if (errno != ENOENT)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot look at the filesystem of '%s'", path);
+			return rouse_fail(e, ROUSE_SYSTEM, errno,
+					  "cannot look at the filesystem of '%s'", path);
 	}
-	return rouse_fail(e, ROUSE_SYSTEM, ENOENT, "cannot look at the filesystem of '%s'", ctx->root);
+	return rouse_fail(e, ROUSE_SYSTEM, ENOENT, "cannot look at the filesystem of '%s'",
+			  ctx->root);
 }
 
 int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context *ctx,
@@ -75,18 +78,20 @@ int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context
 		here.bytes = (uint64_t)v.f_bavail * v.f_frsize;
 		here.inodes = v.f_files ? v.f_favail : 0; /* btrfs has no bound, and says 0 of 0 */
 		if (v.f_files && !here.inodes)
-			return rouse_fail(e, ROUSE_SYSTEM, ENOSPC, "no inode is free on the filesystem of '%s'",
-					  ctx->root);
+			return rouse_fail(e, ROUSE_SYSTEM, ENOSPC,
+					  "no inode is free on the filesystem of '%s'", ctx->root);
 		room = &here;
 	}
 	if (s.need_bytes > room->bytes)
-		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC, "the closure needs %s more, and '%s' has %s free",
+		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC,
+				  "the closure needs %s more, and '%s' has %s free",
 				  rouse_print_size(need, s.need_bytes), room->mount,
 				  rouse_print_size(have, room->bytes));
 	if (room->inodes && s.need_inodes > room->inodes)
-		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC,
-				  "the closure needs about %llu more files, and '%s' has room for %llu",
-				  (unsigned long long)s.need_inodes, room->mount,
-				  (unsigned long long)room->inodes);
+		return rouse_fail(
+			e, ROUSE_SYSTEM, ENOSPC,
+			"the closure needs about %llu more files, and '%s' has room for %llu",
+			(unsigned long long)s.need_inodes, room->mount,
+			(unsigned long long)room->inodes);
 	return 0;
 }

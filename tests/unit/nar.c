@@ -69,8 +69,8 @@ static int on_symlink(void *arg, const char *name, const char *target,
 	return 0;
 }
 
-static const struct rouse_nar_ops ops = { on_directory, on_leave, on_file,
-					  on_data,	on_file_end, on_symlink };
+static const struct rouse_nar_ops ops = { on_directory, on_leave,    on_file,
+					  on_data,      on_file_end, on_symlink };
 
 static int parse(const struct rouse_buf *b, uint64_t size, size_t step, struct rouse_buf *out,
 		 struct rouse_err *e)
@@ -98,7 +98,8 @@ static int parse_words(const char *text, struct rouse_buf *out, struct rouse_err
 #define BEGIN "nix-archive-1 ( type "
 #define TREE                                                                                       \
 	BEGIN "directory entry ( name a node ( type regular contents hello ) ) "                   \
-	      "entry ( name b node ( type directory entry ( name x node ( type regular executable _ " \
+	      "entry ( name b node ( type directory entry ( name x node ( type regular "           \
+	      "executable _ "                                                                      \
 	      "contents _ ) ) ) ) entry ( name c node ( type symlink target ../y ) ) )"
 #define TREE_EVENTS "-{a=5:hello;b{x*0:;}c->../y;}"
 
@@ -174,8 +175,8 @@ static void nar_refuses_malformed(struct t *t)
 		"nix-archive-2 ( type directory )",
 		"nix-archive-1 ( kind directory )",
 		BEGIN "fifo )",
-		BEGIN "regular )",			    /* no contents */
-		BEGIN "regular contents a executable _ )",  /* order */
+		BEGIN "regular )",                         /* no contents */
+		BEGIN "regular contents a executable _ )", /* order */
 		BEGIN "regular executable x contents a )",
 		BEGIN "regular executable _ executable _ contents a )",
 		BEGIN "symlink target _ )",

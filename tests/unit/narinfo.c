@@ -12,10 +12,14 @@ static const char curl[] =
 	"FileSize: 68852\n"
 	"NarHash: sha256:1b4sb93wp679q4zx9k1ignby1yna3z7c4c2ri3wphylbc2dwsys0\n"
 	"NarSize: 196040\n"
-	"References: 0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl-7.82.0 6w8g7njm4mck5dmjxws0z1xnrxvl81xa-glibc-2.34-115 "
-	"j5jxw3iy7bbz4a57fh9g2xm2gxmyal8h-zlib-1.2.12 yxvjs9drzsphm9pcf42a4byzj1kb9m7k-openssl-1.1.1n\n"
+	"References: 0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl-7.82.0 "
+	"6w8g7njm4mck5dmjxws0z1xnrxvl81xa-glibc-2.34-115 "
+	"j5jxw3iy7bbz4a57fh9g2xm2gxmyal8h-zlib-1.2.12 "
+	"yxvjs9drzsphm9pcf42a4byzj1kb9m7k-openssl-1.1.1n\n"
 	"Deriver: 5rwxzi7pal3qhpsyfc16gzkh939q1np6-curl-7.82.0.drv\n"
-	"Sig: cache.nixos.org-1:TsTTb3WGTZKphvYdBHXwo6weVILmTytUjLB+vcX89fOjjRicCHmKA4RCPMVLkj6TMJ4GMX3HPVWRdD1hkeKZBQ==\n";
+	"Sig: "
+	"cache.nixos.org-1:TsTTb3WGTZKphvYdBHXwo6weVILmTytUjLB+"
+	"vcX89fOjjRicCHmKA4RCPMVLkj6TMJ4GMX3HPVWRdD1hkeKZBQ==\n";
 static const char nixos_key[] = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
 
 struct fixture {
@@ -72,9 +76,11 @@ static void narinfo_refuses_a_signature_for_other_values(struct t *t)
 {
 	static const char *const changes[][2] = {
 		{ "NarSize", "NarSize: 196041\n" },
-		{ "NarHash", "NarHash: sha256:0b4sb93wp679q4zx9k1ignby1yna3z7c4c2ri3wphylbc2dwsys0\n" },
+		{ "NarHash",
+		  "NarHash: sha256:0b4sb93wp679q4zx9k1ignby1yna3z7c4c2ri3wphylbc2dwsys0\n" },
 		{ "References", "References: \n" },
-		{ "StorePath", "StorePath: /nix/store/syd87l2rxw8cbsxmxl853h0r6pdwhwjr-curl-7.82.0-bim\n" },
+		{ "StorePath",
+		  "StorePath: /nix/store/syd87l2rxw8cbsxmxl853h0r6pdwhwjr-curl-7.82.0-bim\n" },
 		{ "Sig", NULL },
 	};
 	struct rouse_key key;
@@ -95,11 +101,12 @@ static void narinfo_refuses_a_signature_for_other_values(struct t *t)
 static void narinfo_signature_does_not_depend_on_order(struct t *t)
 {
 	auto_fixture struct fixture f = { 0 };
-	auto_free char *text = with(
-		"References",
-		"References: yxvjs9drzsphm9pcf42a4byzj1kb9m7k-openssl-1.1.1n "
-		"j5jxw3iy7bbz4a57fh9g2xm2gxmyal8h-zlib-1.2.12 6w8g7njm4mck5dmjxws0z1xnrxvl81xa-glibc-2.34-115 "
-		"0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl-7.82.0 j5jxw3iy7bbz4a57fh9g2xm2gxmyal8h-zlib-1.2.12\n");
+	auto_free char *text = with("References",
+				    "References: yxvjs9drzsphm9pcf42a4byzj1kb9m7k-openssl-1.1.1n "
+				    "j5jxw3iy7bbz4a57fh9g2xm2gxmyal8h-zlib-1.2.12 "
+				    "6w8g7njm4mck5dmjxws0z1xnrxvl81xa-glibc-2.34-115 "
+				    "0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl-7.82.0 "
+				    "j5jxw3iy7bbz4a57fh9g2xm2gxmyal8h-zlib-1.2.12\n");
 	struct rouse_key key;
 
 	T_CHECK(t, rouse_key_parse(&key, nixos_key, &f.e) == 0);
@@ -124,7 +131,8 @@ static void narinfo_refuses_malformed(struct t *t)
 		{ "NarSize", "NarSize: 18446744073709551616\n" },
 		{ "NarSize", "NarSize: 18446744073709551615\n" },
 		{ "References", "References: ../x\n" },
-		{ "References", "References: 0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl\nReferences: \n" },
+		{ "References",
+		  "References: 0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl\nReferences: \n" },
 		{ "Deriver", "Deriver: x\n" },
 		{ "FileSize", "FileSize: many\n" },
 		{ "FileHash", "no colon\n" },
@@ -163,12 +171,25 @@ static void narinfo_ignores_unknown_keys(struct t *t)
 
 static void narinfo_url_stays_in_the_cache(struct t *t)
 {
-	static const char *const bad[] = {
-		"file:///etc/shadow", "http://169.254.169.254/latest", "https://evil.example/x.nar",
-		"//evil.example/x", "/etc/passwd", "../x.nar", "nar/../../x", "nar/..", "..",
-		"nar/%2e%2e/x", "nar%2F..%2fx", "nar\\..\\x", "a:b", "nar/x y", "nar/x#y", "user@host/x", "" };
-	static const char *const good[] = { "nar/x.nar.xz", "nar/x.nar?hash=abc", "x", "nar/a..b", "nar/...",
-					    "nar/x%2By.nar" };
+	static const char *const bad[] = { "file:///etc/shadow",
+					   "http://169.254.169.254/latest",
+					   "https://evil.example/x.nar",
+					   "//evil.example/x",
+					   "/etc/passwd",
+					   "../x.nar",
+					   "nar/../../x",
+					   "nar/..",
+					   "..",
+					   "nar/%2e%2e/x",
+					   "nar%2F..%2fx",
+					   "nar\\..\\x",
+					   "a:b",
+					   "nar/x y",
+					   "nar/x#y",
+					   "user@host/x",
+					   "" };
+	static const char *const good[] = { "nar/x.nar.xz", "nar/x.nar?hash=abc", "x", "nar/a..b",
+					    "nar/...",      "nar/x%2By.nar" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		T_CHECK(t, !rouse_is_nar_url(bad[i]));
@@ -191,7 +212,9 @@ static void narinfo_url_may_repeat_the_cache(struct t *t)
 static const char added[] =
 	"StorePath: /nix/store/gwina1sjk7g95wq6fxc6b7s1hza53h74-hello\n"
 	"URL: nar/x.nar\nCompression: none\n"
-	"NarHash: sha256:04zwf782yjwnh3q6hz5izfd6jyip8kgw6g6yj43fiqhbyhdd0dqw\nNarSize: 120\nReferences: \nCA: fixed:r:sha256:04zwf782yjwnh3q6hz5izfd6jyip8kgw6g6yj43fiqhbyhdd0dqw\n";
+	"NarHash: sha256:04zwf782yjwnh3q6hz5izfd6jyip8kgw6g6yj43fiqhbyhdd0dqw\nNarSize: "
+	"120\nReferences: \nCA: "
+	"fixed:r:sha256:04zwf782yjwnh3q6hz5izfd6jyip8kgw6g6yj43fiqhbyhdd0dqw\n";
 
 static void narinfo_content_address_needs_no_signature(struct t *t)
 {
@@ -205,7 +228,8 @@ static void narinfo_content_address_needs_no_signature(struct t *t)
 }
 
 T_MAIN(T(narinfo_reads_every_field), T(narinfo_accepts_the_signature_of_cache_nixos_org),
-       T(narinfo_refuses_a_signature_for_other_values), T(narinfo_signature_does_not_depend_on_order),
-       T(narinfo_refuses_malformed), T(narinfo_refuses_truncation_and_nul),
-       T(narinfo_ignores_unknown_keys), T(narinfo_url_stays_in_the_cache),
-       T(narinfo_url_may_repeat_the_cache), T(narinfo_content_address_needs_no_signature))
+       T(narinfo_refuses_a_signature_for_other_values),
+       T(narinfo_signature_does_not_depend_on_order), T(narinfo_refuses_malformed),
+       T(narinfo_refuses_truncation_and_nul), T(narinfo_ignores_unknown_keys),
+       T(narinfo_url_stays_in_the_cache), T(narinfo_url_may_repeat_the_cache),
+       T(narinfo_content_address_needs_no_signature))

@@ -61,7 +61,7 @@ static void nix32_refuses_other_spellings(struct t *t)
 
 static void nar_hash_takes_every_spelling(struct t *t)
 {
-	const char *const forms[] = { "sha256:", empty_nix32, "sha256:", empty_hex,
+	const char *const forms[] = { "sha256:", empty_nix32,  "sha256:", empty_hex,
 				      "sha256:", empty_base64, "sha256-", empty_base64 };
 	uint8_t want[32], got[32];
 	char text[128];
