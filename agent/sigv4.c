@@ -114,7 +114,8 @@ char *rouse_sigv4_query(const char *query)
 	if (n)
 		qsort(parts, n, sizeof(*parts), compare_parts);
 	for (size_t i = 0; i < n; i++) {
-		rouse_buf_printf(&out, "%s%s=%s", i ? "&" : "", parts[i], parts[i] + strlen(parts[i]) + 1);
+		rouse_buf_printf(&out, "%s%s=%s", i ? "&" : "", parts[i],
+				 parts[i] + strlen(parts[i]) + 1);
 		free(parts[i]);
 	}
 	return out.data ? out.data : rouse_strdup("");
@@ -149,7 +150,8 @@ static void add_value(struct rouse_buf *b, const char *value)
 }
 
 /* The headers in order of their names, the given order kept among equal ones. */
-static void sort_headers(const struct rouse_sigv4 *s, const struct rouse_sigv4_header *ret[MAX_HEADERS])
+static void sort_headers(const struct rouse_sigv4 *s,
+			 const struct rouse_sigv4_header *ret[MAX_HEADERS])
 {
 	assert(s->n_headers && s->n_headers <= MAX_HEADERS);
 	for (size_t i = 0; i < s->n_headers; i++) {
@@ -161,7 +163,8 @@ static void sort_headers(const struct rouse_sigv4 *s, const struct rouse_sigv4_h
 	}
 }
 
-static void add_headers(const struct rouse_sigv4 *s, struct rouse_buf *lines, struct rouse_buf *names)
+static void add_headers(const struct rouse_sigv4 *s, struct rouse_buf *lines,
+			struct rouse_buf *names)
 {
 	const struct rouse_sigv4_header *sorted[MAX_HEADERS];
 
@@ -198,7 +201,8 @@ static void sign(const struct rouse_sigv4 *s, const char *day, const char *text,
 	(void)snprintf(first, sizeof(first), "AWS4%s", s->key->secret);
 	rouse_hmac_sha256(first, strlen(first), parts[0], strlen(parts[0]), keys[0]);
 	for (size_t i = 1; i < n; i++)
-		rouse_hmac_sha256(keys[(i - 1) % 2], ROUSE_SHA256_LEN, parts[i], strlen(parts[i]), keys[i % 2]);
+		rouse_hmac_sha256(keys[(i - 1) % 2], ROUSE_SHA256_LEN, parts[i], strlen(parts[i]),
+				  keys[i % 2]);
 	rouse_hex(ret, keys[(n - 1) % 2], ROUSE_SHA256_LEN);
 	explicit_bzero(first, sizeof(first));
 	explicit_bzero(keys, sizeof(keys));
@@ -214,8 +218,8 @@ char *rouse_sigv4_authorization(const struct rouse_sigv4 *s)
 	rouse_sigv4_date(date, s->time);
 	memcpy(day, date, sizeof(day) - 1);
 	add_headers(s, &lines, &names);
-	rouse_buf_printf(&request, "%s\n%s\n%s\n%s\n%s\n%s", s->method, s->path, s->query, lines.data,
-			 names.data, s->payload);
+	rouse_buf_printf(&request, "%s\n%s\n%s\n%s\n%s\n%s", s->method, s->path, s->query,
+			 lines.data, names.data, s->payload);
 	rouse_sha256_hex(request.data, request.len, digest);
 	wipe_buf(&request); /* the session token is in these */
 	wipe_buf(&lines);
@@ -223,6 +227,6 @@ char *rouse_sigv4_authorization(const struct rouse_sigv4 *s)
 	scope = rouse_asprintf("%s/%s/%s/aws4_request", day, s->region, s->service);
 	text = rouse_asprintf("AWS4-HMAC-SHA256\n%s\n%s\n%s", date, scope, digest);
 	sign(s, day, text, signature);
-	return rouse_asprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s", s->key->id,
-			      scope, names.data, signature);
+	return rouse_asprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s",
+			      s->key->id, scope, names.data, signature);
 }

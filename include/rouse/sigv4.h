@@ -14,7 +14,7 @@
 /* Credentials; wiped when they are no longer needed, and never printed. */
 struct rouse_aws_key {
 	char id[129], secret[129]; /* AWS: at most 128 characters */
-	char token[8193];          /* of a role; "": none. AWS names no bound; seen are 400 to 4000 */
+	char token[8193]; /* of a role; "": none. AWS names no bound; seen are 400 to 4000 */
 };
 void rouse_aws_key_wipe(struct rouse_aws_key *k);
 
@@ -26,13 +26,13 @@ struct rouse_sigv4_header {
 struct rouse_sigv4 {
 	const struct rouse_aws_key *key;
 	const char *region, *service;
-	int64_t time;            /* seconds since 1970, also sent as x-amz-date */
+	int64_t time; /* seconds since 1970, also sent as x-amz-date */
 	const char *method;
-	const char *path;        /* as sent, see rouse_sigv4_encode; S3 signs it as it is */
-	const char *query;       /* as sent, see rouse_sigv4_query; "" when there is none */
+	const char *path;  /* as sent, see rouse_sigv4_encode; S3 signs it as it is */
+	const char *query; /* as sent, see rouse_sigv4_query; "" when there is none */
 	const struct rouse_sigv4_header *headers; /* those to sign: host and all x-amz-* at least */
-	size_t n_headers;        /* 1…16; equal names are joined in their order */
-	const char *payload;     /* SHA-256 of the body in hex */
+	size_t n_headers;    /* 1…16; equal names are joined in their order */
+	const char *payload; /* SHA-256 of the body in hex */
 };
 
 /* SHA-256 of nothing. */
