@@ -10,9 +10,12 @@ complain() {
 	bad=1
 }
 
-c_files=$(git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null || find agent modules include tests -name '*.[ch]')
+# Without git, or in a tree of somebody else that git does not trust, all files but what a build made
+files=$(git ls-files -co --exclude-standard 2>/dev/null ||
+	find . -path ./build -prune -o -path ./.git -prune -o -type f -print)
+c_files=$(echo "$files" | grep '\.[ch]$')
 # Data of test cases may look like a script; that is what they test.
-scripts=$(git ls-files -co --exclude-standard 2>/dev/null | grep -v '^tests/.*/document\.' | while read -r f; do
+scripts=$(echo "$files" | grep -vE '^(\./)?tests/.*/document\.' | while read -r f; do
 	[ -f "$f" ] && head -c 32 "$f" | head -n 1 | grep -qE '^#!.*\b(sh|bash|dash)$' && echo "$f"
 done)
 
