@@ -3,7 +3,7 @@
 # Variables: CC, SAN=1 (ASan + UBSan), WERROR=1, V=1, FUZZ_TIME=60 (seconds for each harness).
 
 CC       ?= cc
-B        := build$(if $(FUZZER),/fuzzer)$(if $(SAN),/san)$(if $(filter clang%,$(notdir $(CC))),/clang)
+B        := build$(if $(FUZZER),/fuzzer)$(if $(SAN),/san)$(if $(filter clang%,$(notdir $(firstword $(CC)))),/clang)
 VERSION  := 0.1.0
 PREFIX   ?= /usr
 SBINDIR  ?= $(PREFIX)/sbin
@@ -36,11 +36,27 @@ HARNESS  := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(sort $(wildcard te
 REPLAY   := $(B)/unit/fuzz-replay
 TESTS    := $(UNIT) $(REPLAY)
 
+# Where make starts another make, that one uses all processors unless somebody chose a number.
+J         = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+SUBMAKE   = $(MAKE) --no-print-directory $(J)
+
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all check unit demo bench lint analyze fuzz install deb clean deps compile_commands.json
 
 all: $(B)/rouse
+
+# What a build needs is installed before anything is made of it. These goals do that themselves,
+# for more than the build, and then start another make.
+ifeq ($(filter clean deps check demo bench lint analyze fuzz,$(MAKECMDGOALS)),)
+include $(B)/deps.mk
+endif
+CLANG    := $(filter clang%,$(notdir $(firstword $(CC))))
+$(B)/deps.mk: packaging/deps
+	$(Q)mkdir -p $(@D)
+	$(Q){ command -v $(firstword $(CC)) && pkg-config --exists $(PKGS); } >/dev/null 2>&1 || \
+		packaging/deps build $(if $(CLANG),clang)
+	$(Q)touch $@
 
 $(B)/rouse: $(OBJ)
 	$(if $(Q),@echo '  LD      $@')
@@ -63,41 +79,50 @@ $(REPLAY): $(HARNESS:%=$(B)/obj/tests/fuzz/%.o) $(B)/obj/tests/fuzz/replay.o $(C
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
 
 unit: $(TESTS)
+	$(Q)packaging/deps unit
 	$(Q)prove $(if $(V),-v) $(TESTS)
 
 # Suites are executable scripts that print TAP; files beside them that are not executable are theirs.
 SUITES   := cases cloud cache image fault fuzz boot
-SCRIPTS   = $(shell find $(SUITES:%=tests/%) -maxdepth 1 -name '*.sh' -perm -u+x 2>/dev/null | sort)
+SCRIPTS   = $(shell find $(SUITES:%=tests/%) -maxdepth 1 -name '*.[sp][hy]' -perm -u+x 2>/dev/null | sort)
 
+# All of it, also when a part fails; which parts failed is said at the end.
+PARTS    := lint clang san suites
 check:
 	$(Q)packaging/deps check
-	$(Q)$(MAKE) --no-print-directory check-built WERROR=1
+	$(Q)failed=; for part in $(PARTS); do \
+		$(SUBMAKE) WERROR=1 check-$$part || failed="$$failed $$part"; \
+	done; [ -z "$$failed" ] || { echo "check: failed:$$failed" >&2; exit 1; }
 
-.PHONY: check-built check-san suites
-check-built: all lint
-	$(Q)$(MAKE) --no-print-directory CC=clang WERROR=1 all
-	$(Q)$(MAKE) --no-print-directory SAN=1 WERROR=1 check-san
-	$(Q)$(MAKE) --no-print-directory suites
+.PHONY: $(PARTS:%=check-%)
+check-lint: lint
 
-check-san: all $(TESTS)
+check-clang:
+	$(Q)$(SUBMAKE) CC=clang all
+
+check-san:
+	$(Q)$(SUBMAKE) SAN=1 san
+
+.PHONY: san
+san: all $(TESTS)
 	$(Q)ROUSE=$(B)/rouse prove $(if $(V),-v) $(TESTS) $(wildcard tests/cases/*.sh)
 
-suites: all $(TESTS)
+check-suites: all $(TESTS)
 	$(Q)ROUSE=$(B)/rouse prove --timer $(if $(V),-v) $(TESTS) $(SCRIPTS)
 
 demo:
 	$(Q)packaging/deps demo
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(SUBMAKE) all
 	$(Q)images/demo $(if $(KEEP),--keep) $(if $(AGAIN),--again)
 
 bench:
 	$(Q)packaging/deps bench
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(SUBMAKE) all
 	$(Q)tests/bench/run.sh
 
 fuzz:
 	$(Q)packaging/deps fuzz
-	$(Q)$(MAKE) --no-print-directory CC=clang SAN=1 FUZZER=1 fuzz-built
+	$(Q)$(SUBMAKE) CC=clang SAN=1 FUZZER=1 fuzz-built
 
 .PHONY: fuzz-built
 FUZZERS  := $(HARNESS:%=$(B)/fuzz/%)
@@ -110,10 +135,15 @@ fuzz-built: all $(FUZZERS)
 	$(Q)tests/fuzz/run $(B) $(HARNESS)
 
 lint:
+	$(Q)packaging/deps lint
 	$(Q)CC='$(CC)' tests/lint.sh $(SRC)
 
 analyze:
 	$(Q)packaging/deps analyze
+	$(Q)$(SUBMAKE) analyze-sources
+
+.PHONY: analyze-sources
+analyze-sources:
 	$(Q)for f in $(SRC); do $(CC) $(ALLFLAGS) -fanalyzer -fsyntax-only $$f || exit 1; done
 	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability \
 		--suppress=memleak --inline-suppr -Iinclude -D_GNU_SOURCE -DROUSE_VERSION='"x"' agent modules
