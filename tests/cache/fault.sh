@@ -122,4 +122,18 @@ ok "live_root_is_clean" [ ! -e /nix-path-registration ]
 umount /nix
 mount --bind "$W/nix" /nix
 
+# A root that has a Nix and nothing else: no /proc, no /dev, not even /etc/passwd, as in an initramfs.
+bare=$W/bare
+mkdir -p "$bare/usr/bin" "$bare/usr/lib"
+ln -s usr/lib "$bare/lib"
+ln -s usr/lib "$bare/lib64"
+cp -L "$(command -v nix-store)" "$bare/usr/bin/nix-store"
+ldd "$(command -v nix-store)" | grep -o '/[^ ]*' | while read -r library; do
+	mkdir -p "$bare$(dirname "$library")"
+	cp -L "$library" "$bare$library"
+done
+ok "bare_root_pull" pull "$bare" "$HTTP/zstd"
+ok "bare_root_nix_knows_the_closure" [ "$(USER=root chroot "$bare" /usr/bin/nix-store -qR "$TOP" 2>"$W/out" | wc -l)" = "$(wc -l <"$W/names")" ]
+ok "bare_root_leaves_nothing_to_load" [ ! -e "$bare/nix-path-registration" ]
+
 finish
