@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <rouse/clock.h>
 #include <rouse/fallback.h>
@@ -285,6 +286,8 @@ int rouse_boot_run(const struct rouse_boot_options *o)
 {
 	struct boot b = { .options = o, .begin = rouse_clock_ms() };
 	struct rouse_err e = { 0 }, second = { 0 };
+	/* What an earlier run left says nothing about the network that is there now. */
+	bool borrows = !o->initramfs && access(ROUSE_NETWORK_FILE, F_OK) < 0;
 	enum rouse_kind kind = ROUSE_OK;
 	int r;
 
@@ -310,6 +313,8 @@ int rouse_boot_run(const struct rouse_boot_options *o)
 		}
 		rouse_report_phase_end(&b.report, second.text[0] ? &second : NULL);
 	}
+	if (borrows)
+		rouse_net_down();
 	rouse_report_write(&b.report);
 	boot_done(&b);
 	return (int)kind;

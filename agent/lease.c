@@ -11,38 +11,11 @@
 #include <rouse/text.h>
 
 #include "netlink.h"
+#include "resolv.h"
 
 static void print_address(char buf[static INET_ADDRSTRLEN], struct in_addr a)
 {
 	(void)inet_ntop(AF_INET, &a, buf, INET_ADDRSTRLEN); /* the buffer is large enough */
-}
-
-/* Where the resolver's file is: a symlink into /run is the resolver's of later, which is not there
- * yet and will replace what stands there now. */
-static int write_resolv_conf(const struct rouse_root *root, const struct rouse_dhcp_lease *l,
-			     struct rouse_err *e)
-{
-	auto_buf struct rouse_buf text = { 0 };
-	char target[256] = "", path[300] = "/etc/resolv.conf";
-	ssize_t n = readlink(path, target, sizeof(target) - 1);
-
-	if (n > 0 && *target == '/')
-		(void)snprintf(path, sizeof(path), "%s", target);
-	else if (n > 0 && rouse_strip_prefix(target, "../run/"))
-		(void)snprintf(path, sizeof(path), "%s", target + 2);
-	if (l->domain[0])
-		rouse_buf_printf(&text, "search %s\n", l->domain);
-	for (size_t i = 0; i < l->n_dns; i++) {
-		char a[INET_ADDRSTRLEN];
-
-		print_address(a, l->dns[i]);
-		rouse_buf_printf(&text, "nameserver %s\n", a);
-	}
-	if (!l->n_dns)
-		return 0;
-	if (rouse_fs_mkdirs(root, path, false, e) < 0)
-		return -1;
-	return rouse_fs_replace(root, path, text.data, text.len, 0644, (uid_t)-1, (gid_t)-1, e);
 }
 
 static int write_facts(const struct rouse_root *root, const struct lease_card *c,
@@ -105,7 +78,7 @@ int lease_apply(int control, const struct lease_card *c, const struct rouse_dhcp
 			if ((l->routes[i].gateway.s_addr == 0) == (on_link == 1) &&
 			    netlink_add_route(control, c->index, &l->routes[i], l->address, e) < 0)
 				return -1;
-	if (rouse_root_open(&root, "/", e) < 0 || write_resolv_conf(&root, l, e) < 0)
+	if (rouse_root_open(&root, "/", e) < 0 || write_facts(&root, c, l, e) < 0)
 		return -1;
-	return write_facts(&root, c, l, e);
+	return resolv_write(&root, l, e);
 }

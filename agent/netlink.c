@@ -117,6 +117,23 @@ int netlink_add_address(int fd, unsigned index, struct in_addr address, unsigned
 	return 0;
 }
 
+int netlink_remove_address(int fd, unsigned index, struct in_addr address, unsigned prefix,
+			   struct rouse_err *e)
+{
+	char name[IF_NAMESIZE];
+	struct request q;
+
+	begin(&q, RTM_DELADDR, 0, sizeof(q.address));
+	q.address.ifa_family = AF_INET;
+	q.address.ifa_prefixlen = (uint8_t)prefix;
+	q.address.ifa_index = index;
+	add(&q, IFA_LOCAL, &address, sizeof(address));
+	if (ask(fd, &q) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot take the address of '%s' back",
+				  name_of(index, name));
+	return 0;
+}
+
 int netlink_add_route(int fd, unsigned index, const struct rouse_dhcp_route *r,
 		      struct in_addr source, struct rouse_err *e)
 {

@@ -13,3 +13,6 @@ must_check int netlink_add_address(int fd, unsigned index, struct in_addr addres
 				   struct rouse_err *e);
 must_check int netlink_add_route(int fd, unsigned index, const struct rouse_dhcp_route *r,
 				 struct in_addr source, struct rouse_err *e);
+/* Removes it, and with it the routes that begin there. */
+must_check int netlink_remove_address(int fd, unsigned index, struct in_addr address,
+				      unsigned prefix, struct rouse_err *e);

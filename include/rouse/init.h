@@ -22,6 +22,8 @@ int rouse_init_main(int argc, char **argv);
  * first lease wins. Idempotent: returns at once when a default route exists. */
 #define ROUSE_NETWORK_FILE "/run/rouse/network.json" /* what the lease said */
 must_check int rouse_net_up(uint64_t deadline, struct rouse_err *e);
+/* Gives back what rouse_net_up() took in an image, whose own network comes next. */
+void rouse_net_down(void);
 
 /* Loads a kernel module and what it needs; built in or loaded already is success. ENOENT in
  * e->sys when this kernel has no such module. Does nothing in a running system whose modprobe

@@ -170,6 +170,28 @@ static void lease_configures_the_machine(struct t *t)
 	T_CHECK(t, rouse_net_up(rouse_clock_ms() + 1, &e) == 0);
 }
 
+static void image_gets_back_its_network(struct t *t)
+{
+	static const char own[] = "nameserver 192.0.2.1\n";
+	auto_far struct far f = far_new("far0", "10.77.0.1/24", USUAL);
+	auto_free char *resolv = NULL, *later = NULL, *route = NULL;
+	auto_fd int fd = open("/etc/resolv.conf", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, write(fd, own, strlen(own)) == (ssize_t)strlen(own));
+	T_CHECK(t, plug(&f, "near0", "far0"));
+	start(&f);
+	T_CHECK(t, rouse_net_up(rouse_clock_ms() + PATIENCE, &e) == 0);
+	resolv = slurp("/etc/resolv.conf");
+	T_HAS(t, resolv, "nameserver 10.77.0.2\n");
+	rouse_net_down();
+	later = slurp("/etc/resolv.conf");
+	T_STR(t, later, own);
+	route = slurp("/proc/net/route");
+	T_CHECK(t, !strstr(route, "near0"));
+	T_CHECK(t, RUN("sh", "-c", "! ip -4 address show dev near0 | grep inet"));
+}
+
 static void host_route_leads_to_a_gateway_outside_the_subnet(struct t *t)
 {
 	auto_far struct far f = far_new(
@@ -322,6 +344,7 @@ static void isolate(struct t *t, void (*test)(struct t *t))
 		isolate(t, function);                                                              \
 	}
 ISOLATED(lease_configures_the_machine)
+ISOLATED(image_gets_back_its_network)
 ISOLATED(host_route_leads_to_a_gateway_outside_the_subnet)
 ISOLATED(interface_without_a_server_does_not_hold_up_another)
 ISOLATED(lease_that_leads_out_is_waited_for)
@@ -334,6 +357,7 @@ int main(void)
 {
 	static const struct t_test tests[] = {
 		T(in_lease_configures_the_machine),
+		T(in_image_gets_back_its_network),
 		T(in_host_route_leads_to_a_gateway_outside_the_subnet),
 		T(in_interface_without_a_server_does_not_hold_up_another),
 		T(in_lease_that_leads_out_is_waited_for),

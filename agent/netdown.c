@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of the network that rouse_net_up() has made: in an image it was borrowed. Who finds an
+ * address on a card may take the card for someone else's, and never renew the lease.
+ */
+#include <rouse/init.h>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <string.h>
+
+#include <rouse/fs.h>
+#include <rouse/json.h>
+#include <rouse/limits.h>
+#include <rouse/log.h>
+#include <rouse/text.h>
+
+#include "netlink.h"
+#include "resolv.h"
+
+/* "10.0.0.7/24" */
+static bool parse_address(const char *text, struct in_addr *ret, unsigned *ret_prefix)
+{
+	char address[INET_ADDRSTRLEN] = "";
+	const char *slash = text ? strchr(text, '/') : NULL;
+	uint64_t prefix = 0;
+
+	if (!slash || (size_t)(slash - text) >= sizeof(address) ||
+	    !rouse_parse_u64(slash + 1, 32, &prefix))
+		return false;
+	memcpy(address, text, (size_t)(slash - text));
+	*ret_prefix = (unsigned)prefix;
+	return inet_pton(AF_INET, address, ret) == 1;
+}
+
+static int take_address(const json_t *lease, struct rouse_err *e)
+{
+	const char *name = json_string_value(json_object_get(lease, "interface"));
+	const char *text = json_string_value(json_object_get(lease, "address"));
+	unsigned index = name ? if_nametoindex(name) : 0, prefix = 0;
+	struct in_addr address = { 0 };
+	auto_fd int fd = -1;
+
+	if (!index || !parse_address(text, &address, &prefix))
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' is about no interface of this machine",
+				  ROUSE_NETWORK_FILE);
+	fd = netlink_open(false, e);
+	if (fd < 0)
+		return -1;
+	return netlink_remove_address(fd, index, address, prefix, e);
+}
+
+void rouse_net_down(void)
+{
+	auto_buf struct rouse_buf text = { 0 };
+	auto_json json_t *lease = NULL;
+	struct rouse_err e = { 0 };
+
+	resolv_restore();
+	if (rouse_read_file(ROUSE_NETWORK_FILE, ROUSE_MAX_METADATA, &text, &e) < 0)
+		return; /* there never was one */
+	lease = rouse_json_parse(ROUSE_NETWORK_FILE, text.data, text.len, &e);
+	if (!lease || take_address(lease, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "net", "%s, ignoring", e.text);
+}
