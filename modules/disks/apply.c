@@ -27,7 +27,8 @@ struct state {
 };
 
 int disks_prepare(const void *conf unused_arg, const struct rouse_plan *plan unused_arg,
-		  const struct rouse_context *c unused_arg, void **state, struct rouse_err *e unused_arg)
+		  const struct rouse_context *c unused_arg, void **state,
+		  struct rouse_err *e unused_arg)
 {
 	*state = rouse_calloc(1, sizeof(struct state));
 	return 0;
@@ -63,7 +64,8 @@ static int lock_disk(int fd, const char *device, uint64_t deadline, struct rouse
 			continue;
 		if (errno != EWOULDBLOCK || rouse_clock_left(until) == 0)
 			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot lock '%s'", device);
-		rouse_clock_sleep_until(rouse_clock_ms() + 20); /* there is no event for a free lock */
+		rouse_clock_sleep_until(rouse_clock_ms() +
+					20); /* there is no event for a free lock */
 	}
 	return 0;
 }
@@ -76,12 +78,14 @@ static int check_unchanged(int fd, const struct disks_action *a, struct rouse_er
 	if (disks_inspect(fd, a->device, a->ours, &now, e) < 0)
 		return -1;
 	if (!rouse_streq(json_string_value(json_object_get(now, "fingerprint")), a->fingerprint))
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' has changed since the plan was made: plan again", a->device);
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "'%s' has changed since the plan was made: plan again",
+				  a->device);
 	return 0;
 }
 
-static int session_open(struct session *s, const struct disks_action *a, const struct rouse_context *c,
-			struct rouse_err *e)
+static int session_open(struct session *s, const struct disks_action *a,
+			const struct rouse_context *c, struct rouse_err *e)
 {
 	auto_fd int lock = open(a->device, O_RDONLY | O_CLOEXEC);
 	auto_fd int fd = -1;
@@ -92,15 +96,16 @@ static int session_open(struct session *s, const struct disks_action *a, const s
 		return -1;
 	fd = open(a->device, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing", a->device);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing",
+				  a->device);
 	(void)snprintf(s->device, sizeof(s->device), "%s", a->device);
 	s->lock = take(lock, -1);
 	s->fd = take(fd, -1);
 	return 0;
 }
 
-static int session_of(struct state *state, const struct disks_action *a, const struct rouse_context *c,
-		      struct session **ret, struct rouse_err *e)
+static int session_of(struct state *state, const struct disks_action *a,
+		      const struct rouse_context *c, struct session **ret, struct rouse_err *e)
 {
 	struct session new = { .lock = -1, .fd = -1 };
 
@@ -122,7 +127,9 @@ static int session_of(struct state *state, const struct disks_action *a, const s
 
 static int write_table(const struct session *s, const struct disks_action *a, struct rouse_err *e)
 {
-	const struct disks_target whole = { .fd = s->fd, .size = a->size, .sector = a->sector, .what = a->device };
+	const struct disks_target whole = {
+		.fd = s->fd, .size = a->size, .sector = a->sector, .what = a->device
+	};
 
 	if (disks_table_write(s->fd, a, e) < 0)
 		return -1;
@@ -146,13 +153,17 @@ static int table(const struct session *s, const struct disks_action *a, struct r
 
 /* A partition that is there is written through its own node: the page caches of a disk and of its
  * partitions do not know of each other. O_EXCL: nobody has it mounted. */
-static int open_target(const struct session *s, const struct disks_action *a, struct disks_target *t,
-		       int *ret_own, struct rouse_err *e)
+static int open_target(const struct session *s, const struct disks_action *a,
+		       struct disks_target *t, int *ret_own, struct rouse_err *e)
 {
 	char node[256];
 
-	*t = (struct disks_target){ .fd = s->fd, .offset = a->start, .size = a->length, .sector = a->sector,
-				    .uuid = a->uuid, .label = a->label };
+	*t = (struct disks_target){ .fd = s->fd,
+				    .offset = a->start,
+				    .size = a->length,
+				    .sector = a->sector,
+				    .uuid = a->uuid,
+				    .label = a->label };
 	if (!a->published || !a->number || a->file)
 		return 0;
 	(void)disks_node(a->device, a->number, node, sizeof(node));
@@ -164,11 +175,12 @@ static int open_target(const struct session *s, const struct disks_action *a, st
 	return 0;
 }
 
-static int make(const struct session *s, const struct disks_action *a, const struct rouse_context *c,
-		struct rouse_err *e)
+static int make(const struct session *s, const struct disks_action *a,
+		const struct rouse_context *c, struct rouse_err *e)
 {
-	auto_free char *what = a->number ? rouse_asprintf("partition %u of '%s'", a->number, a->device) :
-					   rouse_asprintf("'%s'", a->device);
+	auto_free char *what = a->number ? rouse_asprintf("partition %u of '%s'", a->number,
+							  a->device)
+					 : rouse_asprintf("'%s'", a->device);
 	struct disks_target t;
 	auto_fd int own = -1;
 
@@ -195,8 +207,8 @@ static int grow(const struct disks_action *a, struct rouse_err *e)
 	return a->fs->grow(fd, a->length, e) < 0 ? rouse_wrap(e, "'%s'", a->mount) : 0;
 }
 
-static int run_on_disk(const struct rouse_step *step, const struct rouse_context *c, struct state *state,
-		       struct rouse_err *e)
+static int run_on_disk(const struct rouse_step *step, const struct rouse_context *c,
+		       struct state *state, struct rouse_err *e)
 {
 	const struct disks_action *a = step->arg;
 	struct session *s = NULL;
@@ -217,7 +229,8 @@ static int run_on_disk(const struct rouse_step *step, const struct rouse_context
 	return r;
 }
 
-int disks_apply(const struct rouse_step *step, const struct rouse_context *c, void *state, struct rouse_err *e)
+int disks_apply(const struct rouse_step *step, const struct rouse_context *c, void *state,
+		struct rouse_err *e)
 {
 	switch ((enum disks_op)step->op) {
 	case DISKS_OP_MOUNT:

@@ -21,8 +21,9 @@ static bool is_consent(const char *s)
 {
 	size_t n = strcspn(s, ":");
 
-	return n > 0 && n <= 32 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					     "0123456789_-") >= n;
+	return n > 0 && n <= 32 &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			 "0123456789_-") >= n;
 }
 
 static bool is_mount_option(const char *s)
@@ -42,47 +43,58 @@ static const char *const kinds[] = { "instance-store", NULL };
 
 static const struct rouse_field device_fields[] = {
 	ROUSE_FIELD(struct disks_device, path, "path",
-		    "\"root\" (the disk that holds, or in the initramfs will hold, the root filesystem), or a "
+		    "\"root\" (the disk that holds, or in the initramfs will hold, the root "
+		    "filesystem), or a "
 		    "path that survives reordering, such as /dev/disk/by-id/….",
-		    .type = ROUSE_STRING, .format = "\"root\" or an absolute path", .valid = is_device),
+		    .type = ROUSE_STRING, .format = "\"root\" or an absolute path",
+		    .valid = is_device),
 	ROUSE_FIELD(struct disks_device, serial, "serial",
-		    "The serial number; a virtio disk shows its first 20 bytes.", .type = ROUSE_STRING,
-		    .min = 1, .max = 128),
-	ROUSE_FIELD(struct disks_device, wwn, "wwn", "The world wide name, with or without its type.",
+		    "The serial number; a virtio disk shows its first 20 bytes.",
 		    .type = ROUSE_STRING, .min = 1, .max = 128),
+	ROUSE_FIELD(struct disks_device, wwn, "wwn",
+		    "The world wide name, with or without its type.", .type = ROUSE_STRING,
+		    .min = 1, .max = 128),
 	ROUSE_FIELD(struct disks_device, label, "label",
 		    "Label of a filesystem on the disk, or the name of one of its GPT partitions.",
 		    .type = ROUSE_STRING, .min = 1, .max = 255),
 	ROUSE_FIELD(struct disks_device, ebs, "ebs",
-		    "The name in the EC2 block device mapping (\"/dev/sdf\"), read from the NVMe controller.",
+		    "The name in the EC2 block device mapping (\"/dev/sdf\"), read from the NVMe "
+		    "controller.",
 		    .type = ROUSE_STRING, .min = 1, .max = 32),
 	ROUSE_FIELD(struct disks_device, kind, "kind", "What kind of disk; exactly one must match.",
 		    .type = ROUSE_STRING, .words = kinds),
 };
 
 static const struct rouse_shape mount_option = {
-	.type = ROUSE_STRING, .format = "a mount option", .valid = is_mount_option,
+	.type = ROUSE_STRING,
+	.format = "a mount option",
+	.valid = is_mount_option,
 };
 
 static const struct rouse_field partition_fields[] = {
 	ROUSE_FIELD(struct disks_partition, size, "size",
 		    "How large to make it (\"200MB\", \"25%\"); absent: whatever is left.",
 		    .type = ROUSE_SIZE, .percent = true),
-	ROUSE_FIELD(struct disks_partition, filesystem, "filesystem",
-		    "What to make on it. Absent: what is there is kept, a new partition stays empty.",
-		    .type = ROUSE_STRING, .words = disks_filesystem_words),
+	ROUSE_FIELD(
+		struct disks_partition, filesystem, "filesystem",
+		"What to make on it. Absent: what is there is kept, a new partition stays empty.",
+		.type = ROUSE_STRING, .words = disks_filesystem_words),
 	ROUSE_FIELD(struct disks_partition, label, "label",
 		    "Name in the GPT and label of the filesystem; by default of its mount point.",
-		    .type = ROUSE_STRING, .format = "a label of printable UTF-8", .valid = is_volume_label),
+		    .type = ROUSE_STRING, .format = "a label of printable UTF-8",
+		    .valid = is_volume_label),
 	ROUSE_FIELD(struct disks_partition, type, "type",
-		    "Partition type (Discoverable Partitions Specification); by default of its mount point.",
+		    "Partition type (Discoverable Partitions Specification); by default of its "
+		    "mount point.",
 		    .type = ROUSE_STRING, .words = disks_type_words),
 	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", "Options of mount(8).",
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
 };
 
 static const struct rouse_shape partition_shape = {
-	.type = ROUSE_OBJECT, .fields = partition_fields, .n_fields = ARRAY_SIZE(partition_fields),
+	.type = ROUSE_OBJECT,
+	.fields = partition_fields,
+	.n_fields = ARRAY_SIZE(partition_fields),
 	.size = sizeof(struct disks_partition),
 };
 
@@ -93,40 +105,48 @@ static const struct rouse_shape consent_shape = {
 };
 
 static const struct rouse_field disk_fields[] = {
-	ROUSE_REQUIRED(struct disks_disk, device, "device", "Which disk: \"root\", a path, or a matcher.",
-		       .type = ROUSE_OBJECT, .fields = device_fields, .n_fields = ARRAY_SIZE(device_fields),
+	ROUSE_REQUIRED(struct disks_disk, device, "device",
+		       "Which disk: \"root\", a path, or a matcher.", .type = ROUSE_OBJECT,
+		       .fields = device_fields, .n_fields = ARRAY_SIZE(device_fields),
 		       .size = sizeof(struct disks_device), .shorthand = "path"),
 	ROUSE_FIELD(struct disks_disk, partitions, "partitions",
-		    "Partitions by mount point, or by a name when it is not mounted.", .type = ROUSE_MAP,
-		    .format = "a mount point or a name", .valid = is_mount_or_name,
-		    .max = ROUSE_MAX_PARTITIONS, .item = &partition_shape),
+		    "Partitions by mount point, or by a name when it is not mounted.",
+		    .type = ROUSE_MAP, .format = "a mount point or a name",
+		    .valid = is_mount_or_name, .max = ROUSE_MAX_PARTITIONS,
+		    .item = &partition_shape),
 	ROUSE_FIELD(struct disks_disk, filesystem, "filesystem",
-		    "A filesystem on the whole disk, without a partition table.", .type = ROUSE_STRING,
-		    .words = disks_filesystem_words),
-	ROUSE_FIELD(struct disks_disk, mount, "mount", "Where the whole disk's filesystem is mounted.",
-		    .type = ROUSE_STRING, .format = "an absolute path", .valid = rouse_is_absolute_path),
+		    "A filesystem on the whole disk, without a partition table.",
+		    .type = ROUSE_STRING, .words = disks_filesystem_words),
+	ROUSE_FIELD(struct disks_disk, mount, "mount",
+		    "Where the whole disk's filesystem is mounted.", .type = ROUSE_STRING,
+		    .format = "an absolute path", .valid = rouse_is_absolute_path),
 	ROUSE_FIELD(struct disks_disk, label, "label", "Label of the whole disk's filesystem.",
-		    .type = ROUSE_STRING, .format = "a label of printable UTF-8", .valid = is_volume_label),
+		    .type = ROUSE_STRING, .format = "a label of printable UTF-8",
+		    .valid = is_volume_label),
 	ROUSE_FIELD(struct disks_disk, mount_options, "mountOptions", "Options of mount(8).",
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
 	ROUSE_FIELD(struct disks_disk, replace, "replace",
-		    "What may be destroyed on it: signatures (\"ext4\", \"ntfs:Temporary Storage\"), or "
+		    "What may be destroyed on it: signatures (\"ext4\", \"ntfs:Temporary "
+		    "Storage\"), or "
 		    "\"anything\". Spent once: what rouse made is never destroyed.",
 		    .type = ROUSE_LIST, .item = &consent_shape, .max = 32, .shorthand = "item"),
 };
 
 static const struct rouse_shape disk_shape = {
-	.type = ROUSE_OBJECT, .fields = disk_fields, .n_fields = ARRAY_SIZE(disk_fields),
+	.type = ROUSE_OBJECT,
+	.fields = disk_fields,
+	.n_fields = ARRAY_SIZE(disk_fields),
 	.size = sizeof(struct disks_disk),
 };
 
 const struct rouse_field disks_conf_fields[] = {
 	ROUSE_FIELD(struct disks_conf, seed, "seed",
-		    "Key of the identities (GUIDs) that rouse gives to what it makes; \"rouse\" by default.",
+		    "Key of the identities (GUIDs) that rouse gives to what it makes; \"rouse\" by "
+		    "default.",
 		    .type = ROUSE_STRING, .min = 1, .max = 256),
 	ROUSE_FIELD(struct disks_conf, disks, "disks", "Disks by name.", .type = ROUSE_MAP,
-		    .format = "a name of letters, digits, \".\", \"_\", \"-\"", .valid = rouse_is_label,
-		    .max = ROUSE_MAX_DISKS, .item = &disk_shape),
+		    .format = "a name of letters, digits, \".\", \"_\", \"-\"",
+		    .valid = rouse_is_label, .max = ROUSE_MAX_DISKS, .item = &disk_shape),
 };
 const size_t disks_n_conf_fields = ARRAY_SIZE(disks_conf_fields);
 
@@ -155,7 +175,8 @@ static void check_label(const char *filesystem, const char *label, const char *c
 	const struct disks_filesystem *fs = filesystem ? disks_filesystem_find(filesystem) : NULL;
 
 	if (fs && label && strlen(label) > fs->max_label)
-		rouse_problem(problems, keys, "\"%.64s\" has %zu bytes, a label of %s has at most %zu", label,
+		rouse_problem(problems, keys,
+			      "\"%.64s\" has %zu bytes, a label of %s has at most %zu", label,
 			      strlen(label), fs->name, fs->max_label);
 }
 
@@ -172,8 +193,9 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      p->label ? "" : ": give it a shorter \"label\"");
 	check_label(p->filesystem, p->label, at_label, problems);
 	if (p->mount_options.n && !disks_is_mount_point(p->key))
-		rouse_problem(problems, at, "\"mountOptions\" without a mount point: the key of a mounted "
-					    "partition is its path");
+		rouse_problem(problems, at,
+			      "\"mountOptions\" without a mount point: the key of a mounted "
+			      "partition is its path");
 }
 
 /* One partition may take what is left; percentages must fit. Labels tell partitions apart. */
@@ -191,14 +213,18 @@ static void check_partitions(const struct disks_disk *d, struct rouse_problems *
 		percent += p[i].size.percent;
 		if (!p[i].size.bytes && !p[i].size.percent) {
 			if (rest)
-				rouse_problem(problems, at, "no \"size\", and \"%s\" has none either: only one "
-							    "partition can take what is left", rest);
+				rouse_problem(problems, at,
+					      "no \"size\", and \"%s\" has none either: only one "
+					      "partition can take what is left",
+					      rest);
 			rest = p[i].key;
 		}
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(disks_partition_label(&p[i], mine, sizeof(mine)),
 				   disks_partition_label(&p[k], other, sizeof(other))) == 0)
-				rouse_problem(problems, at, "would be named '%s' like \"%s\": give it another \"label\"",
+				rouse_problem(problems, at,
+					      "would be named '%s' like \"%s\": give it another "
+					      "\"label\"",
 					      mine, p[k].key);
 	}
 	if (percent > 100) {
@@ -214,10 +240,13 @@ static void check_whole(const struct disks_disk *d, struct rouse_problems *probl
 	const char *const at_label[] = { "disks", d->key, "label", NULL };
 
 	if (d->partitions.n && (d->filesystem || d->mount))
-		rouse_problem(problems, at, "has \"partitions\" and \"%s\": a disk has partitions, or one "
-					    "filesystem on all of it", d->filesystem ? "filesystem" : "mount");
+		rouse_problem(problems, at,
+			      "has \"partitions\" and \"%s\": a disk has partitions, or one "
+			      "filesystem on all of it",
+			      d->filesystem ? "filesystem" : "mount");
 	else if (!d->partitions.n && !d->filesystem && !d->mount)
-		rouse_problem(problems, at, "neither \"partitions\" nor \"filesystem\": nothing is wanted of it");
+		rouse_problem(problems, at,
+			      "neither \"partitions\" nor \"filesystem\": nothing is wanted of it");
 	else if (d->partitions.n && (d->label || d->mount_options.n))
 		rouse_problem(problems, at, "\"%s\" belongs into a partition here",
 			      d->label ? "label" : "mountOptions");
@@ -251,7 +280,8 @@ static void check_mounts(const struct disks_conf *conf, struct rouse_problems *p
 		if (d[i].mount)
 			check_mount(m, d[i].mount, at_disk, problems);
 		for (size_t k = 0; k < d[i].partitions.n; k++) {
-			const char *const at[] = { "disks", d[i].key, "partitions", p[k].key, NULL };
+			const char *const at[] = { "disks", d[i].key, "partitions", p[k].key,
+						   NULL };
 
 			if (disks_is_mount_point(p[k].key))
 				check_mount(m, p[k].key, at, problems);
@@ -270,10 +300,13 @@ void disks_conf_check(const void *conf_, struct rouse_problems *problems)
 		if (!d[i].device)
 			continue; /* the tables have said so */
 		if (count_matchers(d[i].device) != 1)
-			rouse_problem(problems, at, "expected exactly one of path, serial, wwn, label, ebs, kind");
+			rouse_problem(
+				problems, at,
+				"expected exactly one of path, serial, wwn, label, ebs, kind");
 		for (size_t k = 0; k < i; k++)
 			if (d[k].device && same_device(d[i].device, d[k].device))
-				rouse_problem(problems, at, "is the same device as disks.%s", d[k].key);
+				rouse_problem(problems, at, "is the same device as disks.%s",
+					      d[k].key);
 		check_whole(&d[i], problems);
 		check_partitions(&d[i], problems);
 	}

@@ -30,9 +30,9 @@ static int probe_open(int fd, uint64_t offset, uint64_t size, uint64_t sector, b
 				  (unsigned long long)size, (unsigned long long)offset);
 	(void)blkid_probe_set_sectorsize(pr, (unsigned)sector); /* matters for images only */
 	(void)blkid_probe_enable_superblocks(pr, 1); /* these four only fail for an unknown chain */
-	(void)blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_TYPE |
-							    BLKID_SUBLKS_USAGE | BLKID_SUBLKS_UUID |
-							    BLKID_SUBLKS_LABEL | BLKID_SUBLKS_BADCSUM);
+	(void)blkid_probe_set_superblocks_flags(
+		pr, BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE |
+			    BLKID_SUBLKS_UUID | BLKID_SUBLKS_LABEL | BLKID_SUBLKS_BADCSUM);
 	(void)blkid_probe_enable_partitions(pr, 1);
 	(void)blkid_probe_set_partitions_flags(pr, BLKID_PARTS_MAGIC | BLKID_PARTS_FORCE_GPT);
 	*ret = take(pr, NULL);
@@ -91,7 +91,8 @@ static int list_signatures(int fd, uint64_t offset, uint64_t size, uint64_t sect
 		int r = blkid_do_probe(pr);
 
 		if (r < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO, "cannot probe for signatures");
+			return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO,
+					  "cannot probe for signatures");
 		if (r == 1)
 			return 0;
 		type = value_of(pr, "TYPE");
@@ -118,7 +119,8 @@ static int is_zero(int fd, uint64_t offset, uint64_t size, bool *ret, struct rou
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r <= 0)
-			return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? errno : EIO, "cannot read at %llu",
+			return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? errno : EIO,
+					  "cannot read at %llu",
 					  (unsigned long long)(offset + done));
 		if (memcmp(buf, zeros, (size_t)r) != 0) {
 			*ret = false;
@@ -184,7 +186,8 @@ int disks_table_list(int fd, uint64_t size, uint64_t sector, json_t **ret, struc
 		return -1;
 	(void)blkid_probe_enable_superblocks(pr, 0);
 	if (blkid_do_probe(pr) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO, "cannot read the partition table");
+		return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO,
+				  "cannot read the partition table");
 	partitions = blkid_probe_get_partitions(pr);
 	for (int i = 0; partitions && i < blkid_partlist_numof_partitions(partitions); i++) {
 		blkid_partition p = blkid_partlist_get_partition(partitions, i);
@@ -193,8 +196,8 @@ int disks_table_list(int fd, uint64_t size, uint64_t sector, json_t **ret, struc
 		int number = blkid_partition_get_partno(p);
 		json_t *entry;
 
-		if (number < 1 || number > ROUSE_MAX_PARTITIONS || blkid_partition_is_extended(p) || !length ||
-		    start >= size || length > size - start)
+		if (number < 1 || number > ROUSE_MAX_PARTITIONS || blkid_partition_is_extended(p) ||
+		    !length || start >= size || length > size - start)
 			continue;
 		entry = json_object();
 		rouse_json_set_int(entry, "number", (uint64_t)number);
@@ -217,7 +220,8 @@ int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset, const char
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r <= 0)
-			return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? errno : EIO, "cannot write %s at %llu", what,
+			return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? errno : EIO,
+					  "cannot write %s at %llu", what,
 					  (unsigned long long)(offset + done));
 		done += (size_t)r;
 	}
@@ -247,16 +251,16 @@ int disks_mark_pending(const struct disks_target *t, struct rouse_err *e)
 {
 	uint8_t sb[1024] = { 0 };
 
-	sb[0] = 16;      /* s_inodes_count */
-	sb[4] = 64;      /* s_blocks_count */
-	sb[24] = 2;      /* s_log_block_size: 4 KiB */
+	sb[0] = 16;       /* s_inodes_count */
+	sb[4] = 64;       /* s_blocks_count */
+	sb[24] = 2;       /* s_log_block_size: 4 KiB */
 	sb[32 + 1] = 128; /* s_blocks_per_group: 32768 */
-	sb[40] = 16;     /* s_inodes_per_group */
-	sb[56] = 0x53;   /* s_magic */
+	sb[40] = 16;      /* s_inodes_per_group */
+	sb[56] = 0x53;    /* s_magic */
 	sb[57] = 0xef;
-	sb[58] = 2;      /* s_state: with errors, so that nobody mounts it */
-	sb[76] = 1;      /* s_rev_level */
-	sb[89] = 1;      /* s_inode_size: 256 */
+	sb[58] = 2; /* s_state: with errors, so that nobody mounts it */
+	sb[76] = 1; /* s_rev_level */
+	sb[89] = 1; /* s_inode_size: 256 */
 	memcpy(sb + 104, t->uuid, 16);
 	memcpy(sb + 120, DISKS_PENDING_LABEL, sizeof(DISKS_PENDING_LABEL) - 1);
 	if (disks_pwrite(t->fd, sb, sizeof(sb), t->offset + 1024, t->what, e) < 0)
@@ -272,7 +276,8 @@ static bool is_kept(blkid_probe pr, const struct disks_target *t)
 	char uuid[DISKS_GUID_LEN];
 
 	if (!t->uuid)
-		return rouse_streq(value_of(pr, "PTTYPE"), "gpt") || rouse_streq(value_of(pr, "PTTYPE"), "PMBR");
+		return rouse_streq(value_of(pr, "PTTYPE"), "gpt") ||
+		       rouse_streq(value_of(pr, "PTTYPE"), "PMBR");
 	disks_uuid_print(t->uuid, uuid);
 	return rouse_streq(value_of(pr, "LABEL"), DISKS_PENDING_LABEL) &&
 	       rouse_streq(value_of(pr, "UUID"), uuid);
@@ -281,17 +286,20 @@ static bool is_kept(blkid_probe pr, const struct disks_target *t)
 int disks_erase(const struct disks_target *t, struct rouse_err *e)
 {
 	auto_of(probe) blkid_probe pr = NULL;
-	uint64_t head = t->size < MIB ? t->size : MIB, tail = t->size < CHUNK ? t->size : CHUNK, table;
+	uint64_t head = t->size < MIB ? t->size : MIB, tail = t->size < CHUNK ? t->size : CHUNK,
+		 table;
 
 	if (probe_open(t->fd, t->offset, t->size, t->sector, &pr, e) < 0)
 		return -1;
 	for (int n = 0; n < ROUSE_MAX_DISK_SIGNATURES && blkid_do_probe(pr) == 0; n++)
 		if (blkid_do_wipe(pr, is_kept(pr, t)) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO, "cannot erase an old signature of %s",
-					  t->what);
+			return rouse_fail(e, ROUSE_SYSTEM, errno ? errno : EIO,
+					  "cannot erase an old signature of %s", t->what);
 	/* What probers do not look for: labels of other systems, boot code, old md superblocks. */
 	if (!t->uuid) {
-		table = t->size - disks_usable_end(t->size, t->sector); /* one sector more than the backup has */
+		table = t->size -
+			disks_usable_end(t->size,
+					 t->sector); /* one sector more than the backup has */
 		return disks_zero(t->fd, table + t->sector, MIB - table - t->sector, t->what, e);
 	}
 	if (disks_zero(t->fd, t->offset, 1024, t->what, e) < 0 ||

@@ -7,12 +7,14 @@
 
 #include <rouse/text.h>
 
-static void list_signatures(const struct disks_content *c, struct rouse_buf *out, struct rouse_arena *arena)
+static void list_signatures(const struct disks_content *c, struct rouse_buf *out,
+			    struct rouse_arena *arena)
 {
 	const struct disks_signature *s = c ? c->signatures.items : NULL;
 
 	for (size_t i = 0; s && i < c->signatures.n; i++) {
-		rouse_buf_printf(out, "%s%s", out->len ? ", " : "", disks_printable(s[i].type, arena));
+		rouse_buf_printf(out, "%s%s", out->len ? ", " : "",
+				 disks_printable(s[i].type, arena));
 		if (s[i].label)
 			rouse_buf_printf(out, " '%s'", disks_printable(s[i].label, arena));
 	}
@@ -54,9 +56,10 @@ const char *disks_describe(const struct disks_fact *f, struct rouse_arena *arena
 	for (size_t i = 0; i < f->partitions.n; i++)
 		list_signatures(entry[i].content, &inner, arena);
 	return rouse_arena_printf(arena, "%s%s with %zu partition%s%s%s%s",
-				  class == DISKS_GPT_DAMAGED ? "what is left of " : "", table, f->partitions.n,
-				  f->partitions.n == 1 ? "" : "s", inner.len ? " (" : "",
-				  inner.len ? inner.data : "", inner.len ? ")" : "");
+				  class == DISKS_GPT_DAMAGED ? "what is left of " : "", table,
+				  f->partitions.n, f->partitions.n == 1 ? "" : "s",
+				  inner.len ? " (" : "", inner.len ? inner.data : "",
+				  inner.len ? ")" : "");
 }
 
 /* ---- consent --------------------------------------------------------------------------------- */
@@ -127,8 +130,9 @@ static void suggest(const struct disks_content *c, bool tables, struct rouse_buf
 	for (size_t i = 0; s && i < c->signatures.n; i++) {
 		if (is_table(s[i].type) && (!tables || strcmp(s[i].type, "PMBR") == 0))
 			continue;
-		rouse_buf_printf(out, "%s\"%s%s%s\"", out->len ? ", " : "", disks_printable(s[i].type, arena),
-				 s[i].label ? ":" : "", s[i].label ? disks_printable(s[i].label, arena) : "");
+		rouse_buf_printf(out, "%s\"%s%s%s\"", out->len ? ", " : "",
+				 disks_printable(s[i].type, arena), s[i].label ? ":" : "",
+				 s[i].label ? disks_printable(s[i].label, arena) : "");
 	}
 }
 

@@ -20,12 +20,15 @@ static int loop_open(const struct disks_action *a, char *node, size_t size, stru
 	auto_fd int fd = -1;
 	struct loop_config config = {
 		.fd = (uint32_t)image,
-		.info = { .lo_offset = a->start, .lo_sizelimit = a->length, .lo_flags = LO_FLAGS_AUTOCLEAR },
+		.info = { .lo_offset = a->start,
+			  .lo_sizelimit = a->length,
+			  .lo_flags = LO_FLAGS_AUTOCLEAR },
 	};
 	int n;
 
 	if (control < 0 || image < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for a loop device", a->source);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for a loop device",
+				  a->source);
 	for (int tries = 0; tries < 16; tries++) { /* somebody else may take the free one first */
 		n = ioctl(control, LOOP_CTL_GET_FREE);
 		if (n < 0)
@@ -49,8 +52,10 @@ static int mount_detached(const char *node, const char *type, struct rouse_err *
 
 	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "source", node, 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0 ||
-	    (fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) for growing", node, type);
+	    (fd = fsmount(fs, FSMOUNT_CLOEXEC,
+			  MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) for growing",
+				  node, type);
 	return fd;
 }
 

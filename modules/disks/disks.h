@@ -100,14 +100,14 @@ struct disks_range {
 
 enum disks_class {
 	DISKS_BLANK,
-	DISKS_OPAQUE,      /* no signature, but not zero: plain dm-crypt, Ceph, Oracle… */
+	DISKS_OPAQUE, /* no signature, but not zero: plain dm-crypt, Ceph, Oracle… */
 	DISKS_GPT,
 	DISKS_GPT_GROWN,   /* the backup is not at the end of the disk */
 	DISKS_GPT_REPAIR,  /* one of the two headers is lost: the other one tells */
 	DISKS_GPT_DAMAGED, /* more is wrong than that */
 	DISKS_OTHER_TABLE,
-	DISKS_SIGNED,      /* a filesystem, a volume… directly on the disk */
-	DISKS_AMBIGUOUS,   /* signatures that contradict each other */
+	DISKS_SIGNED,    /* a filesystem, a volume… directly on the disk */
+	DISKS_AMBIGUOUS, /* signatures that contradict each other */
 	DISKS_CLASSES_
 };
 extern const char *const disks_class_words[]; /* NULL-ended, in the order of the enum */
@@ -127,9 +127,9 @@ struct disks_fact {
 };
 
 struct disks_facts {
-	struct rouse_list disks;    /* struct disks_fact */
-	struct rouse_list missing;  /* const char *: programs that are not there */
-	bool can_mount;             /* as root, with a kernel that mounts what is in an image */
+	struct rouse_list disks;   /* struct disks_fact */
+	struct rouse_list missing; /* const char *: programs that are not there */
+	bool can_mount;            /* as root, with a kernel that mounts what is in an image */
 };
 
 extern const struct rouse_field disks_facts_fields[];
@@ -183,7 +183,7 @@ struct disks_slot {
 	const struct disks_partition *conf;
 	const struct disks_entry *entry; /* NULL: to be made */
 	unsigned number;
-	uint64_t start, size;            /* as they will be */
+	uint64_t start, size; /* as they will be */
 };
 
 struct disks_layout {
@@ -225,8 +225,8 @@ const char *disks_node(const char *device, unsigned number, char *buf, size_t si
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* Every signature in a range of fd, and whether its ends are zero, as JSON of disks_content. */
-must_check int disks_content_read(int fd, uint64_t offset, uint64_t size, uint64_t sector, json_t **ret,
-				  struct rouse_err *e);
+must_check int disks_content_read(int fd, uint64_t offset, uint64_t size, uint64_t sector,
+				  json_t **ret, struct rouse_err *e);
 /* The partitions of a table of any kind that libblkid knows, as JSON of disks_entry. */
 must_check int disks_table_list(int fd, uint64_t size, uint64_t sector, json_t **ret,
 				struct rouse_err *e);
@@ -284,7 +284,7 @@ struct disks_action {
 	uint64_t size, sector;
 	const char *guid; /* of the table */
 	const char *const *ours;
-	bool create;      /* TABLE: from nothing, else changed in place */
+	bool create; /* TABLE: from nothing, else changed in place */
 	size_t n_rows;
 	const struct disks_row *rows;
 	unsigned number; /* MAKE, GROW: of the partition; 0: the whole disk */

@@ -22,7 +22,8 @@
 
 AUTO_DEFINE(ext2_filsys, filsys, ext2fs_free, NULL)
 
-static int failed(struct rouse_err *e, const struct disks_target *t, const char *what, errcode_t code)
+static int failed(struct rouse_err *e, const struct disks_target *t, const char *what,
+		  errcode_t code)
 {
 	initialize_ext2_error_table();
 	return rouse_fail(e, ROUSE_SYSTEM, 0, "cannot make ext4 on %s: %s: %s", t->what, what,
@@ -39,7 +40,8 @@ static void fill_params(const struct disks_target *t, struct ext2_super_block *p
 	p->s_inode_size = INODE;
 	ext2fs_blocks_count_set(p, blocks);
 	ext2fs_r_blocks_count_set(p, blocks * RESERVED / 100);
-	p->s_inodes_count = (__u32)(t->size / INODE_RATIO < UINT32_MAX ? t->size / INODE_RATIO : UINT32_MAX);
+	p->s_inodes_count = (__u32)(t->size / INODE_RATIO < UINT32_MAX ? t->size / INODE_RATIO
+								       : UINT32_MAX);
 	p->s_log_groups_per_flex = 4;
 	p->s_desc_size = 64; /* with 64BIT: it may grow beyond 16 TiB */
 	p->s_min_extra_isize = 32;
@@ -51,9 +53,12 @@ static void fill_params(const struct disks_target *t, struct ext2_super_block *p
 	 * do not read them. */
 	p->s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
 				EXT4_FEATURE_INCOMPAT_64BIT | EXT4_FEATURE_INCOMPAT_FLEX_BG;
-	p->s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_SPARSE_SUPER | EXT2_FEATURE_RO_COMPAT_LARGE_FILE |
-				 EXT4_FEATURE_RO_COMPAT_HUGE_FILE | EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
-				 EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE | EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
+	p->s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_SPARSE_SUPER |
+				 EXT2_FEATURE_RO_COMPAT_LARGE_FILE |
+				 EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
+				 EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
+				 EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE |
+				 EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
 }
 
 /* libext2fs takes the descriptor as text, and closes it in the end: it gets one of its own. */
@@ -105,9 +110,13 @@ static void fill_super(const struct disks_target *t, ext2_filsys fs)
 static errcode_t write_inode_tables(ext2_filsys fs)
 {
 	for (dgrp_t g = 0; g < fs->group_desc_count; g++) {
-		uint64_t used = (uint64_t)(fs->super->s_inodes_per_group - ext2fs_bg_itable_unused(fs, g)) * INODE;
+		uint64_t used = (uint64_t)(fs->super->s_inodes_per_group -
+					   ext2fs_bg_itable_unused(fs, g)) *
+				INODE;
 		int n = (int)((used + BLOCK - 1) / BLOCK);
-		errcode_t r = n ? ext2fs_zero_blocks2(fs, ext2fs_inode_table_loc(fs, g), n, NULL, NULL) : 0;
+		errcode_t r = n ? ext2fs_zero_blocks2(fs, ext2fs_inode_table_loc(fs, g), n, NULL,
+						      NULL)
+				: 0;
 
 		if (r)
 			return r;
@@ -208,8 +217,10 @@ static int make_ext4(const struct disks_target *t, struct rouse_err *e)
 static void room_of_ext4(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 {
 	uint64_t n = size / INODE_RATIO, groups = size / (128 * MIB) + 1, blocks = size / BLOCK;
-	uint64_t journal = (uint64_t)ext2fs_default_journal_size(blocks < INT64_MAX ? blocks : 0) * BLOCK;
-	uint64_t taken = n * INODE + groups * 2 * BLOCK + size / 100 * (RESERVED + 1) + journal + 4 * MIB;
+	uint64_t journal = (uint64_t)ext2fs_default_journal_size(blocks < INT64_MAX ? blocks : 0) *
+			   BLOCK;
+	uint64_t taken = n * INODE + groups * 2 * BLOCK + size / 100 * (RESERVED + 1) + journal +
+			 4 * MIB;
 
 	*bytes = size > taken ? size - taken : 0;
 	*inodes = n > 16 ? n - 16 : 0;
@@ -231,7 +242,9 @@ static bool usage_of_ext4(int fd, uint64_t offset, struct disks_content *ret)
 	if (ext2fs_blocks_count(&s) > INT64_MAX / block)
 		return false;
 	free_blocks = ext2fs_free_blocks_count(&s);
-	free_blocks = free_blocks > ext2fs_r_blocks_count(&s) ? free_blocks - ext2fs_r_blocks_count(&s) : 0;
+	free_blocks = free_blocks > ext2fs_r_blocks_count(&s)
+			      ? free_blocks - ext2fs_r_blocks_count(&s)
+			      : 0;
 	ret->size = (int64_t)(ext2fs_blocks_count(&s) * block);
 	ret->free = free_blocks < ext2fs_blocks_count(&s) ? (int64_t)(free_blocks * block) : 0;
 	ret->inodes = s.s_free_inodes_count;
@@ -249,9 +262,12 @@ static int grow_ext4(int fd, uint64_t size, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot stat the filesystem");
 	blocks = size / (uint64_t)v.f_bsize;
 	if (ioctl(fd, RESIZE_FS, &blocks) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot grow ext4 to %llu blocks%s",
-				  (unsigned long long)blocks,
-				  errno == EPERM ? " (it takes CAP_SYS_RESOURCE and a filesystem without errors)" : "");
+		return rouse_fail(
+			e, ROUSE_SYSTEM, errno, "cannot grow ext4 to %llu blocks%s",
+			(unsigned long long)blocks,
+			errno == EPERM
+				? " (it takes CAP_SYS_RESOURCE and a filesystem without errors)"
+				: "");
 	return 0;
 }
 

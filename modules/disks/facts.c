@@ -26,10 +26,12 @@ enum disks_class disks_class_of(const struct disks_fact *f)
 	return DISKS_OPAQUE; /* unknown to us: the class that is left alone */
 }
 
-#define TEXT(type_, member_, name_, doc_) ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_STRING)
+#define TEXT(type_, member_, name_, doc_)                                                          \
+	ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_STRING)
 #define NUMBER(type_, member_, name_, doc_)                                                        \
 	ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_INT, .min = 0, .max = INT64_MAX)
-#define FLAG(type_, member_, name_, doc_) ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_BOOL)
+#define FLAG(type_, member_, name_, doc_)                                                          \
+	ROUSE_FIELD(type_, member_, name_, doc_, .type = ROUSE_BOOL)
 
 static const struct rouse_shape text_shape = { .type = ROUSE_STRING };
 
@@ -40,19 +42,23 @@ static const struct rouse_field signature_fields[] = {
 };
 
 static const struct rouse_shape signature_shape = {
-	.type = ROUSE_OBJECT, .fields = signature_fields, .n_fields = ARRAY_SIZE(signature_fields),
-	.size = sizeof(struct disks_signature), .open = true,
+	.type = ROUSE_OBJECT,
+	.fields = signature_fields,
+	.n_fields = ARRAY_SIZE(signature_fields),
+	.size = sizeof(struct disks_signature),
+	.open = true,
 };
 
 static const struct rouse_field content_fields[] = {
-	ROUSE_FIELD(struct disks_content, signatures, "signatures", "Every signature that is there.",
-		    .type = ROUSE_LIST, .item = &signature_shape, .max = ROUSE_MAX_DISK_SIGNATURES),
+	ROUSE_FIELD(struct disks_content, signatures, "signatures",
+		    "Every signature that is there.", .type = ROUSE_LIST, .item = &signature_shape,
+		    .max = ROUSE_MAX_DISK_SIGNATURES),
 	FLAG(struct disks_content, zero, "zero", "The first and the last MiB hold only zeros."),
 	NUMBER(struct disks_content, size, "size", "Bytes of the filesystem."),
 	NUMBER(struct disks_content, free, "free", "Bytes free in it."),
 	NUMBER(struct disks_content, inodes, "inodes", "Inodes free in it."),
-	ROUSE_FIELD(struct disks_content, mounts, "mounts", "Where it is mounted.", .type = ROUSE_LIST,
-		    .item = &text_shape),
+	ROUSE_FIELD(struct disks_content, mounts, "mounts", "Where it is mounted.",
+		    .type = ROUSE_LIST, .item = &text_shape),
 	FLAG(struct disks_content, read_only, "readOnly", "It is mounted read-only."),
 	TEXT(struct disks_content, busy, "busy", "Why it must not be written."),
 };
@@ -76,8 +82,11 @@ static const struct rouse_field entry_fields[] = {
 };
 
 static const struct rouse_shape entry_shape = {
-	.type = ROUSE_OBJECT, .fields = entry_fields, .n_fields = ARRAY_SIZE(entry_fields),
-	.size = sizeof(struct disks_entry), .open = true,
+	.type = ROUSE_OBJECT,
+	.fields = entry_fields,
+	.n_fields = ARRAY_SIZE(entry_fields),
+	.size = sizeof(struct disks_entry),
+	.open = true,
 };
 
 static const struct rouse_field range_fields[] = {
@@ -87,8 +96,11 @@ static const struct rouse_field range_fields[] = {
 };
 
 static const struct rouse_shape range_shape = {
-	.type = ROUSE_OBJECT, .fields = range_fields, .n_fields = ARRAY_SIZE(range_fields),
-	.size = sizeof(struct disks_range), .open = true,
+	.type = ROUSE_OBJECT,
+	.fields = range_fields,
+	.n_fields = ARRAY_SIZE(range_fields),
+	.size = sizeof(struct disks_range),
+	.open = true,
 };
 
 static const struct rouse_field disk_fields[] = {
@@ -106,8 +118,9 @@ static const struct rouse_field disk_fields[] = {
 	TEXT(struct disks_fact, wwn, "wwn", "World wide name."),
 	TEXT(struct disks_fact, model, "model", "Model."),
 	TEXT(struct disks_fact, ebs, "ebs", "Name in the EC2 block device mapping."),
-	ROUSE_FIELD(struct disks_fact, names, "names", "Other paths of it, as far as the document has them.",
-		    .type = ROUSE_LIST, .item = &text_shape),
+	ROUSE_FIELD(struct disks_fact, names, "names",
+		    "Other paths of it, as far as the document has them.", .type = ROUSE_LIST,
+		    .item = &text_shape),
 	ROUSE_FIELD(struct disks_fact, class_word, "class", "What kind of content it has.",
 		    .type = ROUSE_STRING, .words = disks_class_words),
 	TEXT(struct disks_fact, guid, "guid", "GUID of its partition table."),
@@ -116,21 +129,26 @@ static const struct rouse_field disk_fields[] = {
 	ROUSE_FIELD(struct disks_fact, partitions, "partitions", "Its GPT.", .type = ROUSE_LIST,
 		    .item = &entry_shape, .max = ROUSE_MAX_PARTITIONS),
 	CONTENT(struct disks_fact, content),
-	ROUSE_FIELD(struct disks_fact, pending, "pending", "Free space that the document would use.",
-		    .type = ROUSE_LIST, .item = &range_shape, .max = ROUSE_MAX_PARTITIONS),
+	ROUSE_FIELD(struct disks_fact, pending, "pending",
+		    "Free space that the document would use.", .type = ROUSE_LIST,
+		    .item = &range_shape, .max = ROUSE_MAX_PARTITIONS),
 	TEXT(struct disks_fact, fingerprint, "fingerprint", "SHA-256 of what a plan is built on."),
 };
 
 const struct rouse_shape disks_fact_shape = {
-	.type = ROUSE_OBJECT, .fields = disk_fields, .n_fields = ARRAY_SIZE(disk_fields),
-	.size = sizeof(struct disks_fact), .open = true,
+	.type = ROUSE_OBJECT,
+	.fields = disk_fields,
+	.n_fields = ARRAY_SIZE(disk_fields),
+	.size = sizeof(struct disks_fact),
+	.open = true,
 };
 
 const struct rouse_field disks_facts_fields[] = {
 	ROUSE_FIELD(struct disks_facts, disks, "disks", "Every whole disk.", .type = ROUSE_LIST,
 		    .item = &disks_fact_shape),
-	ROUSE_FIELD(struct disks_facts, missing, "missing", "Programs that this document needs and that are not there.",
-		    .type = ROUSE_LIST, .item = &text_shape),
+	ROUSE_FIELD(struct disks_facts, missing, "missing",
+		    "Programs that this document needs and that are not there.", .type = ROUSE_LIST,
+		    .item = &text_shape),
 	FLAG(struct disks_facts, can_mount, "canMount", "What is in an image can be mounted."),
 };
 const size_t disks_n_facts_fields = ARRAY_SIZE(disks_facts_fields);

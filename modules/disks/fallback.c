@@ -16,7 +16,8 @@
 #include "disks.h"
 
 /* A system that was healthy once left these below its root. */
-static const char *const traces[] = { "var/lib/rouse/document.json", "nix/var/nix/profiles/system" };
+static const char *const traces[] = { "var/lib/rouse/document.json",
+				      "nix/var/nix/profiles/system" };
 
 struct candidate {
 	size_t n;
@@ -66,7 +67,8 @@ static void look_at_entry(const char *disk, const json_t *entry, struct candidat
 	for (size_t i = 0; fs->modules[i]; i++)
 		if (rouse_kmod_load(fs->modules[i], &e) < 0)
 			rouse_log(ROUSE_LOG_DEBUG, "fallback", "%s", e.text);
-	(void)disks_node(disk, (unsigned)json_integer_value(json_object_get(entry, "number")), node, sizeof(node));
+	(void)disks_node(disk, (unsigned)json_integer_value(json_object_get(entry, "number")), node,
+			 sizeof(node));
 	if (!has_traces(node, type))
 		return;
 	if (found->n++ == 0) {
@@ -103,16 +105,20 @@ int rouse_fallback_mount(const char *root, struct rouse_err *e)
 		return -1;
 	json_array_foreach (json_object_get(facts, "disks"), i, disk)
 		json_array_foreach (json_object_get(disk, "partitions"), k, entry)
-			look_at_entry(json_string_value(json_object_get(disk, "device")), entry, &found);
+			look_at_entry(json_string_value(json_object_get(disk, "device")), entry,
+				      &found);
 	if (found.n != 1)
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "%s root partition holds a system that rouse made",
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "%s root partition holds a system that rouse made",
 				  found.n ? "more than one" : "no");
 	fd = mount_at_fd(found.node, found.type, false);
 	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s)", found.node, found.type);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s)", found.node,
+				  found.type);
 	if (mkdir(root, 0755) < 0 && errno != EEXIST)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", root);
 	if (move_mount(fd, "", AT_FDCWD, root, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' at '%s'", found.node, root);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' at '%s'", found.node,
+				  root);
 	return 0;
 }

@@ -19,7 +19,7 @@ struct header {
 	bool trace, valid; /* has the magic; and is right */
 	uint64_t alternate, last_usable;
 	char guid[DISKS_GUID_LEN];
-	uint32_t n, crc; /* entries, and the CRC over them */
+	uint32_t n, crc;  /* entries, and the CRC over them */
 	uint8_t *entries; /* n × ENTRY; owned */
 };
 
@@ -54,7 +54,7 @@ static uint32_t crc32_of(const uint8_t *p, size_t n)
 /* The first three fields of a GUID are little-endian on disk. */
 static void print_guid(const uint8_t *p, char ret[static DISKS_GUID_LEN])
 {
-	const uint8_t u[16] = { p[3], p[2], p[1], p[0], p[5],  p[4],  p[7],  p[6],
+	const uint8_t u[16] = { p[3], p[2], p[1],  p[0],  p[5],  p[4],  p[7],  p[6],
 				p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15] };
 
 	disks_uuid_print(u, ret);
@@ -64,13 +64,14 @@ static void print_guid(const uint8_t *p, char ret[static DISKS_GUID_LEN])
 static int read_at(const struct reader *r, uint64_t lba, void *buf, size_t n)
 {
 	for (size_t done = 0; done < n;) {
-		ssize_t got = pread(r->fd, (char *)buf + done, n - done, (off_t)(lba * r->sector + done));
+		ssize_t got = pread(r->fd, (char *)buf + done, n - done,
+				    (off_t)(lba * r->sector + done));
 
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			return rouse_fail(r->e, ROUSE_SYSTEM, got < 0 ? errno : EIO, "cannot read sector %llu",
-					  (unsigned long long)lba);
+			return rouse_fail(r->e, ROUSE_SYSTEM, got < 0 ? errno : EIO,
+					  "cannot read sector %llu", (unsigned long long)lba);
 		done += (size_t)got;
 	}
 	return 0;
@@ -128,7 +129,8 @@ static void header_free(struct header *h)
 static int read_pmbr(const struct reader *r, bool *ret_there, bool *ret_stale)
 {
 	auto_free uint8_t *raw = rouse_calloc(1, r->sector);
-	uint32_t full = r->sectors - 1 < UINT32_MAX ? (uint32_t)(r->sectors - 1) : UINT32_MAX, size = full;
+	uint32_t full = r->sectors - 1 < UINT32_MAX ? (uint32_t)(r->sectors - 1) : UINT32_MAX,
+		 size = full;
 	int protective = 0, others = 0;
 
 	if (read_at(r, 0, raw, r->sector) < 0)
@@ -234,7 +236,8 @@ static bool list_entries(const struct reader *r, const struct header *h, json_t 
 		rouse_json_set_string(entry, "type", type);
 		rouse_json_set_string(entry, "label", name);
 		if (le64(p + 48)) {
-			auto_free char *bits = rouse_asprintf("0x%016llx", (unsigned long long)le64(p + 48));
+			auto_free char *bits = rouse_asprintf("0x%016llx",
+							      (unsigned long long)le64(p + 48));
 
 			rouse_json_set_string(entry, "attributes", bits);
 		}
@@ -261,19 +264,21 @@ struct state {
 	bool pmbr, pmbr_stale;
 };
 
-static enum disks_class classify(const struct state *s, uint64_t last, bool is_ours, const char **why)
+static enum disks_class classify(const struct state *s, uint64_t last, bool is_ours,
+				 const char **why)
 {
 	const struct header *p = &s->primary, *b = &s->backup;
 
 	*why = NULL;
 	if (!p->valid && !b->valid) {
-		*why = p->trace || b->trace ? "neither of its two headers is right" :
-					      "a protective MBR without a GPT";
+		*why = p->trace || b->trace ? "neither of its two headers is right"
+					    : "a protective MBR without a GPT";
 		return DISKS_GPT_DAMAGED;
 	}
 	if (!s->pmbr) { /* libfdisk writes it last: a table of ours may have been cut off before it */
 		*why = "its protective MBR is missing";
-		return is_ours && (!p->valid || p->alternate == last) ? DISKS_GPT_REPAIR : DISKS_GPT_DAMAGED;
+		return is_ours && (!p->valid || p->alternate == last) ? DISKS_GPT_REPAIR
+								      : DISKS_GPT_DAMAGED;
 	}
 	if (!p->valid) {
 		*why = "its primary header is lost";

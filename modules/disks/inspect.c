@@ -70,7 +70,8 @@ static void scsi_serial(const struct disk *d)
 	size_t n;
 
 	(void)snprintf(path, sizeof(path), "/sys/class/block/%s/device/vpd_pg80", d->sys);
-	if (json_object_get(d->json, "serial") || rouse_read_file(path, 1024, &page, &e) < 0 || page.len <= 4)
+	if (json_object_get(d->json, "serial") || rouse_read_file(path, 1024, &page, &e) < 0 ||
+	    page.len <= 4)
 		return;
 	n = page.len - 4 < sizeof(serial) - 1 ? page.len - 4 : sizeof(serial) - 1;
 	memcpy(serial, page.data + 4, n);
@@ -110,9 +111,9 @@ static uint64_t sector_of_file(int fd)
 	char magic[8];
 
 	return pread(fd, magic, sizeof(magic), 4096) == (ssize_t)sizeof(magic) &&
-			       memcmp(magic, "EFI PART", 8) == 0 ?
-		       4096 :
-		       512;
+			       memcmp(magic, "EFI PART", 8) == 0
+		       ? 4096
+		       : 512;
 }
 
 static int read_geometry(struct disk *d, struct rouse_err *e)
@@ -129,7 +130,8 @@ static int read_geometry(struct disk *d, struct rouse_err *e)
 		return 0;
 	}
 	if (!S_ISBLK(st.st_mode))
-		return rouse_fail(e, ROUSE_USAGE, 0, "'%s' is neither a disk nor a regular file", d->path);
+		return rouse_fail(e, ROUSE_USAGE, 0, "'%s' is neither a disk nor a regular file",
+				  d->path);
 	if (ioctl(d->fd, BLKGETSIZE64, &d->size) < 0 || ioctl(d->fd, BLKSSZGET, &sector) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read the size of '%s'", d->path);
 	d->sector = (uint64_t)sector;
@@ -146,7 +148,8 @@ static int find_sys_name(struct disk *d, struct rouse_err *e)
 		return 0;
 	if (fstat(d->fd, &st) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot stat '%s'", d->path);
-	(void)snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	(void)snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev),
+		       minor(st.st_rdev));
 	real = realpath(link, NULL);
 	if (!real)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot find '%s' in sysfs", d->path);
@@ -205,7 +208,8 @@ static bool is_config_label(const json_t *content)
 	json_array_foreach (json_object_get(content, "signatures"), i, s) {
 		const char *label = json_string_value(json_object_get(s, "label"));
 
-		if (label && (strcasecmp(label, "cidata") == 0 || strcasecmp(label, "config-2") == 0))
+		if (label &&
+		    (strcasecmp(label, "cidata") == 0 || strcasecmp(label, "config-2") == 0))
 			return true;
 	}
 	return false;
@@ -214,8 +218,9 @@ static bool is_config_label(const json_t *content)
 /* Of the whole-disk signatures, those that are tables are in the class already. */
 static bool is_table(const char *type)
 {
-	static const char *const tables[] = { "gpt", "PMBR", "dos", "bsd", "mac", "sun", "sgi", "minix",
-					      "atari", "unixware", "solaris", "ultrix", NULL };
+	static const char *const tables[] = { "gpt",     "PMBR",   "dos",   "bsd",   "mac",
+					      "sun",     "sgi",    "minix", "atari", "unixware",
+					      "solaris", "ultrix", NULL };
 
 	for (const char *const *t = tables; *t; t++)
 		if (strcmp(*t, type) == 0)
@@ -284,8 +289,9 @@ static json_t *essence(const json_t *disk)
 	for (const char *const *k = keys; *k; k++)
 		if (json_object_get(disk, *k))
 			rouse_json_set(out, *k, json_incref(json_object_get(disk, *k)));
-	rouse_json_set(out, "signatures",
-		       json_incref(json_object_get(json_object_get(disk, "content"), "signatures")));
+	rouse_json_set(
+		out, "signatures",
+		json_incref(json_object_get(json_object_get(disk, "content"), "signatures")));
 	json_array_foreach (json_object_get(disk, "partitions"), i, entry) {
 		json_t *e = json_object();
 
@@ -293,7 +299,8 @@ static json_t *essence(const json_t *disk)
 			if (json_object_get(entry, *k))
 				rouse_json_set(e, *k, json_incref(json_object_get(entry, *k)));
 		rouse_json_set(e, "signatures",
-			       json_incref(json_object_get(json_object_get(entry, "content"), "signatures")));
+			       json_incref(json_object_get(json_object_get(entry, "content"),
+							   "signatures")));
 		rouse_json_append(list, e);
 	}
 	rouse_json_set(out, "partitions", list);
@@ -310,7 +317,8 @@ static void add_fingerprint(json_t *disk)
 	rouse_json_set_string(disk, "fingerprint", hex);
 }
 
-int disks_inspect(int fd, const char *path, const char *const *ours, json_t **ret, struct rouse_err *e)
+int disks_inspect(int fd, const char *path, const char *const *ours, json_t **ret,
+		  struct rouse_err *e)
 {
 	auto_json json_t *json = json_object();
 	struct disk d = { .fd = fd, .path = path, .json = json };

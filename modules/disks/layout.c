@@ -17,8 +17,10 @@ struct layouter {
 	const struct disks_disk *d;
 	const struct disks_fact *f;
 	const char *root;
-	uint64_t end;                 /* of usable space */
-	struct { uint64_t start, size; } used[2 * ROUSE_MAX_PARTITIONS];
+	uint64_t end; /* of usable space */
+	struct {
+		uint64_t start, size;
+	} used[2 * ROUSE_MAX_PARTITIONS];
 	size_t n_used;
 	struct disks_layout *ret;
 	struct rouse_arena *arena;
@@ -65,13 +67,15 @@ static int no_room(const struct layouter *l, const struct disks_partition *p, ui
 	char a[16], b[16];
 
 	return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-			  "disks.%s: no room on '%s' for \"%s\": it needs %s, %s are free there", l->d->key,
-			  l->f->device, p->key, rouse_print_size(a, need), rouse_print_size(b, have));
+			  "disks.%s: no room on '%s' for \"%s\": it needs %s, %s are free there",
+			  l->d->key, l->f->device, p->key, rouse_print_size(a, need),
+			  rouse_print_size(b, have));
 }
 
 static uint64_t smallest(const struct disks_partition *p)
 {
-	const struct disks_filesystem *fs = p->filesystem ? disks_filesystem_find(p->filesystem) : NULL;
+	const struct disks_filesystem *fs = p->filesystem ? disks_filesystem_find(p->filesystem)
+							  : NULL;
 
 	return fs && up(fs->min) > DISKS_GRAIN ? up(fs->min) : DISKS_GRAIN;
 }
@@ -91,10 +95,13 @@ static int place_all(struct layouter *l)
 		uint64_t left = end > at ? end - at : 0;
 
 		if (size > left || size < smallest(&p[i]))
-			return no_room(l, &p[i], has_size(&p[i]) && size > smallest(&p[i]) ? size : smallest(&p[i]),
+			return no_room(l, &p[i],
+				       has_size(&p[i]) && size > smallest(&p[i]) ? size
+										 : smallest(&p[i]),
 				       has_size(&p[i]) ? left : rest);
-		l->ret->slots[i] = (struct disks_slot){ .conf = &p[i], .number = (unsigned)i + 1, .start = at,
-							.size = size };
+		l->ret->slots[i] = (struct disks_slot){
+			.conf = &p[i], .number = (unsigned)i + 1, .start = at, .size = size
+		};
 		at += size;
 	}
 	return 0;
@@ -160,7 +167,8 @@ static bool is_typed(const struct layouter *l unused_arg, const struct disks_par
 /* How a partition is known, the surest way first. */
 static const struct {
 	const char *how;
-	bool (*is)(const struct layouter *l, const struct disks_partition *p, const struct disks_entry *entry);
+	bool (*is)(const struct layouter *l, const struct disks_partition *p,
+		   const struct disks_entry *entry);
 } ways[] = {
 	{ "the GUID that rouse gives", is_guid },
 	{ "the mount point", is_mounted },
@@ -190,13 +198,17 @@ static int match_by(struct layouter *l, size_t way)
 			l->ret->n_matched += !found;
 			if (found)
 				return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-						  "disks.%s: partitions %lld and %lld of '%s' both have %s of \"%s\": "
-						  "give the right one a \"label\"", l->d->key, (long long)found->number,
-						  (long long)entry[k].number, l->f->device, ways[way].how, p[i].key);
+						  "disks.%s: partitions %lld and %lld of '%s' both "
+						  "have %s of \"%s\": "
+						  "give the right one a \"label\"",
+						  l->d->key, (long long)found->number,
+						  (long long)entry[k].number, l->f->device,
+						  ways[way].how, p[i].key);
 			found = &entry[k];
 		}
 		if (found)
-			l->ret->slots[i] = (struct disks_slot){ .conf = &p[i], .entry = found,
+			l->ret->slots[i] = (struct disks_slot){ .conf = &p[i],
+								.entry = found,
 								.number = (unsigned)found->number,
 								.start = (uint64_t)found->start,
 								.size = (uint64_t)found->size };
@@ -245,17 +257,20 @@ static int grow_sized(struct layouter *l, struct disks_slot *s)
 		want = room;
 	if (want < s->size && !s->conf->size.percent && s->size - want >= DISKS_GRAIN)
 		return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: partition %u of '%s' has %s, and \"%s\" shall have %s: rouse does not "
-				  "shrink; ask for what is there or leave \"size\" out", l->d->key, s->number,
-				  l->f->device, rouse_print_size(a, s->size), s->conf->key,
-				  rouse_print_size(b, want));
+				  "disks.%s: partition %u of '%s' has %s, and \"%s\" shall have "
+				  "%s: rouse does not "
+				  "shrink; ask for what is there or leave \"size\" out",
+				  l->d->key, s->number, l->f->device, rouse_print_size(a, s->size),
+				  s->conf->key, rouse_print_size(b, want));
 	if (want < s->size + DISKS_GRAIN)
 		return 0;
 	if (want > room)
 		return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: partition %u of '%s' (\"%s\") cannot grow to %s: what follows it leaves "
-				  "%s", l->d->key, s->number, l->f->device, s->conf->key, rouse_print_size(a, want),
-				  rouse_print_size(b, room));
+				  "disks.%s: partition %u of '%s' (\"%s\") cannot grow to %s: what "
+				  "follows it leaves "
+				  "%s",
+				  l->d->key, s->number, l->f->device, s->conf->key,
+				  rouse_print_size(a, want), rouse_print_size(b, room));
 	grow_to(l, s, want);
 	return 0;
 }
@@ -316,7 +331,8 @@ static unsigned free_number(const struct layouter *l)
  * beginning; else the largest one, all of it. */
 static int add(struct layouter *l, size_t i, bool sized)
 {
-	const struct disks_partition *p = (const struct disks_partition *)l->d->partitions.items + i;
+	const struct disks_partition *p = (const struct disks_partition *)l->d->partitions.items +
+					  i;
 	uint64_t at = DISKS_GRAIN, start = 0, size = 0, best = 0, where = 0;
 	uint64_t need = sized ? wanted(l, p) : smallest(p);
 	unsigned number = free_number(l);
@@ -332,10 +348,12 @@ static int add(struct layouter *l, size_t i, bool sized)
 	if (best < need)
 		return no_room(l, p, need, best);
 	if (!number)
-		return rouse_fail(l->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' has %d partitions already", l->d->key,
+		return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: '%s' has %d partitions already", l->d->key,
 				  l->f->device, ROUSE_MAX_PARTITIONS);
-	l->ret->slots[i] = (struct disks_slot){ .conf = p, .number = number, .start = where,
-						.size = sized ? need : best };
+	l->ret->slots[i] = (struct disks_slot){
+		.conf = p, .number = number, .start = where, .size = sized ? need : best
+	};
 	use(l, where, l->ret->slots[i].size);
 	return 0;
 }
@@ -345,7 +363,8 @@ static int grow_and_add(struct layouter *l)
 	const struct disks_partition *p = l->d->partitions.items;
 
 	for (size_t i = 0; i < l->ret->n; i++)
-		if (l->ret->slots[i].entry && has_size(&p[i]) && grow_sized(l, &l->ret->slots[i]) < 0)
+		if (l->ret->slots[i].entry && has_size(&p[i]) &&
+		    grow_sized(l, &l->ret->slots[i]) < 0)
 			return -1;
 	for (size_t i = 0; i < l->ret->n; i++)
 		if (!l->ret->slots[i].entry && has_size(&p[i]) && add(l, i, true) < 0)
@@ -365,18 +384,20 @@ static int grow_and_add(struct layouter *l)
 	return 0;
 }
 
-int disks_layout(const struct disks_conf *conf, const struct disks_disk *d, const struct disks_fact *f,
-		 bool fresh, const char *root, struct rouse_arena *arena, struct disks_layout *ret,
-		 struct rouse_err *e)
+int disks_layout(const struct disks_conf *conf, const struct disks_disk *d,
+		 const struct disks_fact *f, bool fresh, const char *root,
+		 struct rouse_arena *arena, struct disks_layout *ret, struct rouse_err *e)
 {
 	const struct disks_entry *entry = f->partitions.items;
 	struct layouter *l = rouse_arena_alloc(arena, sizeof(*l));
 
 	*ret = (struct disks_layout){ .n = d->partitions.n };
 	ret->slots = rouse_arena_alloc(arena, ret->n * sizeof(*ret->slots));
-	*l = (struct layouter){ .conf = conf, .d = d, .f = f, .root = root, .ret = ret, .arena = arena, .e = e };
-	l->end = fresh || f->end <= 0 ? disks_usable_end((uint64_t)f->size, (uint64_t)f->sector) :
-					(uint64_t)f->end;
+	*l = (struct layouter){
+		.conf = conf, .d = d, .f = f, .root = root, .ret = ret, .arena = arena, .e = e
+	};
+	l->end = fresh || f->end <= 0 ? disks_usable_end((uint64_t)f->size, (uint64_t)f->sector)
+				      : (uint64_t)f->end;
 	if (fresh || f->partitions.n == 0)
 		return place_all(l);
 	for (size_t k = 0; k < f->partitions.n; k++)
@@ -387,7 +408,8 @@ int disks_layout(const struct disks_conf *conf, const struct disks_disk *d, cons
 	return grow_and_add(l);
 }
 
-bool disks_is_ours(const struct disks_conf *conf, const struct disks_disk *d, const struct disks_fact *f)
+bool disks_is_ours(const struct disks_conf *conf, const struct disks_disk *d,
+		   const struct disks_fact *f)
 {
 	char guid[DISKS_GUID_LEN];
 

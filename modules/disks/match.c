@@ -41,7 +41,9 @@ static bool by_serial(const struct disks_fact *f, const char *want)
 /* "0x5000…", "naa.5000…", "eui.…", "5000…" */
 static const char *bare_wwn(const char *s)
 {
-	static const char *const prefixes[] = { "0x", "naa.", "eui.", "uuid.", "nvme.", "t10.", NULL };
+	static const char *const prefixes[] = {
+		"0x", "naa.", "eui.", "uuid.", "nvme.", "t10.", NULL
+	};
 
 	for (const char *const *p = prefixes; *p; p++)
 		if (strncasecmp(s, *p, strlen(*p)) == 0)
@@ -115,7 +117,8 @@ static const struct {
 static size_t matcher_of(const struct disks_device *d, const char **ret_want)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(matchers); i++) {
-		*ret_want = *(const char *const *)(const void *)((const char *)d + matchers[i].offset);
+		*ret_want = *(const char *const *)(const void *)((const char *)d +
+								 matchers[i].offset);
 		if (*ret_want)
 			return i;
 	}
@@ -141,10 +144,11 @@ static void list_disk(struct rouse_buf *out, const struct disks_fact *f)
 	rouse_arena_done(&arena);
 }
 
-static int several(const struct matcher *m, const struct disks_disk *d, const char *what, const char *list)
+static int several(const struct matcher *m, const struct disks_disk *d, const char *what,
+		   const char *list)
 {
-	return rouse_fail(m->e, ROUSE_DOCUMENT, 0, "disks.%s: %s: %s; name one by path, serial or wwn", d->key,
-			  what, list);
+	return rouse_fail(m->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: %s: %s; name one by path, serial or wwn", d->key, what, list);
 }
 
 static int match_bound(const struct matcher *m, size_t i)
@@ -157,7 +161,8 @@ static int match_bound(const struct matcher *m, size_t i)
 			m->ret[i] = &f[k];
 			return 0;
 		}
-	return rouse_fail(m->e, ROUSE_USAGE, 0, "disks.%s: which file or device is it? say --disk %s=FILE", d->key,
+	return rouse_fail(m->e, ROUSE_USAGE, 0,
+			  "disks.%s: which file or device is it? say --disk %s=FILE", d->key,
 			  d->key);
 }
 
@@ -182,8 +187,8 @@ static int match_one(const struct matcher *m, size_t i)
 		return several(m, d, "several disks match", list.data);
 	for (size_t k = 0; k < m->facts->disks.n; k++)
 		list_disk(&list, &f[k]);
-	return rouse_fail(m->e, ROUSE_UNAVAILABLE, 0, "disks.%s: no disk has %s '%s'; there are %s", d->key,
-			  matchers[row].name, want, list.len ? list.data : "none");
+	return rouse_fail(m->e, ROUSE_UNAVAILABLE, 0, "disks.%s: no disk has %s '%s'; there are %s",
+			  d->key, matchers[row].name, want, list.len ? list.data : "none");
 }
 
 static bool is_claimed(const struct matcher *m, const struct disks_fact *f)
@@ -200,7 +205,8 @@ static bool holds_root(const struct matcher *m, const struct disks_disk *d unuse
 	return f->root && !m->c->initramfs;
 }
 
-static bool bears_our_guid(const struct matcher *m, const struct disks_disk *d, const struct disks_fact *f)
+static bool bears_our_guid(const struct matcher *m, const struct disks_disk *d,
+			   const struct disks_fact *f)
 {
 	return m->c->initramfs && disks_is_ours(m->conf, d, f);
 }
@@ -216,7 +222,8 @@ static bool could_be_root(const struct matcher *m, const struct disks_disk *d un
 static int match_root(const struct matcher *m, size_t i)
 {
 	static bool (*const ways[])(const struct matcher *, const struct disks_disk *,
-				    const struct disks_fact *) = { holds_root, bears_our_guid, could_be_root };
+				    const struct disks_fact *) = { holds_root, bears_our_guid,
+								   could_be_root };
 	const struct disks_disk *d = (const struct disks_disk *)m->conf->disks.items + i;
 	const struct disks_fact *f = m->facts->disks.items;
 
@@ -239,7 +246,8 @@ static int match_root(const struct matcher *m, size_t i)
 		if (found)
 			return 0;
 	}
-	return rouse_fail(m->e, ROUSE_UNAVAILABLE, 0, "disks.%s: no disk can be the root disk", d->key);
+	return rouse_fail(m->e, ROUSE_UNAVAILABLE, 0, "disks.%s: no disk can be the root disk",
+			  d->key);
 }
 
 static int check_distinct(const struct matcher *m)
@@ -249,7 +257,8 @@ static int check_distinct(const struct matcher *m)
 	for (size_t i = 0; i < m->conf->disks.n; i++)
 		for (size_t k = 0; k < i; k++)
 			if (m->ret[i] == m->ret[k])
-				return rouse_fail(m->e, ROUSE_DOCUMENT, 0, "disks.%s and disks.%s are the same disk, '%s'",
+				return rouse_fail(m->e, ROUSE_DOCUMENT, 0,
+						  "disks.%s and disks.%s are the same disk, '%s'",
 						  d[k].key, d[i].key, m->ret[i]->device);
 	return 0;
 }
@@ -258,8 +267,9 @@ int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
 		const struct rouse_context *c, const struct disks_fact **ret, bool *ret_guessed,
 		struct rouse_err *e)
 {
-	const struct matcher m = { .conf = conf, .facts = facts, .c = c, .ret = ret, .guessed = ret_guessed,
-				   .e = e };
+	const struct matcher m = {
+		.conf = conf, .facts = facts, .c = c, .ret = ret, .guessed = ret_guessed, .e = e
+	};
 	const struct disks_disk *d = conf->disks.items;
 
 	*ret_guessed = false;
@@ -270,9 +280,9 @@ int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
 		for (size_t i = 0; i < conf->disks.n; i++) {
 			if (is_root(&d[i]) != roots)
 				continue;
-			if (c->image ? match_bound(&m, i) < 0 :
-			    roots    ? match_root(&m, i) < 0 :
-				       match_one(&m, i) < 0)
+			if (c->image ? match_bound(&m, i) < 0
+			    : roots  ? match_root(&m, i) < 0
+				     : match_one(&m, i) < 0)
 				return -1;
 		}
 	return check_distinct(&m);

@@ -101,8 +101,8 @@ static void add_swap(dev_t dev, json_t *content)
 	if (table && mnt_table_parse_swaps(table, NULL) < 0)
 		mnt_reset_table(table); /* a kernel without swap */
 	while (table && iter && mnt_table_next_fs(table, iter, &fs) == 0)
-		if (stat(mnt_fs_get_source(fs) ? mnt_fs_get_source(fs) : "", &st) == 0 && S_ISBLK(st.st_mode) &&
-		    st.st_rdev == dev)
+		if (stat(mnt_fs_get_source(fs) ? mnt_fs_get_source(fs) : "", &st) == 0 &&
+		    S_ISBLK(st.st_mode) && st.st_rdev == dev)
 			rouse_json_set_string(content, "busy", "it is used as swap");
 	mnt_free_iter(iter);
 }
@@ -197,8 +197,10 @@ static int wait_for_node(const char *node, uint64_t deadline, struct rouse_err *
 
 	while (stat(node, &st) < 0) {
 		if (errno != ENOENT || rouse_clock_left(deadline) == 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "no node '%s' for the partition", node);
-		rouse_clock_sleep_until(rouse_clock_ms() + 10); /* devtmpfs has no event to wait for */
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "no node '%s' for the partition",
+					  node);
+		rouse_clock_sleep_until(rouse_clock_ms() +
+					10); /* devtmpfs has no event to wait for */
 	}
 	return 0;
 }
@@ -212,10 +214,13 @@ int disks_mount(const struct disks_action *a, const struct rouse_context *c, str
 	auto_fd int at = -1;
 	char target[64];
 
-	if (a->options && (mnt_optstr_get_flags(a->options, &flags, mnt_get_builtin_optmap(MNT_LINUX_MAP)) < 0 ||
-			   mnt_split_optstr(a->options, NULL, NULL, &data, 0, 0) < 0))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot read the mount options '%s'", a->options);
-	if (load_modules(a->type, e) < 0 || wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
+	if (a->options &&
+	    (mnt_optstr_get_flags(a->options, &flags, mnt_get_builtin_optmap(MNT_LINUX_MAP)) < 0 ||
+	     mnt_split_optstr(a->options, NULL, NULL, &data, 0, 0) < 0))
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot read the mount options '%s'",
+				  a->options);
+	if (load_modules(a->type, e) < 0 ||
+	    wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
 		return -1;
 	if (c->initramfs && mkdir(c->root, 0755) < 0 && errno != EEXIST)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", c->root);
@@ -225,10 +230,11 @@ int disks_mount(const struct disks_action *a, const struct rouse_context *c, str
 	/* Through a descriptor: a symlink in the target's tree cannot lead the mount elsewhere. */
 	at = rouse_fs_open(&root, a->mount, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (at < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for mounting", a->mount);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for mounting",
+				  a->mount);
 	(void)snprintf(target, sizeof(target), "/proc/self/fd/%d", at);
 	if (mount(a->source, target, a->type, flags, data) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) at '%s'", a->source, a->type,
-				  a->mount);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) at '%s'",
+				  a->source, a->type, a->mount);
 	return 0;
 }

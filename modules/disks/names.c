@@ -28,8 +28,8 @@ static const struct {
 	{ "linux", "0fc63daf-8483-4772-8e79-3d69d8477de4", NULL },
 };
 
-const char *const disks_type_words[] = { "root", "esp", "xbootldr", "home", "srv",
-					 "var", "swap", "linux", NULL };
+const char *const disks_type_words[] = { "root", "esp",  "xbootldr", "home", "srv",
+					 "var",  "swap", "linux",    NULL };
 _Static_assert(ARRAY_SIZE(disks_type_words) == ARRAY_SIZE(types) + 1, "one word for each type");
 
 const char *disks_type_guid(const char *word)
@@ -106,9 +106,9 @@ void disks_uuid(const char *seed, const char *disk, const char *name, const char
 void disks_uuid_print(const uint8_t u[static 16], char ret[static DISKS_GUID_LEN])
 {
 	(void)snprintf(ret, DISKS_GUID_LEN,
-		       "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
-		       u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
-		       u[15]);
+		       "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0],
+		       u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12],
+		       u[13], u[14], u[15]);
 }
 
 void disks_guid(const char *seed, const char *disk, const char *name, const char *kind,
@@ -138,8 +138,8 @@ const char *disks_node(const char *device, unsigned number, char *buf, size_t si
 {
 	size_t n = strlen(device);
 
-	(void)snprintf(buf, size, "%s%s%u", device, n && isdigit((unsigned char)device[n - 1]) ? "p" : "",
-		       number);
+	(void)snprintf(buf, size, "%s%s%u", device,
+		       n && isdigit((unsigned char)device[n - 1]) ? "p" : "", number);
 	return buf;
 }
 

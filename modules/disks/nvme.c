@@ -19,8 +19,12 @@
 static bool identify(int fd, uint32_t nsid, uint32_t cns, uint8_t data[static 4096])
 {
 	struct nvme_admin_cmd cmd = {
-		.opcode = IDENTIFY, .nsid = nsid, .addr = (uint64_t)(uintptr_t)data, .data_len = 4096,
-		.cdw10 = cns, .timeout_ms = 5000,
+		.opcode = IDENTIFY,
+		.nsid = nsid,
+		.addr = (uint64_t)(uintptr_t)data,
+		.data_len = 4096,
+		.cdw10 = cns,
+		.timeout_ms = 5000,
 	};
 
 	return ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd) == 0;
@@ -56,7 +60,8 @@ bool disks_nvme_ebs(int fd, char *buf, size_t size)
 	    (controller[0] | controller[1] << 8) != AMAZON)
 		return false;
 	/* One controller may carry several volumes: what the namespace says comes first. */
-	if (identify(fd, (uint32_t)nsid, CNS_NAMESPACE, namespace) && name_of(namespace + 384, buf, size))
+	if (identify(fd, (uint32_t)nsid, CNS_NAMESPACE, namespace) &&
+	    name_of(namespace + 384, buf, size))
 		return true;
 	return name_of(controller + 3072, buf, size);
 }

@@ -91,7 +91,8 @@ static json_t *find_disk(const struct observer *o, dev_t dev)
 	size_t i;
 
 	json_array_foreach (o->disks, i, disk)
-		if (stat(json_string_value(json_object_get(disk, "device")), &st) == 0 && st.st_rdev == dev)
+		if (stat(json_string_value(json_object_get(disk, "device")), &st) == 0 &&
+		    st.st_rdev == dev)
 			return disk;
 	return NULL;
 }
@@ -157,7 +158,8 @@ static void scan(struct observer *o)
 static int open_uevents(void)
 {
 	const struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
-	auto_fd int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+	auto_fd int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				NETLINK_KOBJECT_UEVENT);
 
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -1;
@@ -189,8 +191,10 @@ static void decode(const struct observer *o, struct disks_fact *ret, size_t i)
 {
 	struct rouse_problems problems = { 0 };
 
-	(void)rouse_schema_read(&disks_fact_shape, json_array_get(o->disks, i), NULL, ret, o->arena, &problems);
-	rouse_problems_done(&problems); /* what we wrote ourselves; plan() reads it again and would tell */
+	(void)rouse_schema_read(&disks_fact_shape, json_array_get(o->disks, i), NULL, ret, o->arena,
+				&problems);
+	rouse_problems_done(
+		&problems); /* what we wrote ourselves; plan() reads it again and would tell */
 }
 
 static struct disks_facts decode_all(const struct observer *o)
@@ -205,7 +209,8 @@ static struct disks_facts decode_all(const struct observer *o)
 
 /* Scans until every disk of the document is there. In the initramfs disks still arrive; and the
  * only disk may be taken for the root only when no other one came for a while. */
-static bool scan_until_found(struct observer *o, struct disks_facts *facts, const struct disks_fact **found)
+static bool scan_until_found(struct observer *o, struct disks_facts *facts,
+			     const struct disks_fact **found)
 {
 	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_DEVICES;
 	auto_fd int events = o->c->initramfs ? open_uevents() : -1;
@@ -223,7 +228,8 @@ static bool scan_until_found(struct observer *o, struct disks_facts *facts, cons
 			return matched;
 		if (!matched && e.kind != ROUSE_UNAVAILABLE)
 			return false;
-		if (!wait_for_event(events, matched ? rouse_clock_ms() + ROUSE_DEVICES_QUIET : deadline))
+		if (!wait_for_event(events,
+				    matched ? rouse_clock_ms() + ROUSE_DEVICES_QUIET : deadline))
 			return matched;
 	}
 }
@@ -262,7 +268,8 @@ static void look_at_free_space(const struct observer *o, const struct disks_disk
 	struct disks_layout l = { 0 };
 	struct rouse_err e = { 0 };
 
-	if (!d->partitions.n || f->size <= 0 || disks_layout(o->conf, d, f, fresh, root, o->arena, &l, &e) < 0)
+	if (!d->partitions.n || f->size <= 0 ||
+	    disks_layout(o->conf, d, f, fresh, root, o->arena, &l, &e) < 0)
 		return; /* plan() says why */
 	if (!fresh && !disks_is_ours(o->conf, d, f) && l.n_matched == 0 &&
 	    disks_layout(o->conf, d, f, true, root, o->arena, &l, &e) < 0)
@@ -276,7 +283,8 @@ static bool may_grow(void)
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 };
 
-	return syscall(SYS_capget, &header, data) == 0 && (data[0].effective & 1u << CAP_SYS_ADMIN) &&
+	return syscall(SYS_capget, &header, data) == 0 &&
+	       (data[0].effective & 1u << CAP_SYS_ADMIN) &&
 	       (data[0].effective & 1u << CAP_SYS_RESOURCE);
 }
 
@@ -292,7 +300,8 @@ static void add_missing(json_t *facts)
 			rouse_json_append(list, json_string(program));
 	}
 	rouse_json_set(facts, "missing", list);
-	rouse_json_set_bool(facts, "canMount", access("/dev/loop-control", W_OK) == 0 && may_grow());
+	rouse_json_set_bool(facts, "canMount",
+			    access("/dev/loop-control", W_OK) == 0 && may_grow());
 }
 
 int disks_observe(const void *conf_, const struct rouse_context *c, json_t *facts,
@@ -313,7 +322,10 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 	if (!scan_until_found(&o, &all, found))
 		return 0; /* plan() refuses, and says which */
 	for (size_t i = 0; i < conf->disks.n; i++)
-		look_at_free_space(&o, &d[i], found[i],
-				   json_array_get(o.disks, (size_t)(found[i] - (const struct disks_fact *)all.disks.items)));
+		look_at_free_space(
+			&o, &d[i], found[i],
+			json_array_get(
+				o.disks,
+				(size_t)(found[i] - (const struct disks_fact *)all.disks.items)));
 	return 0;
 }

@@ -58,8 +58,12 @@ static struct disks_action *new_action(struct planner *p, const struct disks_dis
 {
 	struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
 
-	*a = (struct disks_action){ .device = f->device, .fingerprint = f->fingerprint, .file = f->file,
-				    .size = (uint64_t)f->size, .sector = (uint64_t)f->sector, .ours = p->ours };
+	*a = (struct disks_action){ .device = f->device,
+				    .fingerprint = f->fingerprint,
+				    .file = f->file,
+				    .size = (uint64_t)f->size,
+				    .sector = (uint64_t)f->sector,
+				    .ours = p->ours };
 	return a;
 }
 
@@ -72,16 +76,19 @@ static const char *size_text(struct planner *p, uint64_t bytes)
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
-static int refuse_busy(struct planner *p, const struct disks_disk *d, const char *what, const char *busy)
+static int refuse_busy(struct planner *p, const struct disks_disk *d, const char *what,
+		       const char *busy)
 {
-	return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' would have to be overwritten, but %s", d->key,
-			  what, disks_printable(busy, &p->plan->arena));
+	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: '%s' would have to be overwritten, but %s", d->key, what,
+			  disks_printable(busy, &p->plan->arena));
 }
 
 static int refuse_writes(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
 	if (f->read_only)
-		return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: '%s' is write-protected", d->key, f->device);
+		return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: '%s' is write-protected",
+				  d->key, f->device);
 	return 0;
 }
 
@@ -96,7 +103,8 @@ static bool is_spent(const struct planner *p, const struct disks_disk *d, const 
 
 	disks_uuid(disks_seed(p->conf), d->key, key, "filesystem", uuid);
 	for (size_t i = 0; s && i < c->signatures.n; i++) {
-		const struct disks_filesystem *fs = s[i].type ? disks_filesystem_find(s[i].type) : NULL;
+		const struct disks_filesystem *fs = s[i].type ? disks_filesystem_find(s[i].type)
+							      : NULL;
 
 		if (!fs)
 			continue;
@@ -107,16 +115,20 @@ static bool is_spent(const struct planner *p, const struct disks_disk *d, const 
 	return false;
 }
 
-static int refuse_spent(struct planner *p, const struct disks_disk *d, const char *what, const char *content)
+static int refuse_spent(struct planner *p, const struct disks_disk *d, const char *what,
+			const char *content)
 {
 	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
-			  "disks.%s: %s holds %s that rouse made for this name: \"replace\" is spent, and is no "
-			  "consent to destroy what was written since; blank it by hand or give it another name",
+			  "disks.%s: %s holds %s that rouse made for this name: \"replace\" is "
+			  "spent, and is no "
+			  "consent to destroy what was written since; blank it by hand or give it "
+			  "another name",
 			  d->key, what, content);
 }
 
 /* May all of the disk be given up? */
-static int consent_to_disk(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+static int consent_to_disk(struct planner *p, const struct disks_disk *d,
+			   const struct disks_fact *f)
 {
 	const struct disks_entry *entry = f->partitions.items;
 	struct rouse_arena *arena = &p->plan->arena;
@@ -130,17 +142,21 @@ static int consent_to_disk(struct planner *p, const struct disks_disk *d, const 
 					   entry[i].content->busy);
 	if (class == DISKS_OPAQUE || class == DISKS_AMBIGUOUS || class == DISKS_GPT_DAMAGED)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: '%s' holds %s%s%s%s: rouse never overwrites what it cannot tell; if it "
-				  "is worthless, blank the disk (blkdiscard or wipefs -a)", d->key, f->device,
-				  disks_describe(f, arena), f->damage ? " (" : "", f->damage ? f->damage : "",
+				  "disks.%s: '%s' holds %s%s%s%s: rouse never overwrites what it "
+				  "cannot tell; if it "
+				  "is worthless, blank the disk (blkdiscard or wipefs -a)",
+				  d->key, f->device, disks_describe(f, arena),
+				  f->damage ? " (" : "", f->damage ? f->damage : "",
 				  f->damage ? ")" : "");
 	if (disks_is_ours(p->conf, d, f) || is_spent(p, d, "", f->content))
 		return refuse_spent(p, d, f->device, disks_describe(f, arena));
 	if (!disks_consents_disk(d, f))
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: '%s' holds %s, which the document does not account for; if it may be "
-				  "destroyed, add \"replace\": [%s] to disks.%s", d->key, f->device,
-				  disks_describe(f, arena), disks_consent_for_disk(f, arena), d->key);
+				  "disks.%s: '%s' holds %s, which the document does not account "
+				  "for; if it may be "
+				  "destroyed, add \"replace\": [%s] to disks.%s",
+				  d->key, f->device, disks_describe(f, arena),
+				  disks_consent_for_disk(f, arena), d->key);
 	return 0;
 }
 
@@ -157,8 +173,9 @@ static bool is_pending(const struct place *w, const char *uuid, const char *raw_
 	return false;
 }
 
-static void uuids_of(const struct planner *p, const struct place *w, const struct disks_filesystem *fs,
-		     uint8_t uuid[static 16], char raw[static DISKS_GUID_LEN], char shown[static DISKS_GUID_LEN])
+static void uuids_of(const struct planner *p, const struct place *w,
+		     const struct disks_filesystem *fs, uint8_t uuid[static 16],
+		     char raw[static DISKS_GUID_LEN], char shown[static DISKS_GUID_LEN])
 {
 	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", uuid);
 	disks_uuid_print(uuid, raw);
@@ -181,13 +198,16 @@ static int refuse_content(struct planner *p, const struct place *w)
 		return refuse_busy(p, w->d, name_of(p, w), c->busy);
 	if (w->published && c->signatures.n == 0)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: '%s' holds data without a signature, where %s is wanted: rouse never "
-				  "overwrites what it cannot tell", w->d->key, name_of(p, w), w->filesystem);
+				  "disks.%s: '%s' holds data without a signature, where %s is "
+				  "wanted: rouse never "
+				  "overwrites what it cannot tell",
+				  w->d->key, name_of(p, w), w->filesystem);
 	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 			  "disks.%s: %s holds %s, where %s is wanted; if it may be destroyed, add "
-			  "\"replace\": [%s] to disks.%s", w->d->key,
-			  w->published ? name_of(p, w) : "the free space for it", disks_describe_content(c, arena),
-			  w->filesystem, disks_consent_for(c, arena), w->d->key);
+			  "\"replace\": [%s] to disks.%s",
+			  w->d->key, w->published ? name_of(p, w) : "the free space for it",
+			  disks_describe_content(c, arena), w->filesystem,
+			  disks_consent_for(c, arena), w->d->key);
 }
 
 /* Ours is known by its UUID. A filesystem of the wanted type on a partition that was there before
@@ -202,7 +222,8 @@ static int judge(struct planner *p, const struct place *w, const struct disks_fi
 
 	uuids_of(p, w, fs, uuid, raw, shown);
 	*ret = MAKE;
-	if (!c || (c->signatures.n == 0 && (c->zero || !w->published)) || is_pending(w, shown, raw)) {
+	if (!c || (c->signatures.n == 0 && (c->zero || !w->published)) ||
+	    is_pending(w, shown, raw)) {
 		if (c && c->busy && w->published)
 			return refuse_content(p, w);
 		return 0;
@@ -215,7 +236,8 @@ static int judge(struct planner *p, const struct place *w, const struct disks_fi
 	if (c->signatures.n == 0 || c->busy || !disks_consents_content(w->d, c))
 		return refuse_content(p, w);
 	if (w->published && is_spent(p, w->d, w->key, c))
-		return refuse_spent(p, w->d, name_of(p, w), disks_describe_content(c, &p->plan->arena));
+		return refuse_spent(p, w->d, name_of(p, w),
+				    disks_describe_content(c, &p->plan->arena));
 	*ret = REPLACE;
 	return 0;
 }
@@ -224,7 +246,9 @@ static int needs_program(struct planner *p, const struct place *w, const char *p
 {
 	for (size_t i = 0; program && i < p->facts->missing.n; i++)
 		if (rouse_streq(((const char *const *)p->facts->missing.items)[i], program))
-			return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: making %s takes the program '%s', which is not installed",
+			return rouse_fail(p->e, ROUSE_SYSTEM, 0,
+					  "disks.%s: making %s takes the program '%s', which is "
+					  "not installed",
 					  w->d->key, w->filesystem, program);
 	return 0;
 }
@@ -235,8 +259,9 @@ static void add_make(struct planner *p, const struct place *w, const struct disk
 {
 	struct disks_action *a = new_action(p, w->d, w->f);
 	const char *label = strlen(w->label) <= fs->max_label ? w->label : "";
-	const char *name = rouse_arena_printf(&p->plan->arena, "%s%s%s%s", fs->name, *label ? " '" : "",
-					      disks_printable(label, &p->plan->arena), *label ? "'" : "");
+	const char *name = rouse_arena_printf(
+		&p->plan->arena, "%s%s%s%s", fs->name, *label ? " '" : "",
+		disks_printable(label, &p->plan->arena), *label ? "'" : "");
 
 	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", a->uuid);
 	a->fs = fs;
@@ -247,7 +272,8 @@ static void add_make(struct planner *p, const struct place *w, const struct disk
 	a->length = w->size;
 	rouse_plan_add(p->plan, lost ? ROUSE_DESTROY : ROUSE_CREATE, DISKS_OP_MAKE, a,
 		       "make %s on %s (%s)%s%s%s%s", name, name_of(p, w), size_text(p, w->size),
-		       w->mount ? " for " : "", w->mount ? w->mount : "", lost ? ", in place of " : "", lost ? lost : "");
+		       w->mount ? " for " : "", w->mount ? w->mount : "",
+		       lost ? ", in place of " : "", lost ? lost : "");
 	p->last = a;
 }
 
@@ -256,7 +282,8 @@ static const char *join_options(struct planner *p, const struct rouse_list *opti
 	auto_buf struct rouse_buf out = { 0 };
 
 	for (size_t i = 0; i < options->n; i++)
-		rouse_buf_printf(&out, "%s%s", i ? "," : "", ((const char *const *)options->items)[i]);
+		rouse_buf_printf(&out, "%s%s", i ? "," : "",
+				 ((const char *const *)options->items)[i]);
 	return out.len ? rouse_arena_strdup(&p->plan->arena, out.data) : NULL;
 }
 
@@ -266,7 +293,8 @@ static const char *node_of(struct planner *p, const struct place *w)
 
 	if (!w->number || w->f->file)
 		return w->f->device;
-	return rouse_arena_strdup(&p->plan->arena, disks_node(w->f->device, w->number, buf, sizeof(buf)));
+	return rouse_arena_strdup(&p->plan->arena,
+				  disks_node(w->f->device, w->number, buf, sizeof(buf)));
 }
 
 /* The type of a filesystem that is kept without the document naming one. */
@@ -287,14 +315,21 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
 	bool mounted = w->mount && disks_mounted_at(c, mount_root(p->c), w->mount);
 	struct mount *m = &p->mounts[p->n_mounts];
-	bool may_grow = fs && fs->grow && c && c->size > 0 && (uint64_t)c->size + DISKS_GROW_MIN <= w->size;
+	bool may_grow = fs && fs->grow && c && c->size > 0 &&
+			(uint64_t)c->size + DISKS_GROW_MIN <= w->size;
 
 	if (p->n_mounts == ARRAY_SIZE(p->mounts))
 		return rouse_fail(p->e, ROUSE_BUG, 0, "too many mounts");
-	*m = (struct mount){ .mount = w->mount, .source = node_of(p, w), .type = type, .disk = w->d->key,
-			     .options = join_options(p, w->options), .start = w->start, .file = w->f->file };
+	*m = (struct mount){ .mount = w->mount,
+			     .source = node_of(p, w),
+			     .type = type,
+			     .disk = w->d->key,
+			     .options = join_options(p, w->options),
+			     .start = w->start,
+			     .file = w->f->file };
 	/* A running system has its root already, and an image has no kernel. */
-	m->wanted = w->mount && !p->c->image && !mounted && (p->c->initramfs || strcmp(w->mount, "/") != 0);
+	m->wanted = w->mount && !p->c->image && !mounted &&
+		    (p->c->initramfs || strcmp(w->mount, "/") != 0);
 	m->where = c && c->mounts.n ? ((const char *const *)c->mounts.items)[0] : NULL;
 	/* In an image that we cannot mount, the filesystem grows when it boots. */
 	if (may_grow && !(m->where && c->read_only) && (!p->c->image || p->facts->can_mount)) {
@@ -303,7 +338,8 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	}
 	if (m->wanted && !type)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: %s shall be mounted at \"%s\" but holds %s: give it a \"filesystem\"",
+				  "disks.%s: %s shall be mounted at \"%s\" but holds %s: give it a "
+				  "\"filesystem\"",
 				  w->d->key, name_of(p, w), w->mount,
 				  disks_describe_content(w->content, &p->plan->arena));
 	if (m->wanted || m->size)
@@ -320,11 +356,13 @@ static void add_room(struct planner *p, const struct place *w, bool kept)
 	if (!w->mount)
 		return;
 	if (kept && w->content) {
-		uint64_t grown = w->content->size > 0 && fs && fs->grow && w->size > (uint64_t)w->content->size ?
-					 w->size - (uint64_t)w->content->size :
-					 0;
+		uint64_t grown = w->content->size > 0 && fs && fs->grow &&
+						 w->size > (uint64_t)w->content->size
+					 ? w->size - (uint64_t)w->content->size
+					 : 0;
 
-		bytes = (uint64_t)w->content->free + grown / 100 * 95; /* 5 % for inode tables and reserve */
+		bytes = (uint64_t)w->content->free +
+			grown / 100 * 95; /* 5 % for inode tables and reserve */
 		inodes = (uint64_t)w->content->inodes + grown / (16 * KIB);
 	} else if (fs) {
 		fs->room(w->size, &bytes, &inodes);
@@ -335,7 +373,8 @@ static void add_room(struct planner *p, const struct place *w, bool kept)
 
 static int plan_place(struct planner *p, const struct place *w)
 {
-	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem) : NULL;
+	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem)
+							  : NULL;
 	enum verdict v = KEEP;
 
 	if (fs && judge(p, w, fs, &v) < 0)
@@ -345,7 +384,8 @@ static int plan_place(struct planner *p, const struct place *w)
 	if (v != KEEP) {
 		if (refuse_writes(p, w->d, w->f) < 0)
 			return -1;
-		add_make(p, w, fs, v == REPLACE ? disks_describe_content(w->content, &p->plan->arena) : NULL);
+		add_make(p, w, fs,
+			 v == REPLACE ? disks_describe_content(w->content, &p->plan->arena) : NULL);
 	}
 	add_room(p, w, v == KEEP);
 	return add_mount(p, w, v == KEEP);
@@ -355,10 +395,18 @@ static int plan_place(struct planner *p, const struct place *w)
 
 static int plan_whole(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
-	struct place w = { .d = d, .f = f, .key = "", .filesystem = d->filesystem, .mount = d->mount,
-			   .label = d->label ? d->label : d->key, .options = &d->mount_options,
-			   .published = true, .size = (uint64_t)f->size, .content = f->content };
-	const struct disks_filesystem *fs = d->filesystem ? disks_filesystem_find(d->filesystem) : NULL;
+	struct place w = { .d = d,
+			   .f = f,
+			   .key = "",
+			   .filesystem = d->filesystem,
+			   .mount = d->mount,
+			   .label = d->label ? d->label : d->key,
+			   .options = &d->mount_options,
+			   .published = true,
+			   .size = (uint64_t)f->size,
+			   .content = f->content };
+	const struct disks_filesystem *fs = d->filesystem ? disks_filesystem_find(d->filesystem)
+							  : NULL;
 	enum disks_class class = disks_class_of(f);
 	char raw[DISKS_GUID_LEN] = "", shown[DISKS_GUID_LEN] = "";
 	uint8_t uuid[16];
@@ -366,8 +414,8 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 	if (fs)
 		uuids_of(p, &w, fs, uuid, raw, shown);
 	if (fs && (uint64_t)f->size < fs->min)
-		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' is too small for %s", d->key, f->device,
-				  fs->name);
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' is too small for %s",
+				  d->key, f->device, fs->name);
 	/* What has a table, or several signatures, is given up as a whole or not at all. */
 	if (fs && !is_pending(&w, shown, raw) && class != DISKS_SIGNED && class != DISKS_BLANK) {
 		if (consent_to_disk(p, d, f) < 0 || refuse_writes(p, d, f) < 0 ||
@@ -382,17 +430,23 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 
 /* ---- partitions ------------------------------------------------------------------------------ */
 
-static struct place place_of(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
-			     const struct disks_slot *s, bool claimed)
+static struct place place_of(struct planner *p, const struct disks_disk *d,
+			     const struct disks_fact *f, const struct disks_slot *s, bool claimed)
 {
 	char label[256];
 	struct place w = {
-		.d = d, .f = f, .key = s->conf->key, .filesystem = s->conf->filesystem,
+		.d = d,
+		.f = f,
+		.key = s->conf->key,
+		.filesystem = s->conf->filesystem,
 		.mount = disks_is_mount_point(s->conf->key) ? s->conf->key : NULL,
 		.label = rouse_arena_strdup(&p->plan->arena,
 					    disks_partition_label(s->conf, label, sizeof(label))),
-		.options = &s->conf->mount_options, .number = s->number, .published = s->entry != NULL,
-		.start = s->start, .size = s->size,
+		.options = &s->conf->mount_options,
+		.number = s->number,
+		.published = s->entry != NULL,
+		.start = s->start,
+		.size = s->size,
 		.content = s->entry ? s->entry->content : disks_pending_at(f, s->start),
 	};
 
@@ -410,19 +464,23 @@ static struct place place_of(struct planner *p, const struct disks_disk *d, cons
 	return w;
 }
 
-static struct disks_row row_of(struct planner *p, const struct disks_disk *d, const struct disks_slot *s)
+static struct disks_row row_of(struct planner *p, const struct disks_disk *d,
+			       const struct disks_slot *s)
 {
 	struct rouse_arena *arena = &p->plan->arena;
 	char guid[DISKS_GUID_LEN], label[256];
 
 	disks_guid(disks_seed(p->conf), d->key, s->conf->key, "partition", guid);
 	return (struct disks_row){
-		.number = s->number, .start = s->start, .size = s->size,
+		.number = s->number,
+		.start = s->start,
+		.size = s->size,
 		.old_size = s->entry ? (uint64_t)s->entry->size : 0,
 		.guid = s->entry ? s->entry->guid : rouse_arena_strdup(arena, guid),
 		.type = s->entry ? s->entry->type : disks_type_guid(disks_partition_type(s->conf)),
-		.label = s->entry ? s->entry->label :
-				    rouse_arena_strdup(arena, disks_partition_label(s->conf, label, sizeof(label))),
+		.label = s->entry ? s->entry->label
+				  : rouse_arena_strdup(arena, disks_partition_label(s->conf, label,
+										    sizeof(label))),
 		.attributes = s->entry ? s->entry->attributes : NULL,
 	};
 }
@@ -432,10 +490,12 @@ static void add_rows(struct planner *p, struct disks_action *a, const struct dis
 		     const struct disks_fact *f, const struct disks_layout *l, bool all)
 {
 	const struct disks_entry *entry = f->partitions.items;
-	struct disks_row *rows = rouse_arena_alloc(&p->plan->arena, (l->n + f->partitions.n) * sizeof(*rows));
+	struct disks_row *rows = rouse_arena_alloc(&p->plan->arena,
+						   (l->n + f->partitions.n) * sizeof(*rows));
 
 	for (size_t i = 0; i < l->n; i++)
-		if (all || !l->slots[i].entry || l->slots[i].size != (uint64_t)l->slots[i].entry->size)
+		if (all || !l->slots[i].entry ||
+		    l->slots[i].size != (uint64_t)l->slots[i].entry->size)
 			rows[a->n_rows++] = row_of(p, d, &l->slots[i]);
 	for (size_t k = 0; all && k < f->partitions.n; k++) {
 		bool known = false;
@@ -444,9 +504,13 @@ static void add_rows(struct planner *p, struct disks_action *a, const struct dis
 			known |= l->slots[i].entry == &entry[k];
 		if (!known)
 			rows[a->n_rows++] = (struct disks_row){
-				.number = (unsigned)entry[k].number, .start = (uint64_t)entry[k].start,
-				.size = (uint64_t)entry[k].size, .old_size = (uint64_t)entry[k].size,
-				.guid = entry[k].guid, .type = entry[k].type, .label = entry[k].label,
+				.number = (unsigned)entry[k].number,
+				.start = (uint64_t)entry[k].start,
+				.size = (uint64_t)entry[k].size,
+				.old_size = (uint64_t)entry[k].size,
+				.guid = entry[k].guid,
+				.type = entry[k].type,
+				.label = entry[k].label,
 				.attributes = entry[k].attributes,
 			};
 	}
@@ -478,15 +542,17 @@ static void add_new_table(struct planner *p, const struct disks_disk *d, const s
 	struct disks_action *a = table_action(p, d, f, true);
 
 	add_rows(p, a, d, f, l, false);
-	rouse_plan_add(p->plan, ROUSE_CREATE, DISKS_OP_TABLE, a, "write a GPT with %zu partition%s on %s (%s%s)",
-		       l->n, l->n == 1 ? "" : "s", f->device, size_text(p, (uint64_t)f->size),
+	rouse_plan_add(p->plan, ROUSE_CREATE, DISKS_OP_TABLE, a,
+		       "write a GPT with %zu partition%s on %s (%s%s)", l->n, l->n == 1 ? "" : "s",
+		       f->device, size_text(p, (uint64_t)f->size),
 		       disks_class_of(f) == DISKS_BLANK ? ", blank" : "");
 	p->last = a;
 }
 
 /* "grow partition 1 of /dev/vda from 2.0 GiB to 8.0 GiB, add partition 2 (1.0 GiB)" */
-static void add_table_change(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
-			     const struct disks_layout *l, bool rebuild, const char *repair)
+static void add_table_change(struct planner *p, const struct disks_disk *d,
+			     const struct disks_fact *f, const struct disks_layout *l, bool rebuild,
+			     const char *repair)
 {
 	struct disks_action *a = table_action(p, d, f, rebuild);
 	auto_buf struct rouse_buf text = { 0 };
@@ -499,15 +565,18 @@ static void add_table_change(struct planner *p, const struct disks_disk *d, cons
 		const struct disks_slot *s = &l->slots[i];
 
 		if (!s->entry)
-			rouse_buf_printf(&text, "%sadd partition %u (%s) to %s", text.len ? ", " : "", s->number,
-					 size_text(p, s->size), f->device);
+			rouse_buf_printf(&text, "%sadd partition %u (%s) to %s",
+					 text.len ? ", " : "", s->number, size_text(p, s->size),
+					 f->device);
 		else if (s->size != (uint64_t)s->entry->size)
-			rouse_buf_printf(&text, "%sgrow partition %u of %s from %s to %s", text.len ? ", " : "",
-					 s->number, f->device, size_text(p, (uint64_t)s->entry->size),
+			rouse_buf_printf(&text, "%sgrow partition %u of %s from %s to %s",
+					 text.len ? ", " : "", s->number, f->device,
+					 size_text(p, (uint64_t)s->entry->size),
 					 size_text(p, s->size));
 		adds |= !s->entry;
 	}
-	rouse_plan_add(p->plan, adds ? ROUSE_CREATE : ROUSE_CHANGE, DISKS_OP_TABLE, a, "%s", text.data);
+	rouse_plan_add(p->plan, adds ? ROUSE_CREATE : ROUSE_CHANGE, DISKS_OP_TABLE, a, "%s",
+		       text.data);
 	p->last = a;
 }
 
@@ -532,7 +601,8 @@ static int plan_places(struct planner *p, const struct disks_disk *d, const stru
 	return 0;
 }
 
-static int plan_fresh(struct planner *p, const struct disks_disk *d, const struct disks_fact *f, bool claim)
+static int plan_fresh(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
+		      bool claim)
 {
 	struct disks_layout l = { 0 };
 
@@ -572,7 +642,8 @@ static bool is_gpt(enum disks_class class)
 
 /* A table that is not ours is kept when one of its partitions is one that the document means;
  * if none is, the disk is somebody else's. */
-static int plan_partitions(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+static int plan_partitions(struct planner *p, const struct disks_disk *d,
+			   const struct disks_fact *f)
 {
 	bool ours = disks_is_ours(p->conf, d, f);
 	struct disks_layout l = { 0 };
@@ -581,7 +652,8 @@ static int plan_partitions(struct planner *p, const struct disks_disk *d, const 
 		return plan_fresh(p, d, f, false);
 	if (is_gpt(disks_class_of(f))) {
 		struct rouse_err e = { 0 };
-		int r = disks_layout(p->conf, d, f, false, mount_root(p->c), &p->plan->arena, &l, &e);
+		int r = disks_layout(p->conf, d, f, false, mount_root(p->c), &p->plan->arena, &l,
+				     &e);
 
 		if (ours || l.n_matched > 0) {
 			if (r == 0)
@@ -601,7 +673,8 @@ static int by_path(const void *a, const void *b)
 {
 	const struct mount *x = a, *y = b;
 
-	return strcmp(x->mount ? x->mount : "~", y->mount ? y->mount : "~"); /* unmounted ones last */
+	return strcmp(x->mount ? x->mount : "~",
+		      y->mount ? y->mount : "~"); /* unmounted ones last */
 }
 
 static void add_grow(struct planner *p, const struct mount *m)
@@ -611,11 +684,18 @@ static void add_grow(struct planner *p, const struct mount *m)
 	const char *at = m->where;
 
 	if (!at && m->wanted)
-		at = rouse_arena_strdup(&p->plan->arena, disks_below(p->c->root, m->mount, buf, sizeof(buf)));
-	*a = (struct disks_action){ .source = m->source, .mount = at, .type = m->type, .length = m->size,
-				    .fs = disks_filesystem_find(m->type), .file = m->file, .start = m->start };
-	rouse_plan_add(p->plan, ROUSE_CHANGE, DISKS_OP_GROW, a, "grow %s on %s from %s to %s", m->type,
-		       m->mount ? m->mount : m->source, size_text(p, m->from), size_text(p, m->size));
+		at = rouse_arena_strdup(&p->plan->arena,
+					disks_below(p->c->root, m->mount, buf, sizeof(buf)));
+	*a = (struct disks_action){ .source = m->source,
+				    .mount = at,
+				    .type = m->type,
+				    .length = m->size,
+				    .fs = disks_filesystem_find(m->type),
+				    .file = m->file,
+				    .start = m->start };
+	rouse_plan_add(p->plan, ROUSE_CHANGE, DISKS_OP_GROW, a, "grow %s on %s from %s to %s",
+		       m->type, m->mount ? m->mount : m->source, size_text(p, m->from),
+		       size_text(p, m->size));
 }
 
 static void add_mounts(struct planner *p)
@@ -627,10 +707,12 @@ static void add_mounts(struct planner *p)
 		if (m->wanted) {
 			struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
 
-			*a = (struct disks_action){ .source = m->source, .mount = m->mount, .type = m->type,
+			*a = (struct disks_action){ .source = m->source,
+						    .mount = m->mount,
+						    .type = m->type,
 						    .options = m->options };
-			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s", m->source,
-				       m->type, m->mount);
+			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s",
+				       m->source, m->type, m->mount);
 		}
 		if (m->size)
 			add_grow(p, m);
@@ -648,8 +730,8 @@ static bool has_disks(const struct disks_facts *facts, const struct rouse_contex
 	return !c->image;
 }
 
-int disks_plan(const void *conf_, const void *facts, const struct rouse_context *c, struct rouse_plan *plan,
-	       struct rouse_err *e)
+int disks_plan(const void *conf_, const void *facts, const struct rouse_context *c,
+	       struct rouse_plan *plan, struct rouse_err *e)
 {
 	const struct disks_conf *conf = conf_;
 	const struct disks_disk *d = conf->disks.items;
@@ -669,7 +751,8 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 		return -1;
 	for (size_t i = 0; i < conf->disks.n; i++) {
 		p->last = NULL;
-		if ((d[i].partitions.n ? plan_partitions(p, &d[i], found[i]) : plan_whole(p, &d[i], found[i])) < 0)
+		if ((d[i].partitions.n ? plan_partitions(p, &d[i], found[i])
+				       : plan_whole(p, &d[i], found[i])) < 0)
 			return -1;
 		if (p->last)
 			p->last->last = true;

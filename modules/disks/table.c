@@ -29,7 +29,8 @@ static int failed(struct rouse_err *e, const struct disks_action *a, const char 
 }
 
 /* Nobody is there to answer: notes pass, questions fail. */
-static int answer(struct fdisk_context *cxt unused_arg, struct fdisk_ask *ask, void *data unused_arg)
+static int answer(struct fdisk_context *cxt unused_arg, struct fdisk_ask *ask,
+		  void *data unused_arg)
 {
 	switch (fdisk_ask_get_type(ask)) {
 	case FDISK_ASKTYPE_INFO:
@@ -41,7 +42,8 @@ static int answer(struct fdisk_context *cxt unused_arg, struct fdisk_ask *ask, v
 	}
 }
 
-static int open_context(int fd, const struct disks_action *a, struct fdisk_context **ret, struct rouse_err *e)
+static int open_context(int fd, const struct disks_action *a, struct fdisk_context **ret,
+			struct rouse_err *e)
 {
 	auto_of(context) struct fdisk_context *c = fdisk_new_context();
 	int r;
@@ -67,7 +69,8 @@ static int set_type(struct fdisk_partition *pa, const char *guid)
 	return r < 0 ? r : fdisk_partition_set_type(pa, type);
 }
 
-static int add_row(struct fdisk_context *c, const struct disks_action *a, const struct disks_row *row)
+static int add_row(struct fdisk_context *c, const struct disks_action *a,
+		   const struct disks_row *row)
 {
 	auto_of(partition) struct fdisk_partition *pa = fdisk_new_partition();
 	size_t number = 0;
@@ -86,7 +89,8 @@ static int add_row(struct fdisk_context *c, const struct disks_action *a, const 
 	return r;
 }
 
-static int resize_row(struct fdisk_context *c, const struct disks_action *a, const struct disks_row *row)
+static int resize_row(struct fdisk_context *c, const struct disks_action *a,
+		      const struct disks_row *row)
 {
 	auto_of(partition) struct fdisk_partition *pa = fdisk_new_partition();
 	int r = pa ? 0 : -ENOMEM;
@@ -113,18 +117,24 @@ static int verify(int fd, const struct disks_action *a, struct rouse_err *e)
 	if (disks_gpt_read(fd, a->size, a->sector, a->ours, disk, &class, e) < 0)
 		return -1;
 	list = json_object_get(disk, "partitions");
-	if (class != DISKS_GPT || !rouse_streq(json_string_value(json_object_get(disk, "guid")), a->guid))
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "the GPT on '%s' is not what was written", a->device);
+	if (class != DISKS_GPT ||
+	    !rouse_streq(json_string_value(json_object_get(disk, "guid")), a->guid))
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "the GPT on '%s' is not what was written",
+				  a->device);
 	for (size_t i = 0; i < a->n_rows; i++) {
 		bool found = false;
 		size_t k;
 
 		json_array_foreach ((json_t *)list, k, entry)
-			found |= json_integer_value(json_object_get(entry, "number")) == a->rows[i].number &&
-				 (uint64_t)json_integer_value(json_object_get(entry, "start")) == a->rows[i].start &&
-				 (uint64_t)json_integer_value(json_object_get(entry, "size")) == a->rows[i].size;
+			found |= json_integer_value(json_object_get(entry, "number")) ==
+					 a->rows[i].number &&
+				 (uint64_t)json_integer_value(json_object_get(entry, "start")) ==
+					 a->rows[i].start &&
+				 (uint64_t)json_integer_value(json_object_get(entry, "size")) ==
+					 a->rows[i].size;
 		if (!found)
-			return rouse_fail(e, ROUSE_SYSTEM, 0, "partition %u of '%s' is not what was written",
+			return rouse_fail(e, ROUSE_SYSTEM, 0,
+					  "partition %u of '%s' is not what was written",
 					  a->rows[i].number, a->device);
 	}
 	return 0;
@@ -144,9 +154,11 @@ int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e)
 	if (r < 0)
 		return failed(e, a, "make a partition table", r);
 	for (size_t i = 0; i < a->n_rows; i++) {
-		r = a->create || !a->rows[i].old_size ? add_row(c, a, &a->rows[i]) : resize_row(c, a, &a->rows[i]);
+		r = a->create || !a->rows[i].old_size ? add_row(c, a, &a->rows[i])
+						      : resize_row(c, a, &a->rows[i]);
 		if (r < 0) {
-			auto_free char *what = rouse_asprintf("set partition %u", a->rows[i].number);
+			auto_free char *what = rouse_asprintf("set partition %u",
+							      a->rows[i].number);
 
 			return failed(e, a, what, r);
 		}
@@ -154,7 +166,8 @@ int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e)
 	r = fdisk_write_disklabel(c);
 	if (r < 0)
 		return failed(e, a, "write the partition table", r);
-	(void)fdisk_deassign_device(c, 1); /* 1: no sync(2) of the whole system; the descriptor is ours */
+	(void)fdisk_deassign_device(
+		c, 1); /* 1: no sync(2) of the whole system; the descriptor is ours */
 	if (fsync(fd) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", a->device);
 	return verify(fd, a, e);
@@ -164,7 +177,8 @@ int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e)
 
 static int blkpg(int fd, int op, unsigned number, uint64_t start, uint64_t size)
 {
-	struct blkpg_partition p = { .start = (long long)start, .length = (long long)size,
+	struct blkpg_partition p = { .start = (long long)start,
+				     .length = (long long)size,
 				     .pno = (int)number };
 	struct blkpg_ioctl_arg arg = { .op = op, .datalen = (int)sizeof(p), .data = &p };
 
@@ -180,23 +194,27 @@ static bool kernel_has(int fd, unsigned number, uint64_t *start, uint64_t *size)
 
 	if (fstat(fd, &st) < 0)
 		return false;
-	(void)snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	(void)snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(st.st_rdev),
+		       minor(st.st_rdev));
 	dir = realpath(link, NULL);
 	if (!dir)
 		return false;
 	(void)disks_node(strrchr(dir, '/') + 1, number, name, sizeof(name));
 	(void)snprintf(path, sizeof(path), "%s/%s/start", dir, name);
-	if (!rouse_read_line(path, line, sizeof(line)) || !rouse_parse_u64(line, UINT64_MAX / 512, start))
+	if (!rouse_read_line(path, line, sizeof(line)) ||
+	    !rouse_parse_u64(line, UINT64_MAX / 512, start))
 		return false;
 	(void)snprintf(path, sizeof(path), "%s/%s/size", dir, name);
-	if (!rouse_read_line(path, line, sizeof(line)) || !rouse_parse_u64(line, UINT64_MAX / 512, size))
+	if (!rouse_read_line(path, line, sizeof(line)) ||
+	    !rouse_parse_u64(line, UINT64_MAX / 512, size))
 		return false;
 	*start *= 512; /* sysfs counts in 512 bytes, whatever the disk does */
 	*size *= 512;
 	return true;
 }
 
-static int publish_row(int fd, const struct disks_action *a, const struct disks_row *row, struct rouse_err *e)
+static int publish_row(int fd, const struct disks_action *a, const struct disks_row *row,
+		       struct rouse_err *e)
 {
 	uint64_t start = 0, size = 0;
 	bool known = kernel_has(fd, row->number, &start, &size);
@@ -213,10 +231,11 @@ static int publish_row(int fd, const struct disks_action *a, const struct disks_
 			r = blkpg(fd, BLKPG_ADD_PARTITION, row->number, row->start, row->size);
 	}
 	if (r < 0 && errno != EBUSY)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "the kernel refuses partition %u of '%s'", row->number,
-				  a->device);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "the kernel refuses partition %u of '%s'",
+				  row->number, a->device);
 	if (!kernel_has(fd, row->number, &start, &size) || start != row->start || size != row->size)
-		return rouse_fail(e, ROUSE_SYSTEM, EBUSY, "the kernel does not take partition %u of '%s'", row->number,
+		return rouse_fail(e, ROUSE_SYSTEM, EBUSY,
+				  "the kernel does not take partition %u of '%s'", row->number,
 				  a->device);
 	return 0;
 }
@@ -235,7 +254,8 @@ int disks_table_forget(int fd, const struct disks_action *a, struct rouse_err *e
 		uint64_t start, size;
 
 		if (kernel_has(fd, n, &start, &size) && blkpg(fd, BLKPG_DEL_PARTITION, n, 0, 0) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "partition %u of '%s' is in use", n, a->device);
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "partition %u of '%s' is in use",
+					  n, a->device);
 	}
 	return 0;
 }

@@ -24,7 +24,8 @@ static bool fits_fat32(const struct disks_target *t)
 
 static void volume_id(const uint8_t uuid[static 16], char *buf, size_t size, const char *between)
 {
-	(void)snprintf(buf, size, "%02X%02X%s%02X%02X", uuid[0], uuid[1], between, uuid[2], uuid[3]);
+	(void)snprintf(buf, size, "%02X%02X%s%02X%02X", uuid[0], uuid[1], between, uuid[2],
+		       uuid[3]);
 }
 
 static void print_volume_id(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN])
@@ -51,13 +52,17 @@ static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 	const char *argv[14] = { "mkfs.fat" };
 	size_t n = 1;
 	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_MKFS;
-	const struct rouse_proc proc = { .argv = argv, .deadline = t->deadline && t->deadline < deadline ? t->deadline : deadline };
+	const struct rouse_proc proc = { .argv = argv,
+					 .deadline = t->deadline && t->deadline < deadline
+							     ? t->deadline
+							     : deadline };
 
 	(void)snprintf(sector, sizeof(sector), "%llu", (unsigned long long)t->sector);
 	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
 	volume_id(t->uuid, id, sizeof(id), "");
 	volume_label(t->label, label, sizeof(label));
-	argv[n++] = "--invariant"; /* no clock in it: images are reproducible; sets an -i, so it comes first */
+	argv[n++] =
+		"--invariant"; /* no clock in it: images are reproducible; sets an -i, so it comes first */
 	argv[n++] = "-S";
 	argv[n++] = sector;
 	argv[n++] = "-i";
@@ -75,7 +80,8 @@ static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 }
 
 /* Copies what is data in [from, to) of the memfd; its holes have never been written. */
-static int copy_range(const struct disks_target *t, int fd, uint64_t from, uint64_t to, struct rouse_err *e)
+static int copy_range(const struct disks_target *t, int fd, uint64_t from, uint64_t to,
+		      struct rouse_err *e)
 {
 	const size_t step = 256 * KIB;
 	auto_free char *buf = rouse_calloc(1, step);
@@ -93,7 +99,8 @@ static int copy_range(const struct disks_target *t, int fd, uint64_t from, uint6
 			return 0;
 		n = pread(fd, buf, to - from < step ? (size_t)(to - from) : step, (off_t)from);
 		if (n <= 0)
-			return rouse_fail(e, ROUSE_SYSTEM, n < 0 ? errno : EIO, "cannot read the new vfat");
+			return rouse_fail(e, ROUSE_SYSTEM, n < 0 ? errno : EIO,
+					  "cannot read the new vfat");
 		if (disks_pwrite(t->fd, buf, (size_t)n, t->offset + from, t->what, e) < 0)
 			return -1;
 		from += (uint64_t)n;

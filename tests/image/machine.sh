@@ -1,0 +1,97 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What only a kernel of its own shows: a disk is provisioned and mounted, then it is larger at the
+# next boot, and partition and ext4 grow while they are mounted.
+top=$PWD
+. "${0%/*}/lib.sh"
+
+command -v qemu-system-x86_64 >/dev/null || { echo '1..0 # SKIP needs qemu'; exit 0; }
+(cd "$top" && images/kernel --dir build/kernel) >log 2>&1 || { cat log; exit 1; }
+
+cat >doc.json <<'END'
+{"rouse":1,"disks":{"data":{"device":{"serial":"grows"},"partitions":{
+  "/data/boot":{"size":"40MB","filesystem":"vfat"},
+  "spare":{"size":"100MiB","filesystem":"ext4"},
+  "/data":{"filesystem":"ext4","mountOptions":["noatime"]}}}}}
+END
+
+cat >guest <<'END'
+#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /bin /run /tmp
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox --install -s /bin
+PATH=/bin:/usr/bin:/sbin:/usr/sbin
+for m in virtio_pci virtio_blk crc32c_generic ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 loop; do modprobe $m 2>/dev/null; done
+say() { echo "guest: $*"; }
+for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /sys/block/vda ] || sleep 1; done
+[ -e /sys/block/vda ] || { say "no disk"; lsmod; modprobe virtio_blk; find /lib/modules | head; poweroff -f; }
+if [ ! -e /sys/block/vda/vda1 ]; then
+	rouse apply --yes /doc.json && say "first apply"
+	mount | grep -q '/dev/vda3 on /data type ext4 (rw,noatime' && mount | grep -q '/dev/vda1 on /data/boot type vfat' && say "mounted in order"
+	echo precious >/data/file
+else
+	mkdir -p /data
+	mount -t ext4 /dev/vda3 /data
+	before=$(df -k /data | awk 'END{print $2}')
+	rouse plan /doc.json
+	rouse apply --yes /doc.json && say "second apply"
+	after=$(df -k /data | awk 'END{print $2}')
+	[ "$after" -gt $((before * 2)) ] && say "ext4 grew while mounted"
+	[ "$(cat /data/file)" = precious ] && say "the file is there"
+	umount /data/boot
+	umount /data
+	rouse apply --yes --only disks /doc.json >/dev/null && mount | grep -q ' /data/boot ' && say "mounted again"
+	# What nobody has mounted grows on a mount of its own
+	truncate -s 256M /tmp/i && echo '{"rouse":1,"disks":{"i":{"device":"root","partitions":{"a":{"filesystem":"ext4"}}}}}' >/tmp/i.json
+	rouse apply --yes --disk i=/tmp/i /tmp/i.json >/dev/null && truncate -s 512M /tmp/i && rouse apply --yes --disk i=/tmp/i /tmp/i.json && rouse plan --disk i=/tmp/i /tmp/i.json | grep -q 'nothing to change' && say "an image grew"
+fi
+rouse plan /doc.json | grep -q 'nothing to change' && say "nothing left"
+umount /data/boot
+umount /data
+sync
+poweroff -f
+END
+chmod 755 guest
+
+boot()
+{
+	(cd "$top" && timeout 100 images/vm --kernel build/kernel/vmlinuz --initrd "$tmp/initrd" --append rdinit=/guest \
+		--no-network --memory 1024 --timeout 90 --disk "$tmp/disk.img,serial=grows") >"$1" 2>&1 </dev/null
+}
+
+says() # FILE WORDS
+{
+	grep -qF "guest: $2" "$1" || { tail -n 30 "$1"; return 1; }
+}
+
+initrd()
+{
+	busybox=$(command -v busybox) || return
+	modules=$(cd "$top" && echo build/kernel/lib/modules/*) # whose text index busybox reads
+	(cd "$top" && images/initramfs --agent "$ROUSE" --kernel-modules "$modules" --level 1 \
+		--add "$modules/modules.dep:/usr/lib/modules/${modules##*/}/modules.dep" \
+		--add "$busybox:/bin/busybox" --add "$tmp/guest:/guest" --add "$tmp/doc.json:/doc.json" --output "$tmp/initrd")
+}
+
+
+image 512M
+check 'an initramfs for this test' initrd
+boot first.txt
+grep -q 'guest: no disk' first.txt && { tail -n 30 first.txt >&2; exit 1; }
+check 'a blank disk is provisioned by a real kernel' says first.txt 'first apply'
+check 'its filesystems are mounted, outer ones first' says first.txt 'mounted in order'
+check 'nothing is left to do' says first.txt 'nothing left'
+truncate -s 1536M disk.img
+boot second.txt
+check 'at the next boot the larger disk is taken' says second.txt 'second apply'
+check 'ext4 grew while it was mounted' says second.txt 'ext4 grew while mounted'
+check 'its content is there' says second.txt 'the file is there'
+check 'unmounted, it is mounted again' says second.txt 'mounted again'
+check 'an image grew as well' says second.txt 'an image grew'
+check 'then nothing is left to do' says second.txt 'nothing left'
+part 3
+check 'e2fsck finds no problem' e2fsck -fn part.img
+check 'sgdisk finds no problem' sh -c "sgdisk -v disk.img | grep 'No problems found'"
+finish
