@@ -23,11 +23,12 @@ static bool is_wanted(const struct rouse_run *r, const struct rouse_module *m)
 	return !r->only || strcmp(r->only, m->name) == 0;
 }
 
-int rouse_run_observe(struct rouse_run *r, struct rouse_err *e)
+/* Of the modules from the `first` on. */
+static int observe_from(struct rouse_run *r, size_t first, struct rouse_err *e)
 {
 	if (!r->facts)
 		r->facts = json_object();
-	for (size_t i = 0; i < rouse_n_modules; i++) {
+	for (size_t i = first; i < rouse_n_modules; i++) {
 		const struct rouse_module *m = rouse_modules[i];
 		auto_json json_t *facts = json_object();
 
@@ -38,6 +39,11 @@ int rouse_run_observe(struct rouse_run *r, struct rouse_err *e)
 		rouse_json_set(r->facts, m->name, take(facts, NULL));
 	}
 	return 0;
+}
+
+int rouse_run_observe(struct rouse_run *r, struct rouse_err *e)
+{
+	return observe_from(r, 0, e);
 }
 
 /* Does the document say anything to this module? */
@@ -74,9 +80,9 @@ static int read_facts(const struct rouse_run *r, const struct rouse_module *m, s
 	return failed;
 }
 
-int rouse_run_plan(struct rouse_run *r, struct rouse_err *e)
+static int plan_from(struct rouse_run *r, size_t first, struct rouse_err *e)
 {
-	for (size_t i = 0; i < rouse_n_modules; i++) {
+	for (size_t i = first; i < rouse_n_modules; i++) {
 		const struct rouse_module *m = rouse_modules[i];
 		void *facts = NULL;
 
@@ -89,6 +95,11 @@ int rouse_run_plan(struct rouse_run *r, struct rouse_err *e)
 			return rouse_wrap(e, "%s", m->name);
 	}
 	return 0;
+}
+
+int rouse_run_plan(struct rouse_run *r, struct rouse_err *e)
+{
+	return plan_from(r, 0, e);
 }
 
 int rouse_run_prepare(struct rouse_run *r, struct rouse_err *e)
@@ -149,10 +160,9 @@ int rouse_run_enter(struct rouse_run *r, struct rouse_err *e)
 	if (apply_first(r, n, e) < 0)
 		return -1;
 	rouse_plan_done(&r->plan);
-	json_decref(take(r->facts, NULL));
-	if (rouse_run_observe(r, e) < 0)
+	if (observe_from(r, 1, e) < 0)
 		return -1;
-	return rouse_run_plan(r, e);
+	return plan_from(r, 1, e);
 }
 
 int rouse_run_apply(struct rouse_run *r, struct rouse_err *e)

@@ -32,7 +32,7 @@ must_check int rouse_run_observe(struct rouse_run *r, struct rouse_err *e);
 /* Facts (r->facts) and document to r->plan; pure. */
 must_check int rouse_run_plan(struct rouse_run *r, struct rouse_err *e);
 /* When the disks (the first module) are as they should be and only have to be mounted: mounts them,
- * observes and plans anew. In an initramfs, what is on the root (files, users, the store) is seen
+ * observes and plans the rest anew. In an initramfs, what is on the root (files, users, the store) is seen
  * only then; without this a second boot would plan all of it again. */
 must_check int rouse_run_enter(struct rouse_run *r, struct rouse_err *e);
 /* Network and memory only. */
