@@ -57,8 +57,12 @@ static int load_db(const char *program, const char *chroot, const struct rouse_b
 		   uint64_t deadline, struct rouse_err *e)
 {
 	const char *const argv[] = { program, "--load-db", NULL };
-	const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "HOME=/root", "USER=root",
-				    "NIX_REMOTE=local", NULL };
+	const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+				    "LANG=C",
+				    "HOME=/root",
+				    "USER=root",
+				    "NIX_REMOTE=local",
+				    NULL };
 	const struct rouse_proc p = {
 		.argv = argv,
 		.env = env,
