@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # A blank image becomes what the document says, as other tools see it.
+# shellcheck source=tests/image/lib.sh
 . "${0%/*}/lib.sh"
 
 two='"partitions":{"/boot":{"size":"200MB","filesystem":"vfat"},"/":{"filesystem":"ext4"}}'

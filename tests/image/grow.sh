@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # A disk that became larger, and tables that were there before rouse: growing, adding, repairing.
+# shellcheck source=tests/image/lib.sh
 . "${0%/*}/lib.sh"
 
 two='"partitions":{"/boot":{"size":"64MiB","filesystem":"vfat"},"/":{"filesystem":"ext4"}}'

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 before any write: the next run comes to the same end, and what others wrote is never lost.
+# shellcheck source=tests/image/lib.sh
 . "${0%/*}/lib.sh"
 
 if ! strace -qq -e trace=none true 2>/dev/null; then

@@ -74,6 +74,7 @@ nothing_to_do()
 part()
 {
 	sfdisk -J disk.img >table.json || return
+	# shellcheck disable=SC2046 # two numbers
 	set -- "$1" $(python3 -c 'import json,sys
 p=[p for p in json.load(open("table.json"))["partitiontable"]["partitions"] if p["node"]=="disk.img"+sys.argv[1]][0]
 s=json.load(open("table.json"))["partitiontable"].get("sectorsize",512)

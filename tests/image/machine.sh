@@ -3,6 +3,7 @@
 # What only a kernel of its own shows: a disk is provisioned and mounted, then it is larger at the
 # next boot, and partition and ext4 grow while they are mounted.
 top=$PWD
+# shellcheck source=tests/image/lib.sh
 . "${0%/*}/lib.sh"
 
 command -v qemu-system-x86_64 >/dev/null || { echo '1..0 # SKIP needs qemu'; exit 0; }
@@ -23,6 +24,7 @@ cat >guest <<'END'
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox --install -s /bin
 PATH=/bin:/usr/bin:/sbin:/usr/sbin
+cp /modules.dep "/lib/modules/$(uname -r)/"
 for m in virtio_pci virtio_blk crc32c_generic ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 loop; do modprobe $m 2>/dev/null; done
 say() { echo "guest: $*"; }
 for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /sys/block/vda ] || sleep 1; done
@@ -71,7 +73,7 @@ initrd()
 	busybox=$(command -v busybox) || return
 	modules=$(cd "$top" && echo build/kernel/lib/modules/*) # whose text index busybox reads
 	(cd "$top" && images/initramfs --agent "$ROUSE" --kernel-modules "$modules" --level 1 \
-		--add "$modules/modules.dep:/usr/lib/modules/${modules##*/}/modules.dep" \
+		--add "$modules/modules.dep:/modules.dep" \
 		--add "$busybox:/bin/busybox" --add "$tmp/guest:/guest" --add "$tmp/doc.json:/doc.json" --output "$tmp/initrd")
 }
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the document does not account for is refused by name, and not one bit of it changes; what
 # it consents to is replaced, once.
+# shellcheck source=tests/image/lib.sh
 . "${0%/*}/lib.sh"
 
 two='"partitions":{"/boot":{"size":"64MiB","filesystem":"vfat"},"/":{"filesystem":"ext4"}}'
