@@ -20,12 +20,12 @@ static void print_problems(const struct rouse_document *d, const struct rouse_er
 		auto_free char *line = rouse_document_describe(d, &d->problems.items[i]);
 
 		if (json)
-			rouse_json_append(list, json_string(line));
+			rouse_json_append_string(list, line);
 		else
 			(void)printf("%s\n", line);
 	}
 	if (!kept && json)
-		rouse_json_append(list, json_string(e->text));
+		rouse_json_append_string(list, e->text);
 	else if (!kept)
 		(void)printf("%s\n", e->text);
 	if (d->problems.n > kept && !json)

@@ -273,15 +273,22 @@ void rouse_json_set(json_t *object, const char *key, json_t *value)
 	out_of_memory_unless(value && json_object_set_new(object, key, value) == 0);
 }
 
+/* What a device or a program says need not be UTF-8, which json_string() refuses. */
+static json_t *any_string(const char *value)
+{
+	json_t *s = json_string(value);
+	auto_free char *readable = s ? NULL : rouse_strdup(value);
+
+	if (!readable)
+		return s;
+	rouse_one_line(readable);
+	return json_string(readable);
+}
+
 void rouse_json_set_string(json_t *object, const char *key, const char *value)
 {
-	json_t *s;
-
-	if (!value)
-		return;
-	s = json_string(value);
-	/* What a device or a program says need not be UTF-8. */
-	rouse_json_set(object, key, s ? s : json_string("(not UTF-8)"));
+	if (value)
+		rouse_json_set(object, key, any_string(value));
 }
 
 void rouse_json_set_int(json_t *object, const char *key, uint64_t value)
@@ -297,4 +304,9 @@ void rouse_json_set_bool(json_t *object, const char *key, bool value)
 void rouse_json_append(json_t *array, json_t *value)
 {
 	out_of_memory_unless(value && json_array_append_new(array, value) == 0);
+}
+
+void rouse_json_append_string(json_t *array, const char *value)
+{
+	rouse_json_append(array, any_string(value));
 }

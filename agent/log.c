@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <rouse/clock.h>
+#include <rouse/text.h>
 
 /* The log sink is one of the two mutable globals of the program (the other: main.c's options). */
 static struct {
@@ -54,9 +55,7 @@ void rouse_log(enum rouse_level level, const char *component, const char *fmt, .
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < 0x20)
-			*p = ' ';
+	rouse_one_line(text);
 
 	/* The kernel shows warnings on the same console: there they would stand twice. */
 	if (sink.console >= 0 && level < ROUSE_LOG_NOTICE)

@@ -14,6 +14,7 @@
 #include <rouse/mem.h>
 #include <rouse/module.h>
 #include <rouse/plan.h>
+#include <rouse/text.h>
 
 static const char *const verdict_words[] = {
 	[ROUSE_PENDING] = "pending",
@@ -263,7 +264,8 @@ void rouse_report_verdict(struct rouse_report *r, enum rouse_verdict v, enum rou
 	rouse_json_set_string(r->json, "verdict", rouse_verdict_word(v));
 	rouse_json_set_int(r->json, "status", (uint64_t)kind);
 	rouse_json_set_string(r->json, "word", rouse_kind_word(kind));
-	rouse_json_set(r->json, "reason", reason ? json_string(reason) : json_null());
+	rouse_json_set(r->json, "reason", json_null());
+	rouse_json_set_string(r->json, "reason", reason);
 	rouse_json_set_int(r->json, "since", rouse_clock_ms());
 	note_memory(r);
 }
@@ -273,9 +275,10 @@ static char *printable(const char *text, bool word)
 {
 	char *copy = rouse_strdup(text);
 
-	for (char *p = copy; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f || (word && *p == ' '))
-			*p = word ? '_' : ' ';
+	rouse_one_line(copy);
+	for (char *p = copy; word && *p; p++)
+		if (*p == ' ')
+			*p = '_';
 	return copy;
 }
 

@@ -258,36 +258,40 @@ int64_t rouse_unbase64(uint8_t *ret, size_t max, const char *text, size_t len)
 	return (int64_t)out;
 }
 
+/* The bytes of the character at `p`; 0 when it is none, or cut off by `end`. */
+static size_t utf8_length(const unsigned char *p, const unsigned char *end)
+{
+	uint32_t v = *p, min = 1;
+	size_t n = 1;
+
+	if (v >= 0xc2 && v <= 0xdf)
+		n = 2, min = 0x80, v &= 0x1f;
+	else if (v >= 0xe0 && v <= 0xef)
+		n = 3, min = 0x800, v &= 0x0f;
+	else if (v >= 0xf0 && v <= 0xf4)
+		n = 4, min = 0x10000, v &= 0x07;
+	else if (v >= 0x80)
+		return 0;
+	if ((size_t)(end - p) < n)
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		v = v << 6 | (p[i] & 0x3f);
+	}
+	return v < min || v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff) ? 0 : n;
+}
+
 bool rouse_utf8_valid(const char *s, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)s, *end = p + len;
 
 	while (p < end) {
-		uint32_t v = *p, min = 0;
-		size_t more = 0;
+		size_t n = utf8_length(p, end);
 
-		if (v == 0)
+		if (!n)
 			return false;
-		if (v < 0x80)
-			more = 0, min = 1;
-		else if (v >= 0xc2 && v <= 0xdf)
-			more = 1, min = 0x80, v &= 0x1f;
-		else if (v >= 0xe0 && v <= 0xef)
-			more = 2, min = 0x800, v &= 0x0f;
-		else if (v >= 0xf0 && v <= 0xf4)
-			more = 3, min = 0x10000, v &= 0x07;
-		else
-			return false;
-		p++;
-		if ((size_t)(end - p) < more)
-			return false;
-		for (; more; more--, p++) {
-			if ((*p & 0xc0) != 0x80)
-				return false;
-			v = v << 6 | (*p & 0x3f);
-		}
-		if (v < min || v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff))
-			return false;
+		p += n;
 	}
 	return true;
 }
@@ -343,9 +347,19 @@ const char *rouse_nearest(const char *s, size_t n, const char *(*word)(const voi
 
 void rouse_one_line(char *s)
 {
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = ' ';
+	unsigned char *p = (unsigned char *)s, *end = p + strlen(s);
+
+	while (p < end) {
+		size_t n = utf8_length(p, end);
+
+		if (!n)
+			*p = '?';
+		else if (*p < 0x20 || *p == 0x7f)
+			*p = ' ';
+		else if (n == 2 && *p == 0xc2 && p[1] < 0xa0) /* a C1 control: CSI in one character */
+			p[0] = p[1] = ' ';
+		p += n ? n : 1;
+	}
 }
 
 const char *rouse_print_url(char *buf, size_t size, const char *url)

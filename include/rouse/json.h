@@ -31,9 +31,10 @@ void rouse_json_merge(json_t **target, const json_t *patch);
 /* Indented, one trailing newline; caller frees. */
 char *rouse_json_print(const json_t *json);
 /* Short-hands for building: the value's reference is stolen, like json_object_set_new, and running
- * out of memory ends the program. */
+ * out of memory ends the program. In strings, what is not UTF-8 becomes "?". */
 void rouse_json_set(json_t *object, const char *key, json_t *value);
 void rouse_json_set_string(json_t *object, const char *key, const char *value); /* NULL: nothing */
 void rouse_json_set_int(json_t *object, const char *key, uint64_t value);
 void rouse_json_set_bool(json_t *object, const char *key, bool value);
 void rouse_json_append(json_t *array, json_t *value);
+void rouse_json_append_string(json_t *array, const char *value);

@@ -36,8 +36,8 @@ must_check bool rouse_unhex(uint8_t *ret, size_t n, const char *hex); /* exactly
 char *rouse_base64(const uint8_t *data, size_t n); /* caller frees */
 /* Decodes into ret (at most max bytes); returns the count, or -1. */
 must_check int64_t rouse_unbase64(uint8_t *ret, size_t max, const char *text, size_t len);
-/* Replaces control characters by blanks: what documents and metadata say must neither add lines to
- * a log nor steer a terminal. */
+/* Replaces control characters by blanks, and bytes that are not UTF-8 by "?": what documents, caches
+ * and metadata say must neither add lines to a log nor steer a terminal, and must fit in a report. */
 void rouse_one_line(char *s);
 /* Is it valid UTF-8 (RFC 3629) without NUL? */
 bool rouse_utf8_valid(const char *s, size_t len);

@@ -56,7 +56,7 @@ static void add_mount(struct libmnt_fs *fs, json_t *content, json_t *mounts)
 		rouse_json_set_int(content, "free", (uint64_t)v.f_bavail * v.f_frsize);
 		rouse_json_set_int(content, "inodes", v.f_favail);
 	}
-	rouse_json_append(mounts, json_string(target));
+	rouse_json_append_string(mounts, target);
 }
 
 static void add_mounts(dev_t dev, json_t *content)

@@ -274,6 +274,20 @@ static void console_line_of_a_ready_machine_has_no_reason(struct t *t)
 	T_STR(t, line, "ROUSE-STATE v=1 state=ready up=61.0 id=-");
 }
 
+/* A cache, a disk or a path may put any bytes into an error, and a cut may part a character. */
+static void verdict_is_given_whatever_bytes_are_in_its_reason(struct t *t)
+{
+	auto_fixture struct fixture f = { 0 };
+	auto_free char *line = NULL;
+
+	T_CHECK(t, fixture_make(&f));
+	rouse_report_verdict(&f.r, ROUSE_FAILED, ROUSE_UNTRUSTED, "not a name: 'a\xff \x9b' caf\xc3");
+	rouse_report_write(&f.r);
+	T_STR(t, word(f.r.json, "reason"), "not a name: 'a? ?' caf?");
+	line = rouse_report_console_line(&f.r);
+	T_CHECK(t, strstr(line, " reason=not a name: 'a? ?' caf?") != NULL);
+}
+
 static void report_without_a_directory_writes_nothing(struct t *t)
 {
 	struct rouse_report r = { 0 };
@@ -293,4 +307,5 @@ T_MAIN(T(report_begins_pending), T(status_says_what_happens_now),
        T(load_says_that_there_is_no_report), T(load_refuses_another_json),
        T(report_is_readable_by_all_and_leaves_no_temporary_file),
        T(console_line_is_one_greppable_line), T(console_line_of_a_ready_machine_has_no_reason),
+       T(verdict_is_given_whatever_bytes_are_in_its_reason),
        T(report_without_a_directory_writes_nothing))

@@ -140,7 +140,16 @@ static void sizes_and_durations_read_well(struct t *t)
 	T_STR(t, rouse_print_duration(duration, 302000), "5 m 02 s");
 }
 
+static void one_line_is_utf8_without_controls(struct t *t)
+{
+	char text[] = "a\nb\x7f" "c\xff\xc3\xa9\xc2\x9b" "d\xe2\x82";
+
+	rouse_one_line(text);
+	T_STR(t, text, "a b c?\xc3\xa9  d??");
+}
+
 T_MAIN(T(size_knows_decimal_and_binary_units), T(size_refuses_everything_else),
        T(number_ends_at_its_bound), T(duration_and_percent_and_mode), T(base64_goes_both_ways),
        T(base64_is_strict), T(utf8_refuses_overlong_surrogates_and_nul),
+       T(one_line_is_utf8_without_controls),
        T(url_is_printed_without_secrets), T(nearest_word_is_near), T(sizes_and_durations_read_well))
