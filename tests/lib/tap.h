@@ -11,7 +11,11 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include <rouse/log.h>
 
 struct t {
 	const char *name;
@@ -65,6 +69,9 @@ static inline int t_run(const struct t_test *tests, size_t n)
 {
 	bool failed = false;
 
+	(void)umask(022); /* as main() does */
+	if (!getenv("V")) /* make unit V=1 shows what is logged */
+		rouse_log_set_level(ROUSE_LOG_ERROR);
 	printf("1..%zu\n", n);
 	for (size_t i = 0; i < n; i++) {
 		struct t t = { .name = tests[i].name };
