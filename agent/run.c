@@ -56,11 +56,14 @@ static bool is_declared(const struct rouse_run *r, const struct rouse_module *m)
 }
 
 /* Decodes what observe() wrote, or what was recorded on another machine. */
-static int read_facts(const struct rouse_run *r, const struct rouse_module *m, struct rouse_arena *arena,
-		      void **ret, struct rouse_err *e)
+static int read_facts(const struct rouse_run *r, const struct rouse_module *m,
+		      struct rouse_arena *arena, void **ret, struct rouse_err *e)
 {
 	const struct rouse_shape shape = {
-		.type = ROUSE_OBJECT, .fields = m->facts, .n_fields = m->n_facts, .size = m->facts_size,
+		.type = ROUSE_OBJECT,
+		.fields = m->facts,
+		.n_fields = m->n_facts,
+		.size = m->facts_size,
 		.open = true,
 	};
 	const json_t *json = json_object_get(r->facts, m->name);
@@ -72,7 +75,8 @@ static int read_facts(const struct rouse_run *r, const struct rouse_module *m, s
 	if (!m->n_facts || (!json && !is_declared(r, m)))
 		return 0;
 	if (!json)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "the facts have no section \"%s\"", m->name);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "the facts have no section \"%s\"",
+				  m->name);
 	if (rouse_schema_read(&shape, json, NULL, facts, arena, &problems) > 0)
 		failed = rouse_fail(e, ROUSE_DOCUMENT, 0, "facts: %s.%s: %s", m->name,
 				    problems.items[0].path, problems.items[0].message);
@@ -132,7 +136,8 @@ static int apply_first(struct rouse_run *r, size_t n, struct rouse_err *e)
 		int failed;
 
 		if (rouse_clock_left(r->context.deadline) == 0)
-			return rouse_fail(e, ROUSE_UNAVAILABLE, ETIMEDOUT, "no time left before '%s'", s->what);
+			return rouse_fail(e, ROUSE_UNAVAILABLE, ETIMEDOUT,
+					  "no time left before '%s'", s->what);
 		if (r->report)
 			rouse_report_step(r->report, s);
 		failed = s->module->apply(s, &r->context, state_of(r, s->module), e);
@@ -150,19 +155,22 @@ static int apply_first(struct rouse_run *r, size_t n, struct rouse_err *e)
 
 int rouse_run_enter(struct rouse_run *r, struct rouse_err *e)
 {
-	size_t n = 0;
+	const struct rouse_module *disks = rouse_modules[0];
+	const struct rouse_plan *p = &r->plan;
+	size_t n = 0, first;
 
-	while (n < r->plan.n_steps && r->plan.steps[n].module == rouse_modules[0])
-		if (r->plan.steps[n++].effect != ROUSE_USE)
-			return 0;
+	while (n < p->n_steps && p->steps[n].module == disks && p->steps[n].effect == ROUSE_USE)
+		n++;
 	if (!n)
 		return 0;
+	/* With more to do there, the disks are looked at again: what is mounted changes it. */
+	first = n < p->n_steps && p->steps[n].module == disks ? 0 : 1;
 	if (apply_first(r, n, e) < 0)
 		return -1;
 	rouse_plan_done(&r->plan);
-	if (observe_from(r, 1, e) < 0)
+	if (observe_from(r, first, e) < 0)
 		return -1;
-	return plan_from(r, 1, e);
+	return plan_from(r, first, e);
 }
 
 int rouse_run_apply(struct rouse_run *r, struct rouse_err *e)

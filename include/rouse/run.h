@@ -14,8 +14,8 @@
 struct rouse_run {
 	const struct rouse_document *document;
 	struct rouse_context context;
-	const char *only;            /* one module's name; NULL: all */
-	json_t *facts;               /* one object per module, by its name */
+	const char *only; /* one module's name; NULL: all */
+	json_t *facts;    /* one object per module, by its name */
 	struct rouse_plan plan;
 	void *state[ROUSE_MAX_MODULES];
 	struct rouse_report *report; /* may be NULL: then nobody is told */
@@ -31,9 +31,9 @@ static inline void run_auto(struct rouse_run *r)
 must_check int rouse_run_observe(struct rouse_run *r, struct rouse_err *e);
 /* Facts (r->facts) and document to r->plan; pure. */
 must_check int rouse_run_plan(struct rouse_run *r, struct rouse_err *e);
-/* When the disks (the first module) are as they should be and only have to be mounted: mounts them,
- * observes and plans the rest anew. In an initramfs, what is on the root (files, users, the store) is seen
- * only then; without this a second boot would plan all of it again. */
+/* Applies the mounts that the plan begins with (filesystems that are there already), observes and
+ * plans the rest anew. In an initramfs, what is on the root (files, users, the store) is seen only
+ * then; without this a second boot would plan all of it again. */
 must_check int rouse_run_enter(struct rouse_run *r, struct rouse_err *e);
 /* Network and memory only. */
 must_check int rouse_run_prepare(struct rouse_run *r, struct rouse_err *e);

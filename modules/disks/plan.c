@@ -17,6 +17,7 @@
 struct mount {
 	const char *mount, *source, *type, *options, *disk;
 	bool wanted;         /* mount it; else it is mounted, or never is */
+	bool kept;           /* it is there already */
 	uint64_t from, size; /* of the filesystem, when it shall grow; else 0 */
 	uint64_t start;      /* of the partition, for images */
 	const char *where;   /* mounted already: here */
@@ -330,6 +331,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	/* A running system has its root already, and an image has no kernel. */
 	m->wanted = w->mount && !p->c->image && !mounted &&
 		    (p->c->initramfs || strcmp(w->mount, "/") != 0);
+	m->kept = kept && w->published;
 	m->where = c && c->mounts.n ? ((const char *const *)c->mounts.items)[0] : NULL;
 	/* In an image that we cannot mount, the filesystem grows when it boots. */
 	if (may_grow && !(m->where && c->read_only) && (!p->c->image || p->facts->can_mount)) {
@@ -698,7 +700,35 @@ static void add_grow(struct planner *p, const struct mount *m)
 		       size_text(p, m->size));
 }
 
-static void add_mounts(struct planner *p)
+/* May it be mounted before any table is written? What it is mounted in must be there, too. */
+static bool is_early(const struct planner *p, const struct mount *m)
+{
+	if (!p->c->initramfs || !m->wanted || !m->kept)
+		return false;
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		const struct mount *above = &p->mounts[i];
+		const char *rest = above->mount ? rouse_strip_prefix(m->mount, above->mount) : NULL;
+
+		if (above != m && above->wanted && !above->kept && rest &&
+		    (*rest == '/' || rouse_streq(above->mount, "/")))
+			return false;
+	}
+	return true;
+}
+
+/* Moves the last step in front of those from `at` on. */
+static void hoist(struct rouse_plan *plan, size_t at)
+{
+	struct rouse_step step = plan->steps[plan->n_steps - 1];
+
+	memmove(plan->steps + at + 1, plan->steps + at,
+		(plan->n_steps - 1 - at) * sizeof(plan->steps[0]));
+	plan->steps[at] = step;
+}
+
+/* In an initramfs, what is there already is mounted first of all, so that the other sections are
+ * planned by what it holds; it then grows while it is mounted. */
+static void add_mounts(struct planner *p, size_t first)
 {
 	qsort(p->mounts, p->n_mounts, sizeof(p->mounts[0]), by_path);
 	for (size_t i = 0; i < p->n_mounts; i++) {
@@ -713,6 +743,8 @@ static void add_mounts(struct planner *p)
 						    .options = m->options };
 			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s",
 				       m->source, m->type, m->mount);
+			if (is_early(p, m))
+				hoist(p->plan, first++);
 		}
 		if (m->size)
 			add_grow(p, m);
@@ -737,6 +769,7 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	const struct disks_disk *d = conf->disks.items;
 	const struct disks_fact *found[ROUSE_MAX_DISKS];
 	auto_free struct planner *p = rouse_calloc(1, sizeof(*p));
+	size_t first = plan->n_steps;
 	bool guessed;
 
 	if (!conf->disks.n || !has_disks(facts, c))
@@ -757,6 +790,6 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 		if (p->last)
 			p->last->last = true;
 	}
-	add_mounts(p);
+	add_mounts(p, first);
 	return 0;
 }

@@ -131,6 +131,20 @@ echo "# $scenario: ready $(scene_report since) ms after power-on"
 scene_halt
 cp --sparse=always "$scene/disk.img" "$scene/provisioned.img"
 
+scenario='larger disk'
+truncate -s 6G "$scene/disk.img"
+ec2 90
+verdict_is ready 0
+steps > "$scene/steps"
+ok "$scenario: the root partition grows" contains "$scene/steps" '^grow partition 2 of /dev/vda from 3\.8 GiB to 5\.8 GiB'
+ok "$scenario: its filesystem grows" contains "$scene/steps" '^grow ext4 on / from'
+ok "$scenario: nothing else was changed" equal "$(grep -vc '^grow' "$scene/steps")" 0
+ok "$scenario: the machine sees the room" test \
+	"$(in_guest 'df -k /' | awk 'NR == 2 { print $2 }')" -gt 5500000
+ok "$scenario: the cache was asked for nothing" lacks "$scene/web/requests" '/cache/.*\(narinfo\|nar/\)'
+scene_halt
+cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
+
 scenario='document with another digest, provisioned disk'
 scene_publish "$scene/good.json" "$(printf %064d 0)"
 ec2 90
