@@ -181,7 +181,6 @@ static int provision(struct boot *b, struct rouse_err *e)
 	prepare_run(b);
 	begin_phase(b, "facts");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_FACTS);
-	rouse_udev_settle(run->context.deadline);
 	if (rouse_run_observe(run, e) < 0)
 		return -1;
 
