@@ -96,7 +96,7 @@ in_guest() # COMMAND
 		-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null deploy@127.0.0.1 "$1" < /dev/null
 }
 
-# A verdict of failure is told before the boot goes on: then logging in takes its time.
+# The verdict may be there before the image's own network is.
 await_login()
 {
 	end=$(($(date +%s) + 150))
@@ -186,6 +186,7 @@ root_before=$(partition 1)
 scenario='first boot'
 boot
 verdict_is ready 0
+await_login
 ok "$scenario: a person can log in with the key of the document" equal "$(in_guest 'id -un')" deploy
 ok "$scenario: the host name is the document's" equal "$(in_guest 'cat /etc/hostname /proc/sys/kernel/hostname' | uniq)" \
 	web-i-0abc123def4567890
@@ -223,6 +224,7 @@ scenario='second boot'
 boot
 verdict_is ready 0
 ok "$scenario: nothing was changed" equal "$(scene_report changes)" 0
+await_login
 ok "$scenario: it is the same machine" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-i-0abc123def4567890
 echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') ns, health $(in_guest 'systemctl show -P CPUUsageNSec rouse-health') ns"
 ok "$scenario: the machine shuts down" halt
