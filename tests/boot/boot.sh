@@ -101,7 +101,7 @@ hasty() {
 append=''
 if ! { scene_prepare && scene_open && hasty; } > "$scene/prepare.log" 2>&1; then
 	sed 's/^/# /' "$scene/prepare.log"
-	echo "Bail out! the scene cannot be set"
+	printf '1..1\nnot ok 1 - %s\n' "the scene cannot be set"
 	exit 1
 fi
 patient=$scene_initrd

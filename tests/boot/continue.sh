@@ -173,11 +173,11 @@ if ! {
 		scene_ports && ssh-keygen -q -t ed25519 -N '' -C test -f "$scene/key"
 } > "$scene/prepare.log" 2>&1; then
 	tail -n 20 "$scene/prepare.log" | sed 's/^/# /'
-	echo 'Bail out! cannot make the image'
+	printf '1..1\nnot ok 1 - %s\n' 'cannot make the image'
 	exit 1
 fi
 document > "$scene/user-data"
-scene_open_imds > "$scene/imds.out" 2>&1 || { echo 'Bail out! no metadata service'; exit 1; }
+scene_open_imds > "$scene/imds.out" 2>&1 || { printf '1..1\nnot ok 1 - %s\n' 'no metadata service'; exit 1; }
 cp --sparse=always $image "$scene/disk.img"
 truncate -s 8G "$scene/disk.img"
 others=$(partition 14)$(partition 15)

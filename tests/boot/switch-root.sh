@@ -103,7 +103,7 @@ if ! { images/kernel --dir $kernel &&
 	make_initramfs "$dir/initramfs.fault" --add "$dir/fault.so:/fault.so" \
 		--add "$dir/ld.so.preload:/etc/ld.so.preload"; } > "$dir/prepare" 2>&1; then
 	sed 's/^/# /' "$dir/prepare"
-	echo "Bail out! cannot prepare"
+	printf '1..1\nnot ok 1 - %s\n' "cannot prepare"
 	exit 1
 fi
 ok "initramfs: the same inputs give the same bytes" cmp "$dir/initramfs" "$dir/again"

@@ -6,7 +6,7 @@
 enter 240 "$0"
 
 begin_world
-make_closure || { echo "Bail out! Nix does not build the closure"; exit 1; }
+make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }
 make_cache first zstd "$(nix-store -q --references "$TOP" | head -n 1)"
 make_cache second xz
 serve

@@ -6,11 +6,11 @@
 enter 300 "$0"
 
 begin_world
-make_closure || { echo "Bail out! Nix does not build the closure"; exit 1; }
+make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }
 list_closure >"$W/names"
 describe /nix/store "$W/names" >"$W/original"
 for c in zstd xz none; do
-	make_cache "$c" "$c" || { echo "Bail out! no cache '$c'"; exit 1; }
+	make_cache "$c" "$c" || { printf '1..1\nnot ok 1 - %s\n' "no cache '$c'"; exit 1; }
 done
 serve
 

@@ -115,7 +115,7 @@ print(*(x.getsockname()[1] for x in s))')"
 		(: <"/dev/tcp/127.0.0.1/$b") 2>/dev/null && return
 		sleep 0.05
 	done
-	echo "Bail out! nginx does not start"
+	printf '1..1\nnot ok 1 - %s\n' "nginx does not start"
 	exit 1
 }
 
