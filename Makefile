@@ -78,9 +78,11 @@ $(REPLAY): $(HARNESS:%=$(B)/obj/tests/fuzz/%.o) $(B)/obj/tests/fuzz/replay.o $(C
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
 
+# Of a test that fails, all it says.
+PROVE    := $(if $(V),-v,--failures --comments)
 unit: $(TESTS)
 	$(Q)packaging/deps unit
-	$(Q)prove $(if $(V),-v) $(TESTS)
+	$(Q)prove $(PROVE) $(TESTS)
 
 # Suites are executable scripts that print TAP; files beside them that are not executable are theirs.
 SUITES   := cases cloud cache image fault fuzz boot
@@ -105,10 +107,12 @@ check-san:
 
 .PHONY: san
 san: all $(TESTS)
-	$(Q)ROUSE=$(B)/rouse prove $(if $(V),-v) $(TESTS) $(wildcard tests/cases/*.sh)
+	$(Q)ROUSE=$(B)/rouse prove $(PROVE) $(TESTS) $(wildcard tests/cases/*.sh)
 
+# Side by side, but one virtual machine at a time, and one of those that make a /nix.
 check-suites: all $(TESTS)
-	$(Q)ROUSE=$(B)/rouse prove --timer $(if $(V),-v) $(TESTS) $(SCRIPTS)
+	$(Q)ROUSE=$(B)/rouse prove $(PROVE) --timer -j$(shell nproc) --rules='seq=tests/boot/*' \
+		--rules='seq=tests/cache/*' --rules='par=**' $(SCRIPTS) $(TESTS)
 
 demo:
 	$(Q)packaging/deps demo
