@@ -34,8 +34,8 @@ struct run {
 static const char *find_ca_file(void)
 {
 	static const char *const places[] = { "/etc/ssl/certs/ca-certificates.crt",
-					      "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
-					      "/etc/ssl/cert.pem" };
+					      "/etc/pki/tls/certs/ca-bundle.crt",
+					      "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem" };
 	const char *given = getenv("SSL_CERT_FILE");
 
 	if (given && *given)
@@ -111,16 +111,18 @@ static int fetch_file(struct transfer *tr, struct rouse_err *e)
 	struct stat st;
 
 	if (!path)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not a file URL of this machine",
-				  tr->url);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "cannot fetch '%s': not a file URL of this machine", tr->url);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
-		return rouse_fail(e, errno == ENOENT || errno == ENOTDIR ? ROUSE_DOCUMENT : ROUSE_SYSTEM, errno,
-				  "cannot open '%s'", path);
+		return rouse_fail(
+			e, errno == ENOENT || errno == ENOTDIR ? ROUSE_DOCUMENT : ROUSE_SYSTEM,
+			errno, "cannot open '%s'", path);
 	if (fstat(fd, &st) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s'", path);
 	if (!S_ISREG(st.st_mode))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not a regular file", tr->url);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not a regular file",
+				  tr->url);
 	tr->t->status = 200;
 	return copy_file(tr, fd, path, e);
 }
@@ -159,7 +161,8 @@ static int finish(struct run *run, struct transfer *tr, const struct rouse_err *
 	if (failure && tr->tries > 1 && failure->kind == ROUSE_UNAVAILABLE) {
 		size_t n = strlen(t->err.text);
 
-		(void)snprintf(t->err.text + n, sizeof(t->err.text) - n, ", tried %u times", tr->tries);
+		(void)snprintf(t->err.text + n, sizeof(t->err.text) - n, ", tried %u times",
+			       tr->tries);
 	}
 	transfer_free(tr);
 	return run->done(run->ctx, t, e);
@@ -226,14 +229,16 @@ static int check(const struct rouse_fetch *t, struct rouse_err *e)
 	char url[512];
 
 	if (!t->url || !t->deadline || !t->max_bytes)
-		return rouse_fail(e, ROUSE_BUG, 0, "a transfer without URL, deadline or size limit");
+		return rouse_fail(e, ROUSE_BUG, 0,
+				  "a transfer without URL, deadline or size limit");
 	(void)rouse_print_url(url, sizeof(url), t->url);
 	if (!rouse_clock_left(t->deadline))
-		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "cannot fetch '%s': no time is left", url);
+		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "cannot fetch '%s': no time is left",
+				  url);
 	if (!rouse_strip_prefix(t->url, "https://") && !rouse_strip_prefix(t->url, "http://") &&
 	    !rouse_strip_prefix(t->url, "file://"))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not an https, http or file URL",
-				  url);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "cannot fetch '%s': not an https, http or file URL", url);
 	return 0;
 }
 

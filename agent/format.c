@@ -66,7 +66,8 @@ bool rouse_is_url(const char *s)
 	if (strlen(s) >= 4096)
 		return false;
 	for (const char *p = s; *p; p++)
-		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f || strchr("\"<>\\^`{|}", *p))
+		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f ||
+		    strchr("\"<>\\^`{|}", *p))
 			return false;
 	for (size_t i = 0; i < ARRAY_SIZE(schemes) && !rest; i++)
 		rest = rouse_strip_prefix(s, schemes[i]);

@@ -41,9 +41,9 @@ static int too_large(struct transfer *tr, struct rouse_err *e)
 {
 	char url[512];
 
-	(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': larger than the %llu bytes allowed",
-			 rouse_print_url(url, sizeof(url), tr->url),
-			 (unsigned long long)tr->t->max_bytes);
+	(void)rouse_fail(
+		e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': larger than the %llu bytes allowed",
+		rouse_print_url(url, sizeof(url), tr->url), (unsigned long long)tr->t->max_bytes);
 	e->sys = EFBIG;
 	return -1;
 }
@@ -57,7 +57,8 @@ int transfer_deliver(struct transfer *tr, const void *data, size_t n, struct rou
 	tr->received += n;
 	tr->f->counters.bytes += n;
 	if (!t->sink)
-		return rouse_buf_add(&t->body_out, data, n, t->max_bytes) < 0 ? too_large(tr, e) : 0;
+		return rouse_buf_add(&t->body_out, data, n, t->max_bytes) < 0 ? too_large(tr, e)
+									      : 0;
 	if (n)
 		tr->delivered = true;
 	return t->sink(t->arg, data, n, e);
@@ -84,7 +85,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 	}
 	/* Said too large in the header: not one byte of it is handed on. */
 	if (tr->received == 0 &&
-	    curl_easy_getinfo(tr->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced) == CURLE_OK &&
+	    curl_easy_getinfo(tr->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced) ==
+		    CURLE_OK &&
 	    announced > 0 && (uint64_t)announced > tr->t->max_bytes)
 		tr->stopped = too_large(tr, &tr->stop) < 0;
 	else if (transfer_deliver(tr, data, n, &tr->stop) < 0)
@@ -136,7 +138,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	 * broken proxy, and the end of the body is not known. */
 	if (header_value(line, n, "Content-Length", length, sizeof(length))) {
 		if (tr->content_length[0] && !rouse_streq(tr->content_length, length)) {
-			(void)stop(tr, ROUSE_UNAVAILABLE, "the server sent two different Content-Length");
+			(void)stop(tr, ROUSE_UNAVAILABLE,
+				   "the server sent two different Content-Length");
 			return 0;
 		}
 		memcpy(tr->content_length, length, sizeof(length));
@@ -167,15 +170,19 @@ static bool is_metadata_address(int family, const void *address)
 
 static void refuse_metadata(struct transfer *tr)
 {
-	(void)stop(tr, ROUSE_DOCUMENT, "its address is that of a metadata service, where no URL may lead");
+	(void)stop(tr, ROUSE_DOCUMENT,
+		   "its address is that of a metadata service, where no URL may lead");
 }
 
 static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
 	struct transfer *tr = arg;
-	const void *address = to->family == AF_INET
-				      ? (const void *)&((const struct sockaddr_in *)(const void *)&to->addr)->sin_addr
-				      : (const void *)&((const struct sockaddr_in6 *)(const void *)&to->addr)->sin6_addr;
+	const void *address =
+		to->family == AF_INET
+			? (const void *)&((const struct sockaddr_in *)(const void *)&to->addr)
+				  ->sin_addr
+			: (const void *)&((const struct sockaddr_in6 *)(const void *)&to->addr)
+				  ->sin6_addr;
 
 	(void)purpose;
 	if (!tr->t->link_local && is_metadata_address(to->family, address)) {
@@ -291,7 +298,8 @@ static int set_request(struct transfer *tr, struct rouse_err *e)
 	if (t->method && rouse_streq(t->method, "HEAD"))
 		(void)curl_easy_setopt(tr->easy, CURLOPT_NOBODY, 1L);
 	else if (t->method && !rouse_streq(t->method, "GET")) {
-		(void)curl_easy_setopt(tr->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_len);
+		(void)curl_easy_setopt(tr->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+				       (curl_off_t)t->body_len);
 		(void)curl_easy_setopt(tr->easy, CURLOPT_POSTFIELDS, t->body_len ? t->body : "");
 		(void)curl_easy_setopt(tr->easy, CURLOPT_CUSTOMREQUEST, t->method);
 		/* No wait for "100 Continue": some metadata services never send it. */
@@ -375,7 +383,8 @@ static char *origin_of(CURLU *u)
 	auto_free char *host = url_part(u, CURLUPART_HOST, 0);
 	auto_free char *port = url_part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT);
 
-	return rouse_asprintf("%s://%s:%s", scheme ? scheme : "", host ? host : "", port ? port : "");
+	return rouse_asprintf("%s://%s:%s", scheme ? scheme : "", host ? host : "",
+			      port ? port : "");
 }
 
 /* Goes to t->location when that is https or the same origin. */
@@ -413,8 +422,9 @@ static enum outcome follow(struct transfer *tr, struct rouse_err *e)
 	tr->url = take(target, NULL);
 	return TRANSFER_MOVED;
 refuse:
-	(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': it is redirected (%ld) to '%s', %s", from,
-			 t->status, to, why);
+	(void)rouse_fail(e, ROUSE_DOCUMENT, 0,
+			 "cannot fetch '%s': it is redirected (%ld) to '%s', %s", from, t->status,
+			 to, why);
 	return TRANSFER_FAILED;
 }
 
@@ -441,8 +451,8 @@ static enum outcome judge_status(struct transfer *tr, struct rouse_err *e)
 		words = "too many requests";
 	}
 	(void)rouse_fail(e, server ? ROUSE_UNAVAILABLE : ROUSE_DOCUMENT, 0,
-			 "cannot fetch '%s': %s (HTTP %ld)", rouse_print_url(url, sizeof(url), tr->url),
-			 words, status);
+			 "cannot fetch '%s': %s (HTTP %ld)",
+			 rouse_print_url(url, sizeof(url), tr->url), words, status);
 	e->sys = sys;
 	return again ? TRANSFER_AGAIN : TRANSFER_FAILED;
 }
@@ -462,7 +472,8 @@ static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_
 	else if (code == CURLE_OUT_OF_MEMORY || code == CURLE_SSL_CACERT_BADFILE ||
 		 code == CURLE_SSL_ENGINE_INITFAILED)
 		kind = ROUSE_SYSTEM;
-	(void)rouse_fail(e, kind, 0, "cannot fetch '%s': %s", rouse_print_url(url, sizeof(url), tr->url),
+	(void)rouse_fail(e, kind, 0, "cannot fetch '%s': %s",
+			 rouse_print_url(url, sizeof(url), tr->url),
 			 tr->error[0] ? tr->error : curl_easy_strerror(code));
 	return kind == ROUSE_UNAVAILABLE ? TRANSFER_AGAIN : TRANSFER_FAILED;
 }

@@ -16,36 +16,36 @@ struct transfer {
 	CURL *easy;                 /* NULL between tries */
 	struct curl_slist *headers; /* of the running try */
 	char error[CURL_ERROR_SIZE];
-	char *url;                  /* where it is now: redirects change it */
-	bool foreign;               /* a redirect left the origin: the caller's headers stay behind */
+	char *url;    /* where it is now: redirects change it */
+	bool foreign; /* a redirect left the origin: the caller's headers stay behind */
 	unsigned tries, redirects;
-	uint64_t retry_at;          /* not 0: waits until then */
+	uint64_t retry_at; /* not 0: waits until then */
 
 	/* of the running try */
 	uint64_t received, header_bytes;
 	char date[40], content_length[24];
-	bool delivered;             /* the sink has got a byte (in any try since the last restart) */
-	bool full;                  /* enough of an error's body was read */
-	bool stopped;               /* a callback ended it, for the reason in `stop` */
+	bool delivered; /* the sink has got a byte (in any try since the last restart) */
+	bool full;      /* enough of an error's body was read */
+	bool stopped;   /* a callback ended it, for the reason in `stop` */
 	struct rouse_err stop;
 };
 
 struct rouse_fetcher {
 	CURLM *multi;
-	CURLSH *share;         /* TLS sessions: the second connection to a host resumes the first's */
-	CURL *idle[32];        /* handles to be used again */
+	CURLSH *share;  /* TLS sessions: the second connection to a host resumes the first's */
+	CURL *idle[32]; /* handles to be used again */
 	unsigned n_idle;
-	bool running;          /* rouse_fetch_many does not nest */
+	bool running; /* rouse_fetch_many does not nest */
 	char *ca_pem;
 	const char *ca_file;
 	struct rouse_fetch_counters counters;
 };
 
 enum outcome {
-	TRANSFER_DONE,     /* 2xx */
-	TRANSFER_MOVED,    /* an allowed redirect: tr->url has changed, try again at once */
-	TRANSFER_AGAIN,    /* worth another try */
-	TRANSFER_FAILED,   /* for good */
+	TRANSFER_DONE,   /* 2xx */
+	TRANSFER_MOVED,  /* an allowed redirect: tr->url has changed, try again at once */
+	TRANSFER_AGAIN,  /* worth another try */
+	TRANSFER_FAILED, /* for good */
 };
 
 /* Readies tr->easy for a try that may take until t->deadline. */
@@ -55,7 +55,8 @@ enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err
 /* Gives the handle back to the pool. */
 void transfer_release(struct transfer *tr);
 /* Hands body bytes to the sink or the buffer, within max_bytes. */
-must_check int transfer_deliver(struct transfer *tr, const void *data, size_t n, struct rouse_err *e);
+must_check int transfer_deliver(struct transfer *tr, const void *data, size_t n,
+				struct rouse_err *e);
 /* Begins the body of a new try anew. */
 must_check int transfer_rewind(struct transfer *tr, struct rouse_err *e);
 /* The path of a file: URL, decoded; NULL when it names another host or is malformed. Caller frees. */
