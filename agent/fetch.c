@@ -12,6 +12,8 @@
 #include <rouse/retry.h>
 #include <rouse/text.h>
 
+#include "aws.h"
+#include "bucket.h"
 #include "transfer.h"
 
 /* Our deadlines run on CLOCK_BOOTTIME and poll(2) does not: a machine that was suspended finds out
@@ -63,7 +65,18 @@ struct rouse_fetcher *rouse_fetcher_new(void)
 	(void)curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, 32L);
 	(void)curl_share_setopt(f->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	f->ca_file = find_ca_file();
+	f->aws = aws_new(NULL);
 	return f;
+}
+
+struct rouse_fetcher *rouse_fetcher_clone(const struct rouse_fetcher *f)
+{
+	struct rouse_fetcher *ret = rouse_fetcher_new();
+
+	aws_unref(ret->aws);
+	ret->aws = aws_ref(f->aws);
+	rouse_fetcher_set_ca(ret, f->ca_pem);
+	return ret;
 }
 
 void rouse_fetcher_free(struct rouse_fetcher *f)
@@ -75,6 +88,7 @@ void rouse_fetcher_free(struct rouse_fetcher *f)
 	(void)curl_multi_cleanup(f->multi);
 	(void)curl_share_cleanup(f->share);
 	curl_global_cleanup();
+	aws_unref(f->aws);
 	free(f->ca_pem);
 	free(f);
 }
@@ -139,6 +153,7 @@ static void detach(struct transfer *tr)
 static void transfer_free(struct transfer *tr)
 {
 	detach(tr);
+	bucket_free(tr->bucket);
 	free(tr->url);
 	free(tr);
 }
@@ -194,7 +209,7 @@ static bool schedule(struct transfer *tr)
 	uint64_t asked = 0, now = rouse_clock_ms();
 	int64_t server_time;
 
-	if (t->max_tries && tr->tries >= t->max_tries)
+	if (t->max_tries && tr->tries >= t->max_tries && !tr->patient)
 		return false;
 	if (tr->delivered && !t->restart)
 		return false;
@@ -236,9 +251,9 @@ static int check(const struct rouse_fetch *t, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "cannot fetch '%s': no time is left",
 				  url);
 	if (!rouse_strip_prefix(t->url, "https://") && !rouse_strip_prefix(t->url, "http://") &&
-	    !rouse_strip_prefix(t->url, "file://"))
+	    !rouse_strip_prefix(t->url, "file://") && !rouse_strip_prefix(t->url, "s3://"))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "cannot fetch '%s': not an https, http or file URL", url);
+				  "cannot fetch '%s': not an https, http, file or s3 URL", url);
 	return 0;
 }
 
@@ -258,6 +273,9 @@ static int start(struct run *run, struct rouse_fetch *t, struct rouse_err *e)
 	r = check(t, &failure);
 	if (r == 0 && rouse_strip_prefix(t->url, "file://"))
 		r = transfer_rewind(tr, &failure) < 0 ? -1 : fetch_file(tr, &failure);
+	else if (r == 0 && rouse_strip_prefix(t->url, "s3://") &&
+		 bucket_open(&tr->bucket, t, &failure) < 0)
+		r = -1;
 	else if (r == 0 && begin(tr, &failure) == 0)
 		return 0;
 	else

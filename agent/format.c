@@ -7,6 +7,8 @@
 
 #include <rouse/text.h>
 
+#include "s3.h"
+
 bool rouse_is_absolute_path(const char *s)
 {
 	size_t n = strlen(s);
@@ -73,10 +75,24 @@ bool rouse_is_url(const char *s)
 		rest = rouse_strip_prefix(s, schemes[i]);
 	if (!rest)
 		return false;
+	if (s[0] == 's') {
+		struct s3_target t __attribute__((cleanup(s3_target_auto))) = { 0 };
+		struct rouse_err e = { 0 };
+
+		return s3_parse(&t, s, &e) == 0;
+	}
 	if (s[0] == 'f')
 		return *rest != '\0';
 	host = strcspn(rest, "/?#");
 	return host > 0 && !memchr(rest, '@', host);
+}
+
+bool rouse_is_cache_url(const char *s)
+{
+	if (!rouse_is_url(s) || strchr(s, '#'))
+		return false;
+	/* A version is one object's. */
+	return rouse_strip_prefix(s, "s3://") ? !strstr(s, "versionId=") : !strchr(s, '?');
 }
 
 bool rouse_is_store_path(const char *s)

@@ -28,7 +28,7 @@ int rouse_load_file(struct rouse_document *d, const char *path, struct rouse_err
 static int check_signature(struct rouse_loader *l, const char *url, const struct rouse_buf *text,
 			   struct rouse_err *e)
 {
-	auto_free char *sig_url = rouse_asprintf("%s.sig", url);
+	auto_free char *sig_url = rouse_fetch_url(url, ".sig");
 	struct rouse_fetch t = { .url = sig_url, .max_bytes = 16 * KIB, .deadline = l->deadline };
 	const char *lines[64];
 	size_t n = 0;

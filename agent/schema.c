@@ -7,6 +7,8 @@
 #include <rouse/document.h>
 #include <rouse/text.h>
 
+#include "s3.h"
+
 struct reader {
 	struct rouse_arena *arena;
 	const struct rouse_instance *instance;
@@ -121,8 +123,11 @@ static const char *wanted(const struct rouse_shape *shape)
 	return "nothing";
 }
 
+/* Room for it. */
+#define FOUND 160
+
 /* What stands there instead; the value itself only when it is short and no secret. */
-static const char *found(char buf[static 96], const struct rouse_shape *shape, const json_t *json)
+static const char *found(char buf[static FOUND], const struct rouse_shape *shape, const json_t *json)
 {
 	switch (json_typeof(json)) {
 	case JSON_OBJECT:
@@ -132,17 +137,24 @@ static const char *found(char buf[static 96], const struct rouse_shape *shape, c
 	case JSON_STRING:
 		if (shape->secret || json_string_length(json) > 64)
 			return "another string";
-		if (shape->valid == rouse_is_url) {
+		if (shape->valid == rouse_is_url || shape->valid == rouse_is_cache_url) {
 			char url[80]; /* a password or token does not belong there, nor in a message */
+			struct s3_target t __attribute__((cleanup(s3_target_auto))) = { 0 };
+			struct rouse_err e = { 0 };
 
-			(void)snprintf(buf, 96, "\"%s\"",
+			if (rouse_strip_prefix(json_string_value(json), "s3://") &&
+			    s3_parse(&t, json_string_value(json), &e) < 0) {
+				(void)snprintf(buf, FOUND, "one of s3 that is wrong: %.*s", FOUND - 32, e.text);
+				return buf;
+			}
+			(void)snprintf(buf, FOUND, "\"%s\"",
 				       rouse_print_url(url, sizeof(url), json_string_value(json)));
 			return buf;
 		}
-		(void)snprintf(buf, 96, "\"%s\"", json_string_value(json));
+		(void)snprintf(buf, FOUND, "\"%s\"", json_string_value(json));
 		return buf;
 	case JSON_INTEGER:
-		(void)snprintf(buf, 96, "%lld", (long long)json_integer_value(json));
+		(void)snprintf(buf, FOUND, "%lld", (long long)json_integer_value(json));
 		return shape->secret ? "a number" : buf;
 	case JSON_REAL:
 		return "a number with a fraction";
@@ -158,7 +170,7 @@ static const char *found(char buf[static 96], const struct rouse_shape *shape, c
 
 static bool expected(struct reader *r, const struct rouse_shape *shape, const json_t *json)
 {
-	char buf[96];
+	char buf[FOUND];
 
 	wrong(r, false, "expected %s, found %s", wanted(shape), found(buf, shape, json));
 	return false;

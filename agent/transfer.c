@@ -10,6 +10,8 @@
 #include <rouse/retry.h>
 #include <rouse/text.h>
 
+#include "bucket.h"
+
 AUTO_DEFINE(CURLU *, curlu, curl_url_cleanup, NULL)
 
 static int stop(struct transfer *tr, enum rouse_kind kind, const char *why)
@@ -31,6 +33,7 @@ int transfer_rewind(struct transfer *tr, struct rouse_err *e)
 		return -1;
 	rouse_buf_done(&t->body_out);
 	t->status = 0;
+	tr->bucket_region[0] = '\0';
 	t->retry_after[0] = t->location[0] = tr->date[0] = tr->content_length[0] = '\0';
 	tr->received = tr->header_bytes = 0;
 	tr->delivered = tr->full = tr->stopped = false;
@@ -133,7 +136,9 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 		t->retry_after[0] = t->location[0] = tr->date[0] = tr->content_length[0] = '\0';
 	(void)(header_value(line, n, "Retry-After", t->retry_after, sizeof(t->retry_after)) ||
 	       header_value(line, n, "Location", t->location, sizeof(t->location)) ||
-	       header_value(line, n, "Date", tr->date, sizeof(tr->date)));
+	       header_value(line, n, "Date", tr->date, sizeof(tr->date)) ||
+	       header_value(line, n, "x-amz-bucket-region", tr->bucket_region,
+			    sizeof(tr->bucket_region)));
 	/* Debian 12's libcurl takes the last of several lengths; two that differ are an attack or a
 	 * broken proxy, and the end of the body is not known. */
 	if (header_value(line, n, "Content-Length", length, sizeof(length))) {
@@ -266,9 +271,15 @@ static void set_bounds(struct transfer *tr)
 	(void)curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver's thread */
 }
 
+/* What libcurl is given. */
+static const char *request_url(const struct transfer *tr)
+{
+	return tr->bucket ? bucket_url(tr->bucket) : tr->url;
+}
+
 static void set_version(struct transfer *tr)
 {
-	bool https = rouse_strip_prefix(tr->url, "https:") != NULL;
+	bool https = rouse_strip_prefix(request_url(tr), "https:") != NULL;
 	CURL *c = tr->easy;
 
 	(void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION,
@@ -280,7 +291,7 @@ static void set_version(struct transfer *tr)
 	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "rouse/" ROUSE_VERSION);
 }
 
-static int add_header(struct transfer *tr, const char *line, struct rouse_err *e)
+int transfer_add_header(struct transfer *tr, const char *line, struct rouse_err *e)
 {
 	struct curl_slist *list = curl_slist_append(tr->headers, line);
 
@@ -303,15 +314,17 @@ static int set_request(struct transfer *tr, struct rouse_err *e)
 		(void)curl_easy_setopt(tr->easy, CURLOPT_POSTFIELDS, t->body_len ? t->body : "");
 		(void)curl_easy_setopt(tr->easy, CURLOPT_CUSTOMREQUEST, t->method);
 		/* No wait for "100 Continue": some metadata services never send it. */
-		if (add_header(tr, "Expect:", e) < 0)
+		if (transfer_add_header(tr, "Expect:", e) < 0)
 			return -1;
 	}
 	for (size_t i = 0; t->headers && !tr->foreign && t->headers[i]; i++) {
 		typed |= strncasecmp(t->headers[i], "Content-Type:", 13) == 0;
-		if (add_header(tr, t->headers[i], e) < 0)
+		if (transfer_add_header(tr, t->headers[i], e) < 0)
 			return -1;
 	}
-	if (!typed && add_header(tr, "Content-Type:", e) < 0)
+	if (!typed && transfer_add_header(tr, "Content-Type:", e) < 0)
+		return -1;
+	if (tr->bucket && bucket_add_headers(tr, e) < 0)
 		return -1;
 	(void)curl_easy_setopt(tr->easy, CURLOPT_HTTPHEADER, tr->headers);
 	return 0;
@@ -322,6 +335,8 @@ int transfer_prepare(struct transfer *tr, struct rouse_err *e)
 	struct rouse_fetcher *f = tr->f;
 	char url[512];
 
+	if (tr->bucket && bucket_prepare(tr, e) < 0)
+		return -1;
 	tr->easy = f->n_idle ? f->idle[--f->n_idle] : curl_easy_init();
 	if (!tr->easy)
 		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot prepare a request");
@@ -330,7 +345,9 @@ int transfer_prepare(struct transfer *tr, struct rouse_err *e)
 	set_tls(tr);
 	set_bounds(tr);
 	set_version(tr);
-	if (curl_easy_setopt(tr->easy, CURLOPT_URL, tr->url) != CURLE_OK)
+	/* A key of S3 may have "..", which is signed as it is. */
+	(void)curl_easy_setopt(tr->easy, CURLOPT_PATH_AS_IS, tr->bucket ? 1L : 0L);
+	if (curl_easy_setopt(tr->easy, CURLOPT_URL, request_url(tr)) != CURLE_OK)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not a URL",
 				  rouse_print_url(url, sizeof(url), tr->url));
 	return set_request(tr, e);
@@ -347,6 +364,8 @@ void transfer_release(struct transfer *tr)
 		curl_easy_cleanup(tr->easy);
 	}
 	tr->easy = NULL;
+	for (struct curl_slist *line = tr->headers; line; line = line->next)
+		explicit_bzero(line->data, strlen(line->data)); /* tokens and signatures */
 	curl_slist_free_all(tr->headers);
 	tr->headers = NULL;
 }
@@ -485,5 +504,7 @@ enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err
 		*e = tr->stop;
 		return TRANSFER_FAILED;
 	}
-	return code == CURLE_OK || tr->full ? judge_status(tr, e) : judge_code(tr, code, e);
+	if (code != CURLE_OK && !tr->full)
+		return judge_code(tr, code, e);
+	return tr->bucket ? bucket_judge(tr, e) : judge_status(tr, e);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One try of one transfer over libcurl; private to agent/fetch.c, which decides about tries, and
- * agent/transfer.c, which sets libcurl up, bounds what comes in and translates what went wrong.
+ * agent/transfer.c, which sets libcurl up, bounds what comes in and translates what went wrong;
+ * agent/bucket.c adds what is different about S3.
  */
 #pragma once
 
@@ -16,14 +17,16 @@ struct transfer {
 	CURL *easy;                 /* NULL between tries */
 	struct curl_slist *headers; /* of the running try */
 	char error[CURL_ERROR_SIZE];
-	char *url;    /* where it is now: redirects change it */
-	bool foreign; /* a redirect left the origin: the caller's headers stay behind */
+	char *url;             /* where it is now: redirects change it */
+	struct bucket *bucket; /* of an s3: URL, else NULL */
+	bool foreign;          /* a redirect left the origin: the caller's headers stay behind */
+	bool patient;          /* the next try does not count against max_tries */
 	unsigned tries, redirects;
 	uint64_t retry_at; /* not 0: waits until then */
 
 	/* of the running try */
 	uint64_t received, header_bytes;
-	char date[40], content_length[24];
+	char date[40], content_length[24], bucket_region[33];
 	bool delivered; /* the sink has got a byte (in any try since the last restart) */
 	bool full;      /* enough of an error's body was read */
 	bool stopped;   /* a callback ended it, for the reason in `stop` */
@@ -35,7 +38,8 @@ struct rouse_fetcher {
 	CURLSH *share;  /* TLS sessions: the second connection to a host resumes the first's */
 	CURL *idle[32]; /* handles to be used again */
 	unsigned n_idle;
-	bool running; /* rouse_fetch_many does not nest */
+	bool running;    /* rouse_fetch_many does not nest */
+	struct aws *aws; /* what it knows together with its clones */
 	char *ca_pem;
 	const char *ca_file;
 	struct rouse_fetch_counters counters;
@@ -54,6 +58,8 @@ must_check int transfer_prepare(struct transfer *tr, struct rouse_err *e);
 enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err *e);
 /* Gives the handle back to the pool. */
 void transfer_release(struct transfer *tr);
+/* Adds a line to the header of the try that is being prepared. */
+must_check int transfer_add_header(struct transfer *tr, const char *line, struct rouse_err *e);
 /* Hands body bytes to the sink or the buffer, within max_bytes. */
 must_check int transfer_deliver(struct transfer *tr, const void *data, size_t n,
 				struct rouse_err *e);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transfers over https, http and file (libcurl; agent/fetch.c is its only user). Bounded in size,
+ * Transfers over https, http and file (libcurl; agent/fetch.c is its only user), and from buckets of
+ * S3 with the credentials of the instance's role, or without any where it has none. Bounded in size,
  * time and tries; redirects are never followed by the library: a caller may allow a few, to https
- * or the same origin only, and without its own headers on another host.
+ * or the same origin only, and without its own headers on another host. A request to S3 is never
+ * redirected; it is signed once more for the region that the answer names.
  */
 #pragma once
 
@@ -16,6 +18,8 @@
 struct rouse_fetcher; /* connections, counters; one per process or thread */
 
 struct rouse_fetcher *rouse_fetcher_new(void);
+/* Another for a thread of its own: the same authorities, and credentials are asked for once. */
+struct rouse_fetcher *rouse_fetcher_clone(const struct rouse_fetcher *f);
 void rouse_fetcher_free(struct rouse_fetcher *f); /* accepts NULL */
 AUTO_DEFINE(struct rouse_fetcher *, fetcher, rouse_fetcher_free, NULL)
 #define auto_fetcher auto_of(fetcher)
@@ -77,3 +81,7 @@ must_check int rouse_fetch_many(struct rouse_fetcher *f, unsigned parallel,
 /* PEM certificates to trust instead of the system's bundle (a copy is kept); NULL: the bundle that
  * the system or the initramfs has. */
 void rouse_fetcher_set_ca(struct rouse_fetcher *f, const char *pem);
+
+/* The URL of what is beside or beneath another: `more` (".sig", "/x.narinfo") behind its path, and
+ * before its query. Caller frees. */
+char *rouse_fetch_url(const char *base, const char *more);

@@ -98,6 +98,10 @@
 /* Back-off between tries: full jitter in [0, min(cap, base << n)]. */
 #define ROUSE_BACKOFF_BASE 250
 #define ROUSE_BACKOFF_CAP 10000
+/* How long a fresh instance's role may take to appear: seconds were seen. */
+#define ROUSE_ROLE_WAIT 30000
+/* Buckets whose region is remembered: a document's, its bases', and some caches'. */
+#define ROUSE_MAX_BUCKETS 16
 /* The longest Retry-After that is honoured. */
 #define ROUSE_MAX_RETRY_AFTER 120000
 /* Waiting for useradd(8) and the like to let go of the account files, as long as lckpwdf(3) does. */

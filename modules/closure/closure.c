@@ -52,11 +52,6 @@ struct facts {
 
 enum { OP_PULL, OP_GENERATION };
 
-static bool is_cache_url(const char *s)
-{
-	return rouse_is_url(s) && !rouse_strip_prefix(s, "s3:") && !strpbrk(s, "?#");
-}
-
 static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
 	.format = "a key as Nix writes it, \"name:base64\"",
@@ -64,8 +59,8 @@ static const struct rouse_shape key_shape = {
 };
 static const struct rouse_field cache_fields[] = {
 	ROUSE_REQUIRED(struct cache_conf, url, "url", "Where the binary cache is.",
-		       .type = ROUSE_STRING, .format = "an https, http or file URL without a query",
-		       .valid = is_cache_url),
+		       .type = ROUSE_STRING, .format = "an https, http or file URL without a query, or an s3 URL",
+		       .valid = rouse_is_cache_url),
 	ROUSE_FIELD(struct cache_conf, keys, "keys",
 		    "Public keys whose signatures are trusted, whichever cache a path comes from.",
 		    .type = ROUSE_LIST, .item = &key_shape, .max = 16, .shorthand = "keys"),

@@ -51,7 +51,7 @@ struct ask {
 	struct ask *next, **link; /* of w->asks */
 	struct rouse_path *path;  /* NULL: the cache's nix-cache-info */
 	unsigned cache;
-	char url[2048];
+	char *url;
 };
 
 static bool has_more_caches(const struct rouse_closure *c, const struct rouse_path *p)
@@ -128,12 +128,10 @@ static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_
 {
 	const struct rouse_cache *from = &w->c->spec->caches[cache];
 	struct ask *a = rouse_calloc(1, sizeof(*a));
+	auto_free char *more = p ? rouse_asprintf("/%.*s.narinfo", ROUSE_HASH_PART, p->name) :
+				   rouse_strdup("/nix-cache-info");
 
-	if (p)
-		(void)snprintf(a->url, sizeof(a->url), "%s/%.*s.narinfo", from->url,
-			       ROUSE_HASH_PART, p->name);
-	else
-		(void)snprintf(a->url, sizeof(a->url), "%s/nix-cache-info", from->url);
+	a->url = rouse_fetch_url(from->url, more);
 	a->w = w;
 	a->path = p;
 	a->cache = cache;
@@ -161,6 +159,7 @@ static void ask_free(struct ask *a)
 	if (a->next)
 		a->next->link = a->link;
 	rouse_buf_done(&a->t.body_out);
+	free(a->url);
 	free(a);
 }
 

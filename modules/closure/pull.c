@@ -69,7 +69,7 @@ struct job {
 	uint64_t out; /* bytes that came out of the decoder */
 	struct rouse_nar nar;
 	struct rouse_tree tree;
-	char url[4096];
+	char *url;
 };
 
 /* --- one archive ------------------------------------------------------------------------------ */
@@ -155,6 +155,7 @@ static void job_free(struct job *j)
 	rouse_sha256_free(j->hash);
 	rouse_tree_done(&j->tree);
 	rouse_buf_done(&j->t.body_out);
+	free(j->url);
 	free(j);
 }
 
@@ -215,6 +216,7 @@ static struct rouse_fetch *next_job(void *ctx)
 	const struct rouse_closure *c = w->p->c;
 	uint64_t memory = 0;
 	struct rouse_path *path = take_path(w, &memory);
+	auto_free char *path_url = NULL;
 	struct rouse_err e = { 0 };
 	struct job *j;
 
@@ -229,8 +231,8 @@ static struct rouse_fetch *next_job(void *ctx)
 	if (j->next)
 		j->next->link = &j->next;
 	w->jobs = j;
-	(void)snprintf(j->url, sizeof(j->url), "%s/%s", c->spec->caches[path->cache].url,
-		       path->url);
+	path_url = rouse_asprintf("/%s", path->url);
+	j->url = rouse_fetch_url(c->spec->caches[path->cache].url, path_url);
 	j->t = (struct rouse_fetch){
 		.url = j->url,
 		/* Compression may lose a little; FileSize is nobody's word. */
@@ -420,7 +422,7 @@ static int run_workers(struct pull *p, uint64_t total, struct rouse_err *e)
 		struct worker *w = &workers[started];
 
 		w->p = p;
-		w->fetcher = rouse_fetcher_new();
+		w->fetcher = rouse_fetcher_clone(p->ctx->fetcher);
 		w->buf = rouse_calloc(1, ROUSE_UNPACK_BUFFER);
 		r = pthread_create(&w->thread, NULL, work, w);
 		if (r == 0)
