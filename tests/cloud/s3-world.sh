@@ -48,6 +48,7 @@ end() { # PID
 	[ -z "$1" ] || { kill "$1" && wait "$1"; } 2>/dev/null
 }
 
+# shellcheck disable=SC2120 # other files pass them
 role() { # [ID [SECRET]]: the credentials of role "web", as JSON inside a JSON string
 	printf '{\\"Code\\":\\"Success\\",\\"LastUpdated\\":\\"2026-01-01T00:00:00Z\\",\\"Type\\":\\"AWS-HMAC\\",'
 	printf '\\"AccessKeyId\\":\\"%s\\",\\"SecretAccessKey\\":\\"%s\\",\\"Token\\":\\"%s\\",' \
