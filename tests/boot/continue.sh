@@ -6,7 +6,6 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 [ "$(id -u)" = 0 ] || { echo '1..0 # SKIP needs root'; exit 0; }
-PATH=$PATH:/usr/sbin:/sbin
 
 scene=$(mktemp -d)
 # shellcheck source=tests/boot/scene.sh

@@ -17,6 +17,7 @@
 #   scene_close              ends everything that was started here
 
 : "${ROUSE:=build/rouse}"
+PATH=$PATH:/usr/sbin:/sbin # not everybody's has them
 scene_world=build/world
 scene_kernel=build/kernel
 scene_vm='' scene_nginx='' scene_imds='' verdict=''
