@@ -144,9 +144,27 @@ static int claim(const struct session *s, const struct disks_action *a, struct r
 	return write_table(s, a, e);
 }
 
+/* Whatever the next run finds there then is our own unfinished work. */
+static int mark(const struct session *s, const struct disks_action *a, struct rouse_err *e)
+{
+	for (size_t i = 0; i < a->n_marks; i++) {
+		const struct disks_mark *m = &a->marks[i];
+		const struct disks_target t = { .fd = s->fd,
+						.offset = m->start,
+						.size = m->size,
+						.sector = a->sector,
+						.uuid = m->uuid,
+						.what = a->device };
+
+		if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int table(const struct session *s, const struct disks_action *a, struct rouse_err *e)
 {
-	if (write_table(s, a, e) < 0)
+	if (mark(s, a, e) < 0 || write_table(s, a, e) < 0)
 		return -1;
 	return disks_table_publish(s->fd, a, e);
 }
@@ -175,6 +193,21 @@ static int open_target(const struct session *s, const struct disks_action *a,
 	return 0;
 }
 
+/* The program opens the node itself, some of them exclusively. */
+static int make_late(const struct session *s, const struct disks_action *a, struct disks_target *t,
+		     int *own, struct rouse_err *e)
+{
+	char node[256];
+
+	if (fsync(t->fd) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	if (*own >= 0)
+		(void)close(take(*own, -1));
+	t->fd = s->fd;
+	t->node = a->number ? disks_node(a->device, a->number, node, sizeof(node)) : a->device;
+	return a->fs->make(t, e);
+}
+
 static int make(const struct session *s, const struct disks_action *a,
 		const struct rouse_context *c, struct rouse_err *e)
 {
@@ -192,6 +225,8 @@ static int make(const struct session *s, const struct disks_action *a,
 		return -1;
 	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
 		return -1;
+	if (a->fs->late && !a->file)
+		return make_late(s, a, &t, &own, e);
 	return a->fs->make(&t, e);
 }
 
@@ -235,6 +270,8 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	switch ((enum disks_op)step->op) {
 	case DISKS_OP_MOUNT:
 		return disks_mount(step->arg, c, e);
+	case DISKS_OP_SWAP:
+		return disks_swap_on(step->arg, c, e);
 	case DISKS_OP_GROW:
 		return grow(step->arg, e);
 	case DISKS_OP_CLAIM:

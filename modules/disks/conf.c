@@ -192,6 +192,8 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      "the name of a GPT partition has at most 36 UTF-16 units%s",
 			      p->label ? "" : ": give it a shorter \"label\"");
 	check_label(p->filesystem, p->label, at_label, problems);
+	if (rouse_streq(p->filesystem, "swap") && disks_is_mount_point(p->key))
+		rouse_problem(problems, at, "swap is not mounted: give the partition a plain name");
 	if (p->mount_options.n && !disks_is_mount_point(p->key))
 		rouse_problem(problems, at,
 			      "\"mountOptions\" without a mount point: the key of a mounted "
@@ -239,6 +241,8 @@ static void check_whole(const struct disks_disk *d, struct rouse_problems *probl
 	const char *const at[] = { "disks", d->key, NULL };
 	const char *const at_label[] = { "disks", d->key, "label", NULL };
 
+	if (rouse_streq(d->filesystem, "swap") && d->mount)
+		rouse_problem(problems, at, "swap is not mounted: leave \"mount\" out");
 	if (d->partitions.n && (d->filesystem || d->mount))
 		rouse_problem(problems, at,
 			      "has \"partitions\" and \"%s\": a disk has partitions, or one "

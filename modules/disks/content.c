@@ -3,7 +3,8 @@
  * What lies in a range of a disk (libblkid), the pending mark, and erasing.
  *
  * The pending mark is an ext2 superblock of 1 KiB at byte 1024 with the UUID that we derive for
- * what is being made and a label of its own. Every prober knows it, no filesystem can be mounted
+ * what is being made, but for one bit (mkfs.btrfs refuses an UUID that any device has), and a label
+ * of its own. Every prober knows it, no filesystem can be mounted
  * from it, and whatever kills us between the first and the last write of a mkfs, the next run
  * finds its own unfinished work there, and never a stranger's.
  */
@@ -246,6 +247,48 @@ int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what, struct rou
 	return 0;
 }
 
+bool disks_data_at(int fd, uint64_t offset)
+{
+	return lseek(fd, (off_t)offset, SEEK_DATA) == (off_t)offset;
+}
+
+int disks_copy_data(const struct disks_target *t, int fd, uint64_t from, uint64_t to,
+		    struct rouse_err *e)
+{
+	const size_t step = 256 * KIB;
+	auto_free char *buf = rouse_calloc(1, step);
+
+	while (from < to) {
+		off_t data = lseek(fd, (off_t)from, SEEK_DATA);
+		ssize_t n;
+
+		if (data < 0 && errno == ENXIO)
+			return 0;
+		if (data < 0)
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read the new filesystem");
+		from = (uint64_t)data > from ? (uint64_t)data : from;
+		if (from >= to)
+			return 0;
+		n = pread(fd, buf, to - from < step ? (size_t)(to - from) : step, (off_t)from);
+		if (n <= 0)
+			return rouse_fail(e, ROUSE_SYSTEM, n < 0 ? errno : EIO,
+					  "cannot read the new filesystem");
+		if (disks_pwrite(t->fd, buf, (size_t)n, t->offset + from, t->what, e) < 0)
+			return -1;
+		from += (uint64_t)n;
+	}
+	return 0;
+}
+
+void disks_pending_guid(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN])
+{
+	uint8_t mark[16];
+
+	memcpy(mark, uuid, sizeof(mark));
+	mark[15] ^= 1;
+	disks_uuid_print(mark, ret);
+}
+
 /* The ext2 superblock as far as a prober reads it; little-endian, offsets of ext2_fs.h. */
 int disks_mark_pending(const struct disks_target *t, struct rouse_err *e)
 {
@@ -262,6 +305,7 @@ int disks_mark_pending(const struct disks_target *t, struct rouse_err *e)
 	sb[76] = 1; /* s_rev_level */
 	sb[89] = 1; /* s_inode_size: 256 */
 	memcpy(sb + 104, t->uuid, 16);
+	sb[104 + 15] ^= 1;
 	memcpy(sb + 120, DISKS_PENDING_LABEL, sizeof(DISKS_PENDING_LABEL) - 1);
 	if (disks_pwrite(t->fd, sb, sizeof(sb), t->offset + 1024, t->what, e) < 0)
 		return -1;
@@ -278,7 +322,7 @@ static bool is_kept(blkid_probe pr, const struct disks_target *t)
 	if (!t->uuid)
 		return rouse_streq(value_of(pr, "PTTYPE"), "gpt") ||
 		       rouse_streq(value_of(pr, "PTTYPE"), "PMBR");
-	disks_uuid_print(t->uuid, uuid);
+	disks_pending_guid(t->uuid, uuid);
 	return rouse_streq(value_of(pr, "LABEL"), DISKS_PENDING_LABEL) &&
 	       rouse_streq(value_of(pr, "UUID"), uuid);
 }

@@ -6,7 +6,8 @@
  *   conf.c    tables and checks of the section     match.c   which disk a name means (pure)
  *   facts.c   table of the facts                   layout.c  where partitions go (pure)
  *   observe.c inspect.c content.c gpt.c nvme.c     plan.c    steps and refusals (pure)
- *             read the machine                     apply.c table.c ext4.c vfat.c mount.c  write it
+ *             read the machine                     apply.c table.c mount.c and one file for each
+ *                                                filesystem  write it
  *
  * Lengths and places are bytes everywhere; only table.c and gpt.c know sectors.
  */
@@ -81,6 +82,7 @@ struct disks_content {
 	int64_t size, free, inodes;   /* of the filesystem, where known */
 	struct rouse_list mounts;     /* const char *: where it is mounted */
 	bool read_only;               /* … so */
+	bool swapped;                 /* the kernel swaps to it */
 	const char *busy;             /* why it must not be written, NULL when nothing uses it */
 };
 
@@ -147,7 +149,12 @@ struct disks_filesystem {
 	const char *program;        /* that make() runs; NULL: none */
 	uint64_t min;               /* bytes below which it cannot be made */
 	size_t max_label;           /* bytes */
-	/* Room in a fresh one of that many bytes, a little less than there will be. */
+	bool swap;                  /* used by swapon(2), never mounted */
+	/* Its program works on the node of a device, so the partition is published first, with the
+	 * pending mark in it. */
+	bool late;
+	/* Room in a fresh one of that many bytes, a little less than there will be; no inodes: it
+	 * makes them as they are needed. */
 	void (*room)(uint64_t size, uint64_t *bytes, uint64_t *inodes);
 	/* The UUID as blkid prints it that make() will give to it. */
 	void (*print_uuid)(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN]);
@@ -159,7 +166,7 @@ struct disks_filesystem {
 };
 const struct disks_filesystem *disks_filesystem_find(const char *name); /* NULL: unknown */
 extern const char *const disks_filesystem_words[];
-extern const struct disks_filesystem disks_ext4, disks_vfat;
+extern const struct disks_filesystem disks_ext4, disks_vfat, disks_xfs, disks_btrfs, disks_swap;
 
 extern const char *const disks_type_words[];
 const char *disks_type_guid(const char *word); /* NULL: unknown */
@@ -257,6 +264,7 @@ enum disks_op {
 	DISKS_OP_TABLE, /* the partition table, and the kernel's view of it */
 	DISKS_OP_MOUNT,
 	DISKS_OP_GROW, /* a filesystem */
+	DISKS_OP_SWAP, /* use it */
 };
 
 /* Where a filesystem is made: `size` bytes at `offset` of fd. */
@@ -266,7 +274,14 @@ struct disks_target {
 	const uint8_t *uuid;
 	const char *label;
 	const char *what; /* for messages */
+	const char *node; /* of a device that is all of it; NULL: work through fd */
 	uint64_t deadline;
+};
+
+/* A range that gets the pending mark before the table publishes it. */
+struct disks_mark {
+	uint64_t start, size;
+	uint8_t uuid[16];
 };
 
 /* One partition of a table that is written. */
@@ -287,8 +302,10 @@ struct disks_action {
 	bool create; /* TABLE: from nothing, else changed in place */
 	size_t n_rows;
 	const struct disks_row *rows;
-	unsigned number; /* MAKE, GROW: of the partition; 0: the whole disk */
-	bool published;  /* MAKE: the partition exists already */
+	size_t n_marks;
+	struct disks_mark *marks; /* TABLE */
+	unsigned number;          /* MAKE, GROW: of the partition; 0: the whole disk */
+	bool published;           /* MAKE: the partition exists already */
 	uint64_t start, length;
 	const struct disks_filesystem *fs;
 	uint8_t uuid[16];
@@ -296,6 +313,8 @@ struct disks_action {
 	const char *source, *mount, *type, *options; /* MOUNT, GROW */
 };
 
+/* The UUID that the pending mark of what gets this UUID has. */
+void disks_pending_guid(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN]);
 /* The pending mark says: what is here is ours, and unfinished. Written and synced first. */
 must_check int disks_mark_pending(const struct disks_target *t, struct rouse_err *e);
 /* Erases all signatures of the range but the pending mark, and zeroes its ends. Without a UUID the
@@ -305,6 +324,10 @@ must_check int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset,
 			    struct rouse_err *e);
 must_check int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what,
 			  struct rouse_err *e);
+/* Copies what is data in [from, to) of a sparse memory file; its holes have never been written. */
+must_check int disks_copy_data(const struct disks_target *t, int fd, uint64_t from, uint64_t to,
+			       struct rouse_err *e);
+bool disks_data_at(int fd, uint64_t offset);
 /* Grows a filesystem that nobody has mounted: on a mount that has no place in any tree, for an
  * image through a loop device. */
 must_check int disks_grow_detached(const struct disks_action *a, struct rouse_err *e);
@@ -314,6 +337,9 @@ must_check int disks_table_write(int fd, const struct disks_action *a, struct ro
 must_check int disks_table_publish(int fd, const struct disks_action *a, struct rouse_err *e);
 /* Makes the kernel forget all partitions of the disk. Nothing for regular files. */
 must_check int disks_table_forget(int fd, const struct disks_action *a, struct rouse_err *e);
+must_check int disks_wait_for_node(const char *node, uint64_t deadline, struct rouse_err *e);
+must_check int disks_swap_on(const struct disks_action *a, const struct rouse_context *c,
+			     struct rouse_err *e);
 must_check int disks_mount(const struct disks_action *a, const struct rouse_context *c,
 			   struct rouse_err *e);
 

@@ -60,6 +60,7 @@ static const struct rouse_field content_fields[] = {
 	ROUSE_FIELD(struct disks_content, mounts, "mounts", "Where it is mounted.",
 		    .type = ROUSE_LIST, .item = &text_shape),
 	FLAG(struct disks_content, read_only, "readOnly", "It is mounted read-only."),
+	FLAG(struct disks_content, swapped, "swapped", "The kernel swaps to it."),
 	TEXT(struct disks_content, busy, "busy", "Why it must not be written."),
 };
 

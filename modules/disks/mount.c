@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/swap.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -102,8 +103,10 @@ static void add_swap(dev_t dev, json_t *content)
 		mnt_reset_table(table); /* a kernel without swap */
 	while (table && iter && mnt_table_next_fs(table, iter, &fs) == 0)
 		if (stat(mnt_fs_get_source(fs) ? mnt_fs_get_source(fs) : "", &st) == 0 &&
-		    S_ISBLK(st.st_mode) && st.st_rdev == dev)
+		    S_ISBLK(st.st_mode) && st.st_rdev == dev) {
 			rouse_json_set_string(content, "busy", "it is used as swap");
+			rouse_json_set_bool(content, "swapped", true);
+		}
 	mnt_free_iter(iter);
 }
 
@@ -191,7 +194,7 @@ static int load_modules(const char *type, struct rouse_err *e)
 	return 0;
 }
 
-static int wait_for_node(const char *node, uint64_t deadline, struct rouse_err *e)
+int disks_wait_for_node(const char *node, uint64_t deadline, struct rouse_err *e)
 {
 	struct stat st;
 
@@ -202,6 +205,17 @@ static int wait_for_node(const char *node, uint64_t deadline, struct rouse_err *
 		rouse_clock_sleep_until(rouse_clock_ms() +
 					10); /* devtmpfs has no event to wait for */
 	}
+	return 0;
+}
+
+int disks_swap_on(const struct disks_action *a, const struct rouse_context *c, struct rouse_err *e)
+{
+	uint64_t wait = rouse_clock_ms() + ROUSE_DEVICES_NODE;
+
+	if (disks_wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
+		return -1;
+	if (swapon(a->source, 0) < 0 && errno != EBUSY) /* busy: the kernel has it already */
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot use '%s' as swap", a->source);
 	return 0;
 }
 
@@ -220,7 +234,7 @@ int disks_mount(const struct disks_action *a, const struct rouse_context *c, str
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot read the mount options '%s'",
 				  a->options);
 	if (load_modules(a->type, e) < 0 ||
-	    wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
+	    disks_wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
 		return -1;
 	if (c->initramfs && mkdir(c->root, 0755) < 0 && errno != EEXIST)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", c->root);

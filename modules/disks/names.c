@@ -53,6 +53,8 @@ const char *disks_partition_type(const struct disks_partition *p)
 {
 	if (p->type)
 		return p->type;
+	if (rouse_streq(p->filesystem, "swap"))
+		return "swap";
 	if (strcmp(p->key, "/boot/efi") == 0)
 		return "esp";
 	if (strcmp(p->key, "/boot") == 0 && rouse_streq(p->filesystem, "vfat"))

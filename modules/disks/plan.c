@@ -21,7 +21,7 @@ struct mount {
 	uint64_t from, size; /* of the filesystem, when it shall grow; else 0 */
 	uint64_t start;      /* of the partition, for images */
 	const char *where;   /* mounted already: here */
-	bool file;
+	bool file, swap;
 };
 
 struct planner {
@@ -32,7 +32,7 @@ struct planner {
 	const char *const *ours;
 	size_t n_mounts;
 	struct mount mounts[ROUSE_MAX_DISKS * ROUSE_MAX_PARTITIONS];
-	struct disks_action *last; /* of the disk that is being planned */
+	struct disks_action *last, *table; /* of the disk that is being planned */
 	struct rouse_err *e;
 };
 
@@ -163,23 +163,24 @@ static int consent_to_disk(struct planner *p, const struct disks_disk *d,
 
 /* ---- one filesystem -------------------------------------------------------------------------- */
 
-static bool is_pending(const struct place *w, const char *uuid, const char *raw_uuid)
+static bool is_pending(const struct place *w, const uint8_t uuid[static 16])
 {
 	const struct disks_signature *s = w->content ? w->content->signatures.items : NULL;
 
+	char mark[DISKS_GUID_LEN];
+
+	disks_pending_guid(uuid, mark);
 	for (size_t i = 0; s && i < w->content->signatures.n; i++)
-		if (rouse_streq(s[i].label, DISKS_PENDING_LABEL) &&
-		    (rouse_streq(s[i].uuid, raw_uuid) || rouse_streq(s[i].uuid, uuid)))
+		if (rouse_streq(s[i].label, DISKS_PENDING_LABEL) && rouse_streq(s[i].uuid, mark))
 			return true;
 	return false;
 }
 
 static void uuids_of(const struct planner *p, const struct place *w,
 		     const struct disks_filesystem *fs, uint8_t uuid[static 16],
-		     char raw[static DISKS_GUID_LEN], char shown[static DISKS_GUID_LEN])
+		     char shown[static DISKS_GUID_LEN])
 {
 	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", uuid);
-	disks_uuid_print(uuid, raw);
 	fs->print_uuid(uuid, shown);
 }
 
@@ -218,13 +219,12 @@ static int judge(struct planner *p, const struct place *w, const struct disks_fi
 {
 	const struct disks_content *c = w->content;
 	const struct disks_signature *s = c ? c->signatures.items : NULL;
-	char raw[DISKS_GUID_LEN], shown[DISKS_GUID_LEN];
+	char shown[DISKS_GUID_LEN];
 	uint8_t uuid[16];
 
-	uuids_of(p, w, fs, uuid, raw, shown);
+	uuids_of(p, w, fs, uuid, shown);
 	*ret = MAKE;
-	if (!c || (c->signatures.n == 0 && (c->zero || !w->published)) ||
-	    is_pending(w, shown, raw)) {
+	if (!c || (c->signatures.n == 0 && (c->zero || !w->published)) || is_pending(w, uuid)) {
 		if (c && c->busy && w->published)
 			return refuse_content(p, w);
 		return 0;
@@ -254,6 +254,23 @@ static int needs_program(struct planner *p, const struct place *w, const char *p
 	return 0;
 }
 
+/* Made when the table has published it; until then the pending mark lies there. */
+static bool is_late(const struct place *w)
+{
+	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem)
+							  : NULL;
+
+	return fs && fs->late && !w->f->file;
+}
+
+static void add_mark(struct planner *p, const struct disks_action *a)
+{
+	struct disks_mark *m = &p->table->marks[p->table->n_marks++];
+
+	*m = (struct disks_mark){ .start = a->start, .size = a->length };
+	memcpy(m->uuid, a->uuid, sizeof(m->uuid));
+}
+
 /* `lost`: what is destroyed for it, in words; NULL: nothing. */
 static void add_make(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
 		     const char *lost)
@@ -268,7 +285,7 @@ static void add_make(struct planner *p, const struct place *w, const struct disk
 	a->fs = fs;
 	a->label = rouse_arena_strdup(&p->plan->arena, label);
 	a->number = w->number;
-	a->published = w->published;
+	a->published = w->published || is_late(w);
 	a->start = w->start;
 	a->length = w->size;
 	rouse_plan_add(p->plan, lost ? ROUSE_DESTROY : ROUSE_CREATE, DISKS_OP_MAKE, a,
@@ -276,6 +293,8 @@ static void add_make(struct planner *p, const struct place *w, const struct disk
 		       w->mount ? " for " : "", w->mount ? w->mount : "",
 		       lost ? ", in place of " : "", lost ? lost : "");
 	p->last = a;
+	if (!w->published && is_late(w))
+		add_mark(p, a);
 }
 
 static const char *join_options(struct planner *p, const struct rouse_list *options)
@@ -344,7 +363,8 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 				  "\"filesystem\"",
 				  w->d->key, name_of(p, w), w->mount,
 				  disks_describe_content(w->content, &p->plan->arena));
-	if (m->wanted || m->size)
+	m->swap = fs && fs->swap && !p->c->image && !(c && c->swapped);
+	if (m->wanted || m->size || m->swap)
 		p->n_mounts++;
 	return 0;
 }
@@ -353,7 +373,7 @@ static void add_room(struct planner *p, const struct place *w, bool kept)
 {
 	const char *type = kept_type(w);
 	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
-	uint64_t bytes = 0, inodes = 0;
+	uint64_t bytes = 0, inodes = 0, fresh;
 
 	if (!w->mount)
 		return;
@@ -365,7 +385,10 @@ static void add_room(struct planner *p, const struct place *w, bool kept)
 
 		bytes = (uint64_t)w->content->free +
 			grown / 100 * 95; /* 5 % for inode tables and reserve */
-		inodes = (uint64_t)w->content->inodes + grown / (16 * KIB);
+		if (fs)
+			fs->room(w->size, &fresh, &inodes);
+		if (inodes) /* else it makes them as they are needed */
+			inodes = (uint64_t)w->content->inodes + grown / (16 * KIB);
 	} else if (fs) {
 		fs->room(w->size, &bytes, &inodes);
 	}
@@ -410,16 +433,16 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 	const struct disks_filesystem *fs = d->filesystem ? disks_filesystem_find(d->filesystem)
 							  : NULL;
 	enum disks_class class = disks_class_of(f);
-	char raw[DISKS_GUID_LEN] = "", shown[DISKS_GUID_LEN] = "";
+	char shown[DISKS_GUID_LEN] = "";
 	uint8_t uuid[16];
 
 	if (fs)
-		uuids_of(p, &w, fs, uuid, raw, shown);
+		uuids_of(p, &w, fs, uuid, shown);
 	if (fs && (uint64_t)f->size < fs->min)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' is too small for %s",
 				  d->key, f->device, fs->name);
 	/* What has a table, or several signatures, is given up as a whole or not at all. */
-	if (fs && !is_pending(&w, shown, raw) && class != DISKS_SIGNED && class != DISKS_BLANK) {
+	if (fs && !is_pending(&w, uuid) && class != DISKS_SIGNED && class != DISKS_BLANK) {
 		if (consent_to_disk(p, d, f) < 0 || refuse_writes(p, d, f) < 0 ||
 		    needs_program(p, &w, fs->program) < 0)
 			return -1;
@@ -456,10 +479,10 @@ static struct place place_of(struct planner *p, const struct disks_disk *d,
 	if (claimed && !s->entry && w.content && w.filesystem) {
 		const struct disks_filesystem *fs = disks_filesystem_find(w.filesystem);
 		const struct disks_signature *sig = w.content->signatures.items;
-		char raw[DISKS_GUID_LEN], shown[DISKS_GUID_LEN];
+		char shown[DISKS_GUID_LEN];
 		uint8_t uuid[16];
 
-		uuids_of(p, &w, fs, uuid, raw, shown);
+		uuids_of(p, &w, fs, uuid, shown);
 		if (w.content->signatures.n != 1 || !rouse_streq(sig[0].uuid, shown))
 			w.content = NULL;
 	}
@@ -528,6 +551,8 @@ static struct disks_action *table_action(struct planner *p, const struct disks_d
 	disks_guid(disks_seed(p->conf), d->key, "", "disk", guid);
 	a->guid = create ? rouse_arena_strdup(&p->plan->arena, guid) : f->guid;
 	a->create = create;
+	a->marks = rouse_arena_alloc(&p->plan->arena, d->partitions.n * sizeof(*a->marks));
+	p->table = a;
 	return a;
 }
 
@@ -592,12 +617,12 @@ static bool has_changes(const struct disks_layout *l)
 
 /* First what a table will publish, then the table, then what stands on partitions that are there. */
 static int plan_places(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
-		       const struct disks_layout *l, bool claimed, bool published)
+		       const struct disks_layout *l, bool claimed, bool after)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		struct place w = place_of(p, d, f, &l->slots[i], claimed);
 
-		if (w.published == published && plan_place(p, &w) < 0)
+		if ((w.published || is_late(&w)) == after && plan_place(p, &w) < 0)
 			return -1;
 	}
 	return 0;
@@ -616,7 +641,7 @@ static int plan_fresh(struct planner *p, const struct disks_disk *d, const struc
 	if (plan_places(p, d, f, &l, claim, false) < 0)
 		return -1;
 	add_new_table(p, d, f, &l);
-	return 0;
+	return plan_places(p, d, f, &l, claim, true);
 }
 
 static int plan_existing(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
@@ -700,6 +725,14 @@ static void add_grow(struct planner *p, const struct mount *m)
 		       size_text(p, m->size));
 }
 
+static void add_swap(struct planner *p, const struct mount *m)
+{
+	struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+
+	*a = (struct disks_action){ .source = m->source };
+	rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_SWAP, a, "use %s as swap", m->source);
+}
+
 /* May it be mounted before any table is written? What it is mounted in must be there, too. */
 static bool is_early(const struct planner *p, const struct mount *m)
 {
@@ -748,6 +781,8 @@ static void add_mounts(struct planner *p, size_t first)
 		}
 		if (m->size)
 			add_grow(p, m);
+		if (m->swap)
+			add_swap(p, m);
 	}
 }
 

@@ -79,35 +79,6 @@ static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 	return rouse_proc_check(&proc, e);
 }
 
-/* Copies what is data in [from, to) of the memfd; its holes have never been written. */
-static int copy_range(const struct disks_target *t, int fd, uint64_t from, uint64_t to,
-		      struct rouse_err *e)
-{
-	const size_t step = 256 * KIB;
-	auto_free char *buf = rouse_calloc(1, step);
-
-	while (from < to) {
-		off_t data = lseek(fd, (off_t)from, SEEK_DATA);
-		ssize_t n;
-
-		if (data < 0 && errno == ENXIO)
-			return 0;
-		if (data < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read the new vfat");
-		from = (uint64_t)data > from ? (uint64_t)data : from;
-		if (from >= to)
-			return 0;
-		n = pread(fd, buf, to - from < step ? (size_t)(to - from) : step, (off_t)from);
-		if (n <= 0)
-			return rouse_fail(e, ROUSE_SYSTEM, n < 0 ? errno : EIO,
-					  "cannot read the new vfat");
-		if (disks_pwrite(t->fd, buf, (size_t)n, t->offset + from, t->what, e) < 0)
-			return -1;
-		from += (uint64_t)n;
-	}
-	return 0;
-}
-
 static int sync_target(const struct disks_target *t, struct rouse_err *e)
 {
 	if (fsync(t->fd) < 0)
@@ -124,8 +95,8 @@ static int make_vfat(const struct disks_target *t, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make vfat on %s", t->what);
 	if (run_mkfs(t, fd, e) < 0)
 		return rouse_wrap(e, "cannot make vfat on %s", t->what);
-	if (copy_range(t, fd, head, t->size, e) < 0 || sync_target(t, e) < 0 ||
-	    copy_range(t, fd, 0, head, e) < 0)
+	if (disks_copy_data(t, fd, head, t->size, e) < 0 || sync_target(t, e) < 0 ||
+	    disks_copy_data(t, fd, 0, head, e) < 0)
 		return -1;
 	return sync_target(t, e);
 }
