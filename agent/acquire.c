@@ -40,7 +40,7 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 	if (rouse_machine_open(&m, "", e) < 0)
 		return -1;
 	source = rouse_source_detect(&m, why, sizeof(why));
-	if (!source && rouse_udev_busy()) { /* a disk with a document may be on its way */
+	if (!source && rouse_udev_runs()) { /* a disk with a document may be on its way */
 		rouse_udev_settle(deadline);
 		source = rouse_source_detect(&m, why, sizeof(why));
 	}

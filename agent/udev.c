@@ -1,41 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <rouse/init.h>
 
-#include <poll.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
-#include <rouse/auto.h>
 #include <rouse/clock.h>
 #include <rouse/log.h>
-
-/* It is there as long as udevd has events in its queue. */
-#define QUEUE_DIR "/run/udev"
-#define QUEUE QUEUE_DIR "/queue"
+#include <rouse/proc.h>
 
 bool rouse_udev_runs(void)
 {
-	return getppid() == 1 && access(QUEUE_DIR "/control", F_OK) == 0;
+	return getppid() == 1 && access("/run/udev/control", F_OK) == 0;
 }
 
+/* It is there as long as udevd has events in its queue. */
 bool rouse_udev_busy(void)
 {
-	return rouse_udev_runs() && access(QUEUE, F_OK) == 0;
+	return rouse_udev_runs() && access("/run/udev/queue", F_OK) == 0;
 }
 
+/* The file alone would not do: a udevd that has just started has not read its first event yet, and
+ * how it is asked whether it has, only udevadm knows. */
 void rouse_udev_settle(uint64_t deadline)
 {
-	auto_fd int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	char events[4096];
+	char timeout[48];
+	const char *const argv[] = { "udevadm", "settle", timeout, NULL };
+	const struct rouse_proc p = { .argv = argv, .deadline = deadline };
+	struct rouse_err e = { 0 };
 
-	if (fd < 0 || inotify_add_watch(fd, QUEUE_DIR, IN_DELETE) < 0)
-		return; /* no udev */
-	while (rouse_udev_busy() && rouse_clock_left(deadline))
-		if (poll(&p, 1, rouse_clock_left(deadline)) > 0)
-			while (read(fd, events, sizeof(events)) > 0)
-				;
-	if (rouse_udev_busy())
-		rouse_log(ROUSE_LOG_WARNING, "udev",
-			  "still busy with devices, going on without them");
+	(void)snprintf(timeout, sizeof(timeout), "--timeout=%d", rouse_clock_left(deadline) / 1000);
+	if (rouse_proc_check(&p, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "udev", "%s, ignoring", e.text);
 }

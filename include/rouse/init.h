@@ -38,7 +38,7 @@ size_t rouse_kmod_coldplug(void);
 bool rouse_udev_runs(void);
 /* … and is it busy with devices that it has heard of? */
 bool rouse_udev_busy(void);
-/* Waits until it is not. */
+/* Waits until every device that the kernel has announced so far is there. */
 void rouse_udev_settle(uint64_t deadline);
 
 /* What the worker tells the parent (and, in an image, itself): where to go. */
