@@ -118,7 +118,8 @@ static int keep_document(const char *root_path, const char *path, const json_t *
 
 	if (rouse_root_open(&root, root_path, e) < 0)
 		return -1;
-	if (rouse_fs_read(&root, path, ROUSE_MAX_FACTS, &old, &ignored) == 0 && strcmp(old.data, text) == 0)
+	if (rouse_fs_read(&root, path, ROUSE_MAX_FACTS, &old, &ignored) == 0 &&
+	    strcmp(old.data, text) == 0)
 		return 0; /* a boot that changes nothing writes nothing */
 	if (rouse_fs_mkdirs(&root, path, false, e) < 0)
 		return -1;
@@ -128,7 +129,8 @@ static int keep_document(const char *root_path, const char *path, const json_t *
 static void log_plan(const struct rouse_plan *p)
 {
 	for (size_t i = 0; i < p->n_steps; i++)
-		rouse_log(ROUSE_LOG_DEBUG, "plan", "%s: %s", p->steps[i].module->name, p->steps[i].what);
+		rouse_log(ROUSE_LOG_DEBUG, "plan", "%s: %s", p->steps[i].module->name,
+			  p->steps[i].what);
 	rouse_log(ROUSE_LOG_INFO, "plan", "%zu change%s", rouse_plan_changes(p),
 		  rouse_plan_changes(p) == 1 ? "" : "s");
 }
@@ -188,7 +190,8 @@ static int provision(struct boot *b, struct rouse_err *e)
 	if (rouse_run_plan(run, e) < 0 || (b->options->initramfs && rouse_run_enter(run, e) < 0))
 		return -1;
 	log_plan(&run->plan);
-	rouse_report_set(&b->report, "changes", json_integer((json_int_t)rouse_plan_changes(&run->plan)));
+	rouse_report_set(&b->report, "changes",
+			 json_integer((json_int_t)rouse_plan_changes(&run->plan)));
 
 	begin_phase(b, "prepare");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_PREPARE);
@@ -218,8 +221,8 @@ static int run_last(struct boot *b, const char *only, struct rouse_err *e)
 	if (rouse_root_open(&root, b->options->root, e) < 0 ||
 	    rouse_fs_read(&root, LAST_DOCUMENT, ROUSE_MAX_FACTS, &text, e) < 0 ||
 	    rouse_document_add(&d, LAST_DOCUMENT, text.data, text.len, false, e) < 0 ||
-	    rouse_document_finish(&d, &b->found.instance, e) < 0 || rouse_run_observe(&b->run, e) < 0 ||
-	    rouse_run_plan(&b->run, e) < 0)
+	    rouse_document_finish(&d, &b->found.instance, e) < 0 ||
+	    rouse_run_observe(&b->run, e) < 0 || rouse_run_plan(&b->run, e) < 0)
 		return -1;
 	return rouse_run_apply(&b->run, e);
 }
@@ -229,7 +232,8 @@ static int fall_back(struct boot *b, const struct rouse_err *cause, struct rouse
 	struct rouse_err health = { 0 };
 	json_t *j = json_object();
 
-	rouse_log(ROUSE_LOG_ERROR, "boot", "%s; trying the generation that this machine has", cause->text);
+	rouse_log(ROUSE_LOG_ERROR, "boot", "%s; trying the generation that this machine has",
+		  cause->text);
 	begin_phase(b, "fallback");
 	if (rouse_fallback_mount(b->options->root, e) < 0 || run_last(b, "handoff", e) < 0) {
 		json_decref(j);
@@ -244,15 +248,34 @@ static int fall_back(struct boot *b, const struct rouse_err *cause, struct rouse
 	return 0;
 }
 
-static void fail_boot(struct boot *b, const struct rouse_err *e)
+/* The health section of the document, when the document is valid. */
+static bool read_health(struct boot *b, struct rouse_arena *arena, struct rouse_health *ret)
 {
 	const json_t *section = json_object_get(b->document.merged, "health");
 	struct rouse_problems problems = { 0 };
+	bool known = section && b->document.sha256[0] &&
+		     rouse_schema_read(&rouse_health_shape, section, &b->found.instance, ret, arena,
+				       &problems) == 0;
+
+	rouse_problems_done(&problems);
+	return known;
+}
+
+/* A document that could not be read did not say; then a machine that runs is better than none. */
+static bool may_fall_back(struct boot *b)
+{
 	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_health health = { 0 };
-	bool known = section && b->document.sha256[0] &&
-		     rouse_schema_read(&rouse_health_shape, section, &b->found.instance, &health, &arena,
-				       &problems) == 0;
+
+	return b->options->initramfs &&
+	       !(read_health(b, &arena, &health) && rouse_streq(health.on_failure, "hold"));
+}
+
+static void fail_boot(struct boot *b, const struct rouse_err *e)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	struct rouse_health health = { 0 };
+	bool known = read_health(b, &arena, &health);
 
 	if (!b->options->initramfs) /* where the journal is read: 'systemctl status' shows it */
 		rouse_log(ROUSE_LOG_ERROR, "boot", "%s", e->text);
@@ -261,7 +284,6 @@ static void fail_boot(struct boot *b, const struct rouse_err *e)
 	rouse_health_console(&b->report);
 	rouse_health_signal(&b->report, known ? &health : NULL);
 	rouse_report_write(&b->report);
-	rouse_problems_done(&problems);
 }
 
 static void record_counters(struct boot *b)
@@ -303,11 +325,12 @@ int rouse_boot_run(const struct rouse_boot_options *o)
 	record_counters(&b);
 	if (r < 0) {
 		kind = e.kind;
-		if (o->initramfs && fall_back(&b, &e, &second) == 0) {
+		if (may_fall_back(&b) && fall_back(&b, &e, &second) == 0) {
 			kind = ROUSE_OK;
 		} else {
 			if (second.text[0])
-				rouse_log(ROUSE_LOG_WARNING, "boot", "no fallback: %s", second.text);
+				rouse_log(ROUSE_LOG_WARNING, "boot", "no fallback: %s",
+					  second.text);
 			fail_boot(&b, &e);
 		}
 		rouse_report_phase_end(&b.report, second.text[0] ? &second : NULL);
@@ -324,7 +347,8 @@ void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason)
 	struct rouse_report report = { 0 };
 	struct rouse_err e = { 0 };
 
-	if (rouse_report_load(&report, o->run, &e) < 0 && rouse_report_begin(&report, o->run, &e) < 0) {
+	if (rouse_report_load(&report, o->run, &e) < 0 &&
+	    rouse_report_begin(&report, o->run, &e) < 0) {
 		rouse_log(ROUSE_LOG_ERROR, "boot", "%s; %s", reason, e.text);
 		return;
 	}

@@ -43,7 +43,7 @@ struct rouse_health {
 	uint64_t deadline;        /* ms, 0: ROUSE_DEADLINE_HEALTH */
 	struct rouse_list checks; /* struct rouse_health_check */
 	const struct rouse_health_signals *signals;
-	const char *on_failure; /* "fallback", "hold" or "reboot"; NULL: "hold" */
+	const char *on_failure; /* "fallback", "hold" or "reboot"; NULL: "fallback" */
 };
 extern const struct rouse_shape rouse_health_shape;
 

@@ -129,8 +129,10 @@ static const struct rouse_field health_fields[] = {
 		    .size = sizeof(struct rouse_health_signals)),
 	ROUSE_FIELD(
 		struct rouse_health, on_failure, "onFailure",
-		"A machine that is not healthy in time stays up (hold, the default; fallback, too, "
-		"once init runs), or is rebooted, at most three times for one document.",
+		"fallback (the default): a boot that cannot do what the document says starts the "
+		"generation that the machine has; hold: it does not; reboot: as fallback, and a "
+		"machine that is not healthy in time is rebooted, at most three times for one "
+		"document. Without reboot, a machine that is not healthy stays up.",
 		.type = ROUSE_STRING, .words = on_failure_words),
 };
 const struct rouse_shape rouse_health_shape = {

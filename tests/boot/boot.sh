@@ -162,6 +162,14 @@ ec2 120
 verdict_is degraded 3
 scene_halt
 
+scenario='the same, and the document says hold'
+sed 's/"deadline": "90s"/"deadline": "90s", "onFailure": "hold"/' "$scene/away.json" > "$scene/hold.json"
+cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
+scene_publish "$scene/hold.json"
+ec2 120
+verdict_is failed 75
+scene_kill
+
 scenario='kernel command line'
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
 scene_initrd=$patient
