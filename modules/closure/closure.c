@@ -59,7 +59,8 @@ static const struct rouse_shape key_shape = {
 };
 static const struct rouse_field cache_fields[] = {
 	ROUSE_REQUIRED(struct cache_conf, url, "url", "Where the binary cache is.",
-		       .type = ROUSE_STRING, .format = "an https, http or file URL without a query, or an s3 URL",
+		       .type = ROUSE_STRING,
+		       .format = "an https, http or file URL without a query, or an s3 URL",
 		       .valid = rouse_is_cache_url),
 	ROUSE_FIELD(struct cache_conf, keys, "keys",
 		    "Public keys whose signatures are trusted, whichever cache a path comes from.",

@@ -128,8 +128,8 @@ static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_
 {
 	const struct rouse_cache *from = &w->c->spec->caches[cache];
 	struct ask *a = rouse_calloc(1, sizeof(*a));
-	auto_free char *more = p ? rouse_asprintf("/%.*s.narinfo", ROUSE_HASH_PART, p->name) :
-				   rouse_strdup("/nix-cache-info");
+	auto_free char *more = p ? rouse_asprintf("/%.*s.narinfo", ROUSE_HASH_PART, p->name)
+				 : rouse_strdup("/nix-cache-info");
 
 	a->url = rouse_fetch_url(from->url, more);
 	a->w = w;

@@ -83,7 +83,8 @@ static int get_identity(struct rouse_imds *i, struct rouse_found *f, struct rous
 	}
 	json = rouse_json_parse("identity document", body.data ? body.data : "", body.len, e);
 	if (!json) {
-		e->kind = ROUSE_SYSTEM; /* what is wrong with the service is no fault of a document */
+		e->kind =
+			ROUSE_SYSTEM; /* what is wrong with the service is no fault of a document */
 		return -1;
 	}
 	who->id = member(f, json, "instanceId");
