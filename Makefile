@@ -37,8 +37,7 @@ REPLAY   := $(B)/unit/fuzz-replay
 TESTS    := $(UNIT) $(REPLAY)
 
 # Where make starts another make, that one uses all processors unless somebody chose a number.
-J         = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
-SUBMAKE   = $(MAKE) --no-print-directory $(J)
+J         = --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -78,8 +77,8 @@ $(REPLAY): $(HARNESS:%=$(B)/obj/tests/fuzz/%.o) $(B)/obj/tests/fuzz/replay.o $(C
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
 
-# Of a test that fails, all it says.
-PROVE    := $(if $(V),-v,--failures --comments)
+# Programs side by side; of a test that fails, all it says.
+PROVE    := -j$(shell nproc) $(if $(V),-v,--failures --comments)
 unit: $(TESTS)
 	$(Q)packaging/deps unit
 	$(Q)prove $(PROVE) $(TESTS)
@@ -93,17 +92,17 @@ PARTS    := lint clang san suites
 check:
 	$(Q)packaging/deps check
 	$(Q)failed=; for part in $(PARTS); do \
-		$(SUBMAKE) WERROR=1 check-$$part || failed="$$failed $$part"; \
+		$(MAKE) $(J) WERROR=1 check-$$part || failed="$$failed $$part"; \
 	done; [ -z "$$failed" ] || { echo "check: failed:$$failed" >&2; exit 1; }
 
 .PHONY: $(PARTS:%=check-%)
 check-lint: lint
 
 check-clang:
-	$(Q)$(SUBMAKE) CC=clang all
+	$(Q)$(MAKE) $(J) CC=clang all
 
 check-san:
-	$(Q)$(SUBMAKE) SAN=1 san
+	$(Q)$(MAKE) $(J) SAN=1 san
 
 .PHONY: san
 san: all $(TESTS)
@@ -111,22 +110,22 @@ san: all $(TESTS)
 
 # Side by side, but one virtual machine at a time, and one of those that make a /nix.
 check-suites: all $(TESTS)
-	$(Q)ROUSE=$(B)/rouse prove $(PROVE) --timer -j$(shell nproc) --rules='seq=tests/boot/*' \
+	$(Q)ROUSE=$(B)/rouse prove $(PROVE) --timer --rules='seq=tests/boot/*' \
 		--rules='seq=tests/cache/*' --rules='par=**' $(SCRIPTS) $(TESTS)
 
 demo:
 	$(Q)packaging/deps demo
-	$(Q)$(SUBMAKE) all
+	$(Q)$(MAKE) $(J) all
 	$(Q)images/demo $(if $(KEEP),--keep) $(if $(AGAIN),--again)
 
 bench:
 	$(Q)packaging/deps bench
-	$(Q)$(SUBMAKE) all
+	$(Q)$(MAKE) $(J) all
 	$(Q)tests/bench/run.sh
 
 fuzz:
 	$(Q)packaging/deps fuzz
-	$(Q)$(SUBMAKE) CC=clang SAN=1 FUZZER=1 fuzz-built
+	$(Q)$(MAKE) $(J) CC=clang SAN=1 FUZZER=1 fuzz-built
 
 .PHONY: fuzz-built
 FUZZERS  := $(HARNESS:%=$(B)/fuzz/%)
@@ -144,7 +143,7 @@ lint:
 
 analyze:
 	$(Q)packaging/deps analyze
-	$(Q)$(SUBMAKE) analyze-sources
+	$(Q)$(MAKE) $(J) analyze-sources
 
 .PHONY: analyze-sources
 analyze-sources:

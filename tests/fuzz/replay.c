@@ -28,6 +28,10 @@ static bool add_file(const char *path, struct rouse_buf *input)
 {
 	struct rouse_err e = { 0 };
 
+	if (getenv("V")) { /* make unit V=1 tells which one it was, when it crashes */
+		printf("# %s\n", path);
+		(void)fflush(stdout);
+	}
 	if (rouse_read_file(path, 16 << 20, input, &e) == 0)
 		return true;
 	printf("# %s\n", e.text);
@@ -54,8 +58,6 @@ static bool run_corpus(const struct harness *h, size_t *n)
 		for (; *n < found.gl_pathc && good; (*n)++) {
 			auto_buf struct rouse_buf input = { 0 };
 
-			printf("# %s\n", found.gl_pathv[*n]);
-			(void)fflush(stdout);
 			good = add_file(found.gl_pathv[*n], &input);
 			if (good)
 				run(h, &input);
