@@ -288,23 +288,28 @@ static bool same_content(const struct rouse_path *p, const struct rouse_narinfo 
 	return true;
 }
 
-static void accept(struct rouse_path *p, const struct rouse_narinfo *n)
+/* Keeps what is of use and no more: a narinfo may be padded to a megabyte, and there are thousands. */
+static void accept(struct rouse_paths *paths, struct rouse_path *p, const struct rouse_narinfo *n)
 {
-	memcpy(p->nar_hash, n->nar_hash, sizeof(p->nar_hash));
-	p->nar_size = n->nar_size;
-	p->references = n->references;
-	p->n_references = n->n_references;
-	p->deriver = n->deriver;
-	p->url = n->url;
+	struct rouse_path from = {
+		.nar_size = n->nar_size,
+		.deriver = n->deriver,
+		.references = n->references,
+		.n_references = n->n_references,
+	};
+
+	memcpy(from.nar_hash, n->nar_hash, sizeof(from.nar_hash));
+	rouse_path_copy(paths, p, &from);
+	p->url = rouse_arena_strdup(&paths->arena, n->url);
 	p->compression = n->compression;
 	p->file_size = n->file_size;
-	p->known = true;
 }
 
 static int take_narinfo(struct ask *a, struct rouse_err *e)
 {
 	struct walk *w = a->w;
 	struct rouse_path *p = a->path;
+	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_narinfo n;
 	struct rouse_err why = { 0 };
 	char where[1024];
@@ -312,20 +317,20 @@ static int take_narinfo(struct ask *a, struct rouse_err *e)
 	(void)rouse_print_url(where, sizeof(where), a->url);
 	if (rouse_narinfo_parse(&n, where, w->c->spec->caches[p->cache].url,
 				a->t.body_out.data ? a->t.body_out.data : "", a->t.body_out.len,
-				&w->c->paths.arena, &why) < 0 ||
+				&arena, &why) < 0 ||
 	    verify(w, p, &n, where, &why) < 0)
 		return take_failure(w, p, &why, e);
 	w->c->caches[p->cache].failures = 0;
 	if (p->known) { /* asked again for another source of the same archive */
 		if (same_content(p, &n)) {
-			accept(p, &n);
+			accept(&w->c->paths, p, &n);
 			return 0;
 		}
 		(void)rouse_fail(&why, ROUSE_UNTRUSTED, 0, "'%s%s' is another build in '%s'",
 				 ROUSE_STORE_PREFIX, p->name, where);
 		return take_failure(w, p, &why, e);
 	}
-	accept(p, &n);
+	accept(&w->c->paths, p, &n);
 	return follow(w, p, e);
 }
 

@@ -516,9 +516,39 @@ def two_caches():
     refused("missing_in_one_and_other_away_is_unavailable", p, store, UNAVAILABLE, BAD)
 
 
+def peak_memory(args):
+    """The exit status, and the largest resident size in bytes."""
+    p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    timer = threading.Timer(60, p.kill)
+    timer.start()
+    _, status, usage = os.wait4(p.pid, 0)
+    timer.cancel()
+    p.returncode = os.waitstatus_to_exitcode(status)
+    return p.returncode, usage.ru_maxrss * 1024
+
+
+def memory():
+    """A cache pads its narinfos, signed as they are, with a megabyte each."""
+    leaves = [Path(f"leaf{i}", nar(regular(b"%d" % i))) for i in range(200)]
+    root = Path("padded", nar(regular(b"root")), [p.name for p in leaves])
+    for p in leaves + [root]:
+        p.write(W + "/padded")
+    padding = b"X: " + b"y" * 1000000 + b"\n"
+
+    def pad(r):
+        with open(W + r.path, "rb") as f:
+            r.answer(200, f.read() + padding)
+    Handler.rules[("padded", ".narinfo")] = pad
+    os.mkdir(W + "/store-padded")
+    status, peak = peak_memory([ROUSE, "pull", "--store", W + "/store-padded", "--timeout", "40s", "--cache",
+                                BASE + "/padded", "--key", KEY.public, "/nix/store/" + root.name])
+    # 24 answers are on their way at once, in buffers that double; all would be 200 MB.
+    report("padded_narinfos_do_not_pile_up", status == OK and peak < 100e6, f"status {status}, {peak / 1e6:.0f} MB")
+
+
 ONLY = os.environ.get("ONLY", "")
 try:
-    for group in (signatures, narinfos, archives, sizes_and_streams, servers, two_caches):
+    for group in (signatures, narinfos, archives, sizes_and_streams, servers, two_caches, memory):
         if ONLY in group.__name__:
             group()
 finally:
