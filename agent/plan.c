@@ -75,6 +75,31 @@ const struct rouse_room *rouse_plan_find_room(const struct rouse_plan *p, const 
 	return best;
 }
 
+struct rouse_plan_account {
+	struct rouse_plan_account *next;
+	const char *name;
+	bool group;
+};
+
+void rouse_plan_account(struct rouse_plan *p, bool group, const char *name)
+{
+	struct rouse_plan_account *a;
+
+	if (rouse_plan_has_account(p, group, name))
+		return;
+	a = rouse_arena_alloc(&p->arena, sizeof(*a));
+	*a = (struct rouse_plan_account){ p->accounts, rouse_arena_strdup(&p->arena, name), group };
+	p->accounts = a;
+}
+
+bool rouse_plan_has_account(const struct rouse_plan *p, bool group, const char *name)
+{
+	for (const struct rouse_plan_account *a = p->accounts; a; a = a->next)
+		if (a->group == group && strcmp(a->name, name) == 0)
+			return true;
+	return false;
+}
+
 size_t rouse_plan_changes(const struct rouse_plan *p)
 {
 	size_t n = 0;

@@ -36,8 +36,11 @@ struct rouse_room {
 	uint64_t inodes;   /* free inodes, 0 when the filesystem has no such bound */
 };
 
+struct rouse_plan_account;
+
 struct rouse_plan {
 	struct rouse_arena arena;
+	struct rouse_plan_account *accounts; /* that will be there when the steps are done */
 	const struct rouse_module *module; /* whose plan() runs now */
 	size_t n_steps, size_steps;
 	struct rouse_step *steps;
@@ -59,6 +62,10 @@ void rouse_plan_add(struct rouse_plan *p, enum rouse_effect effect, unsigned op,
 void rouse_plan_room(struct rouse_plan *p, const char *mount, uint64_t bytes, uint64_t inodes);
 /* The room of the filesystem that will hold `path`; NULL when no module said. */
 const struct rouse_room *rouse_plan_find_room(const struct rouse_plan *p, const char *path);
+/* Says that the planned steps will see to it that there is an account; and asks for it. What needs one
+ * that nobody brings must be refused in the plan: the first step may destroy a disk. */
+void rouse_plan_account(struct rouse_plan *p, bool group, const char *name);
+bool rouse_plan_has_account(const struct rouse_plan *p, bool group, const char *name);
 /* Steps that change something that lasts (all but ROUSE_USE). */
 size_t rouse_plan_changes(const struct rouse_plan *p);
 /* The text of `rouse plan`, and of `rouse plan --json`. */

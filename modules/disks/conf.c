@@ -28,7 +28,8 @@ static bool is_consent(const char *s)
 
 static bool is_mount_option(const char *s)
 {
-	return *s && strlen(s) <= 128 && !strpbrk(s, ", \t\n");
+	/* libmount reads quotes, and refuses what has no name: too late, the disk is made by then */
+	return *s && *s != '=' && strlen(s) <= 128 && !strpbrk(s, ", \t\n\"");
 }
 
 static bool is_volume_label(const char *s)

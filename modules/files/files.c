@@ -42,6 +42,7 @@ struct facts {
 	bool privileged;         /* files can be given to others */
 	int64_t uid, gid;        /* of the agent */
 	struct rouse_list files; /* struct found */
+	struct rouse_list no_users, no_groups; /* const char *: wanted, and not on this machine */
 };
 
 /* A file to write, bytes decoded. */
@@ -115,6 +116,8 @@ static const struct rouse_shape found_shape = {
 	.size = sizeof(struct found),
 };
 
+static const struct rouse_shape name_shape = { .type = ROUSE_STRING };
+
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, privileged, "privileged", "Whether the agent is root.",
 		    .type = ROUSE_BOOL),
@@ -122,6 +125,10 @@ static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, gid, "gid", "Group of the agent.", .type = ROUSE_INT),
 	ROUSE_FIELD(struct facts, files, "files", "What stands at the paths.", .type = ROUSE_MAP,
 		    .item = &found_shape),
+	ROUSE_FIELD(struct facts, no_users, "noUsers", "Wanted owners that do not exist.",
+		    .type = ROUSE_LIST, .item = &name_shape),
+	ROUSE_FIELD(struct facts, no_groups, "noGroups", "Wanted groups that do not exist.",
+		    .type = ROUSE_LIST, .item = &name_shape),
 };
 
 /* Why rouse does not write at `path`, or NULL. */
@@ -272,6 +279,31 @@ static int observe_file(const struct rouse_root *root, const struct rouse_accoun
 	return 0;
 }
 
+static bool is_account(const struct rouse_accounts *a, enum rouse_account_file file, const char *name)
+{
+	uint32_t id = 0;
+
+	/* root is 0 everywhere; a root without accounts has yet to get them, or is out of sight */
+	return !name || strcmp(name, "root") == 0 || !a->files[file].exists ||
+	       rouse_account_resolve(&a->files[file], name, &id);
+}
+
+static void observe_owners(const struct conf *want, const struct rouse_accounts *a, json_t *facts)
+{
+	json_t *users = json_array(), *groups = json_array();
+
+	rouse_json_set(facts, "noUsers", users);
+	rouse_json_set(facts, "noGroups", groups);
+	for (size_t i = 0; i < want->files.n; i++) {
+		const struct file *f = (const struct file *)want->files.items + i;
+
+		if (!is_account(a, ROUSE_PASSWD, f->user))
+			rouse_json_append_string(users, f->user);
+		if (!is_account(a, ROUSE_GROUP, f->group))
+			rouse_json_append_string(groups, f->group);
+	}
+}
+
 static int observe(const void *conf, const struct rouse_context *c, json_t *facts,
 		   struct rouse_err *e)
 {
@@ -290,6 +322,7 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 		return c->initramfs && e->sys == ENOENT ? 0 : -1;
 	if (rouse_accounts_load(&accounts, &root, false, e) < 0)
 		return -1;
+	observe_owners(want, &accounts, facts);
 	for (size_t i = 0; i < want->files.n; i++) {
 		const struct file *f = (const struct file *)want->files.items + i;
 
@@ -357,6 +390,33 @@ static struct work *make_work(struct rouse_arena *arena, const struct file *f, b
 	return w;
 }
 
+static int refuse_account(const char *path, const char *kind, const char *name, struct rouse_err *e)
+{
+	return rouse_fail(e, ROUSE_DOCUMENT, 0,
+			  "'%s' is to belong to %s '%s', which this machine does not have; "
+			  "declare it in \"users\" or give a number",
+			  path, kind, name);
+}
+
+static bool holds(const struct rouse_list *names, const char *name)
+{
+	for (size_t i = 0; i < names->n; i++)
+		if (rouse_streq(((const char *const *)names->items)[i], name))
+			return true;
+	return false;
+}
+
+static int check_owner(const struct file *f, const struct facts *is, const struct rouse_plan *p,
+		       struct rouse_err *e)
+{
+	if (f->user && holds(&is->no_users, f->user) && !rouse_plan_has_account(p, false, f->user))
+		return refuse_account(f->path, "user", f->user, e);
+	if (f->group && holds(&is->no_groups, f->group) &&
+	    !rouse_plan_has_account(p, true, f->group))
+		return refuse_account(f->path, "group", f->group, e);
+	return 0;
+}
+
 static int plan_file(const struct file *f, const struct facts *is, struct rouse_plan *p,
 		     struct rouse_err *e)
 {
@@ -375,6 +435,8 @@ static int plan_file(const struct file *f, const struct facts *is, struct rouse_
 				(f->group && !owner_is(f->group, NULL, is->gid))))
 		return rouse_fail(e, ROUSE_SYSTEM, EPERM, "only root can give '%s' to '%s'",
 				  f->path, f->user ? f->user : f->group);
+	if (check_owner(f, is, p, e) < 0)
+		return -1;
 	if (there && same_file(w, there))
 		return 0;
 	(void)snprintf(size, sizeof(size), "%zu byte%s", w->len, w->len == 1 ? "" : "s");
@@ -408,10 +470,7 @@ static int resolve(const struct rouse_lines *lines, const char *name, const char
 	}
 	if (rouse_account_resolve(lines, name, ret))
 		return 0;
-	return rouse_fail(e, ROUSE_DOCUMENT, 0,
-			  "'%s' is to belong to %s '%s', which this machine does not have; "
-			  "declare it in \"users\" or give a number",
-			  path, kind, name);
+	return refuse_account(path, kind, name, e);
 }
 
 /* In an initramfs the root was out of sight when the plan was made: is the file right already? */

@@ -364,6 +364,11 @@ static int plan_user(const struct user *u, const struct facts *is, struct rouse_
 	if (plan_groups(u, a, p, e) < 0 ||
 	    users_make(a, u, users_default_shell(u, in_facts, is), &new, &what, e) < 0)
 		return -1;
+	rouse_plan_account(p, false, u->name);
+	if (rouse_lines_find(&a->files[ROUSE_GROUP], u->name))
+		rouse_plan_account(p, true, u->name);
+	for (size_t i = 0; i < u->groups.n; i++)
+		rouse_plan_account(p, true, text_at(&u->groups, i));
 	home = users_home(a, u);
 	if (new)
 		rouse_plan_add(p, ROUSE_CREATE, OP_USER, u, "make user '%s' (%s)", u->name,

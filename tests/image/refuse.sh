@@ -151,6 +151,18 @@ check 'with consent, the temporary disk is replaced' replaced '["ntfs:Temporary 
 
 check 'consent is spent once: data written since is kept' spent
 
+mkdir -p etc && echo root:x:0:0::/root:/bin/sh >etc/passwd
+image 64M && mkfs.ext4 -q -F disk.img
+document '"filesystem":"vfat","replace":["ext4"]'
+sed -i 's|}}}$|}},"files":{"/x":{"contents":"y","user":"nobody-knows"}}}|' doc.json
+refused_for_a_file()
+{
+	before=$(sha256sum <disk.img)
+	timeout 60 "$ROUSE" apply --yes --root "$tmp" --disk root=disk.img doc.json
+	[ $? -eq 78 ] && [ "$before" = "$(sha256sum <disk.img)" ]
+}
+check 'a document with a file for a user that is not there changes no disk' refused_for_a_file
+
 printf '{"rouse":1,"disks":{"root":{"device":"root","filesystem":"ext4"}}}' >doc.json
 image 512M && head -c 2048 /dev/zero | tr '\0' x | dd of=disk.img bs=1024 seek=100 conv=notrunc status=none
 check 'a whole disk with unknown data is refused as well' refuses 'data without a signature'
