@@ -60,6 +60,8 @@
 /* Requests in flight during the walk, and NARs that stream at once. */
 #define ROUSE_WALK_CONNECTIONS 24
 #define ROUSE_MAX_PULL_WORKERS 4
+/* What is worth another worker: a second of hashing and unpacking on a slow processor. */
+#define ROUSE_PULL_WORTH (64 * MIB)
 
 /* NARs in flight in one worker: most are tiny, and a round trip each would be all of the time. */
 #define ROUSE_PULL_PARALLEL 16

@@ -392,14 +392,23 @@ static void oversee(struct pull *p, uint64_t total)
 	}
 }
 
-static unsigned count_workers(size_t n)
+/* A thread beyond the first costs more than it gains until there is much to do: each page that one
+ * of them gives back interrupts the processors of the others. */
+static unsigned count_workers(const struct pull *p)
 {
+	uint64_t bytes = 0, most = ROUSE_MAX_PULL_WORKERS, wanted;
 	cpu_set_t cpus;
-	int most = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 
-	if (most > ROUSE_MAX_PULL_WORKERS)
-		most = ROUSE_MAX_PULL_WORKERS;
-	return (size_t)most < n ? (unsigned)most : (unsigned)n;
+	for (size_t i = p->next; i < p->n_queue; i++)
+		bytes += p->queue[i]->nar_size;
+	wanted = 1 + bytes / ROUSE_PULL_WORTH;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+		most = 1;
+	else if ((uint64_t)CPU_COUNT(&cpus) < most)
+		most = (uint64_t)CPU_COUNT(&cpus);
+	if (p->n_queue - p->next < most)
+		most = p->n_queue - p->next;
+	return (unsigned)(wanted < most ? wanted : most);
 }
 
 static void count_transfers(struct pull *p, const struct rouse_fetcher *f)
@@ -413,7 +422,7 @@ static void count_transfers(struct pull *p, const struct rouse_fetcher *f)
 /* Works off the queue once. */
 static int run_workers(struct pull *p, uint64_t total, struct rouse_err *e)
 {
-	unsigned n = count_workers(p->n_queue - p->next), started = 0;
+	unsigned n = count_workers(p), started = 0;
 	auto_free struct worker *workers = rouse_calloc(n, sizeof(*workers));
 	int r = 0;
 
@@ -520,11 +529,13 @@ static void raise_descriptor_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &l); /* without it, only very deep trees fail */
 }
 
-/* Windows and buffers come and go by the hundred. glibc would soon keep even the largest for later,
- * one heap for each thread. */
-static void keep_memory_low(void)
+/* Windows and buffers come and go by the hundred. By default glibc has a heap for each thread, and
+ * gives large blocks back at once: each window would be made of new pages, which the kernel clears
+ * one by one. */
+static void reuse_memory(void)
 {
-	(void)mallopt(M_MMAP_THRESHOLD, MIB);
+	(void)mallopt(M_MMAP_THRESHOLD, ROUSE_PULL_MEMORY);
+	(void)mallopt(M_TRIM_THRESHOLD, ROUSE_PULL_MEMORY);
 	(void)mallopt(M_ARENA_MAX, 1);
 }
 
@@ -585,7 +596,7 @@ int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 	if (rouse_store_open(&store, ctx->root, ctx->deadline, e) < 0)
 		return -1;
 	raise_descriptor_limit();
-	keep_memory_low();
+	reuse_memory();
 	(void)pthread_mutex_init(&p.mutex, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
