@@ -114,11 +114,11 @@
 /* One event to the host: a port that nobody reads must not hold up a boot. */
 #define ROUSE_PORT_TIMEOUT 2000
 /* Health checks: how long one try may take when the document does not say; the pause between tries
- * (a connection costs next to nothing, asking systemd a program); how long a phone-home may hold up
+ * (both cost next to nothing, but systemd has a boot to finish); how long a phone-home may hold up
  * the end. */
 #define ROUSE_CHECK_TIMEOUT 5000
 #define ROUSE_CHECK_INTERVAL 250
-#define ROUSE_CHECK_INTERVAL_UNIT 1000
+#define ROUSE_CHECK_INTERVAL_UNIT 500
 #define ROUSE_SIGNAL_TIMEOUT 10000
 /* Health checks of one document, and what is read of an answer's body (the status counts). */
 #define ROUSE_MAX_CHECKS 64

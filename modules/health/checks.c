@@ -146,25 +146,32 @@ static const char *property(char *buf, size_t size, const char *text, const char
 	return buf;
 }
 
-static int judge_unit(const char *unit, const char *shown, struct rouse_err *e)
+static int judge_unit(const char *unit, const struct health_unit *is, const char *result,
+		      struct rouse_err *e)
 {
-	char load[32], active[32], sub[32], result[64];
-
-	(void)property(load, sizeof(load), shown, "LoadState");
-	(void)property(active, sizeof(active), shown, "ActiveState");
-	(void)property(sub, sizeof(sub), shown, "SubState");
-	(void)property(result, sizeof(result), shown, "Result");
-	if (rouse_streq(active, "active") || rouse_streq(active, "reloading"))
+	if (rouse_streq(is->active, "active") || rouse_streq(is->active, "reloading"))
 		return 0;
-	if (rouse_streq(load, "not-found"))
+	if (rouse_streq(is->load, "not-found"))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "unit '%s' does not exist on this machine",
 				  unit);
-	if (rouse_streq(active, "failed"))
+	if (rouse_streq(is->active, "failed"))
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "unit '%s' has failed (%s): look at `journalctl -u %s`", unit,
 				  *result ? result : "no result", unit);
 	return rouse_fail(e, ROUSE_SYSTEM, 0, "unit '%s' is %s (%s), not active", unit,
-			  *active ? active : "in no known state", *sub ? sub : "unknown");
+			  *is->active ? is->active : "in no known state",
+			  *is->sub ? is->sub : "unknown");
+}
+
+static int judge_shown(const char *unit, const char *shown, struct rouse_err *e)
+{
+	struct health_unit is;
+	char result[64];
+
+	(void)property(is.load, sizeof(is.load), shown, "LoadState");
+	(void)property(is.active, sizeof(is.active), shown, "ActiveState");
+	(void)property(is.sub, sizeof(is.sub), shown, "SubState");
+	return judge_unit(unit, &is, property(result, sizeof(result), shown, "Result"), e);
 }
 
 /* Without systemctl: does the control group of the unit hold processes? */
@@ -200,8 +207,13 @@ static int try_unit(const struct rouse_health_check *c, uint64_t deadline, char 
 	};
 	struct rouse_proc p = { .argv = argv, .deadline = deadline };
 	auto_buf struct rouse_buf out = { 0 };
+	struct health_unit is;
 	int status = 0;
 
+	/* Why a unit has failed is a matter of its kind, which systemctl knows better. */
+	if (health_ask_systemd(HEALTH_SYSTEMD_SOCKET, c->unit, deadline, &is) &&
+	    !rouse_streq(is.active, "failed"))
+		return judge_unit(c->unit, &is, "", e);
 	if (!health_find_systemctl(systemctl, sizeof(systemctl)))
 		return try_cgroup(c->unit, ret_note, e);
 	if (rouse_proc_run(&p, &status, &out, e) < 0)
@@ -210,7 +222,7 @@ static int try_unit(const struct rouse_health_check *c, uint64_t deadline, char 
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "cannot ask systemd about unit '%s': %.*s",
 				  c->unit, (int)strcspn(out.data ? out.data : "", "\n"),
 				  out.data ? out.data : "");
-	return judge_unit(c->unit, out.data ? out.data : "", e);
+	return judge_shown(c->unit, out.data ? out.data : "", e);
 }
 
 int rouse_health_try(const struct rouse_health_check *c, uint64_t deadline, char **ret_note,
