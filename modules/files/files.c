@@ -11,10 +11,9 @@
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/module.h>
+#include <rouse/parent.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
-
-#include "parent.h"
 
 struct file {
 	const char *path;
@@ -39,9 +38,9 @@ struct found {
 };
 
 struct facts {
-	bool privileged;         /* files can be given to others */
-	int64_t uid, gid;        /* of the agent */
-	struct rouse_list files; /* struct found */
+	bool privileged;                       /* files can be given to others */
+	int64_t uid, gid;                      /* of the agent */
+	struct rouse_list files;               /* struct found */
 	struct rouse_list no_users, no_groups; /* const char *: wanted, and not on this machine */
 };
 
@@ -254,7 +253,7 @@ static int observe_file(const struct rouse_root *root, const struct rouse_accoun
 	struct stat st = { 0 };
 	char mode[8];
 
-	if (files_open_parent(root, path, false, &parent, &name, e) < 0)
+	if (rouse_open_parent(root, path, false, &parent, &name, e) < 0)
 		return e->sys == ENOENT ? 0 : -1;
 	if (fstatat(parent.fd, name + 1, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		if (errno == ENOENT)
@@ -279,7 +278,8 @@ static int observe_file(const struct rouse_root *root, const struct rouse_accoun
 	return 0;
 }
 
-static bool is_account(const struct rouse_accounts *a, enum rouse_account_file file, const char *name)
+static bool is_account(const struct rouse_accounts *a, enum rouse_account_file file,
+		       const char *name)
 {
 	uint32_t id = 0;
 
@@ -525,7 +525,7 @@ static int apply(const struct rouse_step *step, const struct rouse_context *c,
 		return -1;
 	if (done)
 		return 0;
-	if (files_open_parent(&root, w->path, true, &parent, &name, e) < 0)
+	if (rouse_open_parent(&root, w->path, true, &parent, &name, e) < 0)
 		return -1;
 	return rouse_fs_replace(&parent, name, w->data, w->len, w->mode, uid, gid, e);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Homes belong to people who may put links where root is about to write. From the home on, every
- * component is opened by name without following links, and must belong to its user or to root.
+ * Homes belong to people who may put links where root is about to write, also where the home of
+ * another is to be. On the way to it, only links that nobody but root can have made are followed;
+ * from the home on, none, and everything must belong to its user or to root.
  */
 #include "users.h"
 
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include <rouse/limits.h>
+#include <rouse/parent.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
@@ -26,16 +28,22 @@ static bool owned(const struct stat *st, uint32_t uid)
 static int open_home(const struct rouse_root *root, const char *home, uint32_t uid, int *ret,
 		     struct rouse_err *e)
 {
-	auto_fd int fd = rouse_fs_open(root, home, O_RDONLY | O_DIRECTORY, 0);
+	auto_free char *inside = rouse_asprintf("%s/.ssh", home);
+	auto_root struct rouse_root dir = ROUSE_ROOT_INIT;
+	const char *name = NULL;
 	struct stat st = { 0 };
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (*home != '/')
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "home '%s' is no absolute path; correct it", home);
+	if (rouse_open_parent(root, inside, false, &dir, &name, e) < 0)
+		return -1;
+	if (fstat(dir.fd, &st) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open home '%s'", home);
 	if (!owned(&st, uid))
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "home '%s' belongs to uid %u instead of %u; correct it", home,
 				  st.st_uid, uid);
-	*ret = take(fd, -1);
+	*ret = take(dir.fd, -1);
 	return 0;
 }
 
@@ -183,20 +191,19 @@ int home_observe(const struct rouse_root *root, const char *home, uint32_t uid,
 int home_make(const struct rouse_root *root, const char *home, uint32_t uid, uint32_t gid,
 	      struct rouse_err *e)
 {
-	auto_fd int parent = -1, fd = -1;
+	auto_root struct rouse_root parent = ROUSE_ROOT_INIT;
 	const char *name = NULL;
+	auto_fd int fd = -1;
 
-	if (rouse_fs_mkdirs(root, home, false, e) < 0)
+	if (rouse_open_parent(root, home, true, &parent, &name, e) < 0)
 		return -1;
-	parent = rouse_fs_open_parent(root, home, &name, e);
-	if (parent < 0)
-		return -1;
-	if (mkdirat(parent, name, 0700) < 0) {
+	name++; /* the slash */
+	if (mkdirat(parent.fd, name, 0700) < 0) {
 		if (errno == EEXIST)
 			return open_home(root, home, uid, &fd, e);
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make home '%s'", home);
 	}
-	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fchown(fd, uid, gid) < 0 || fchmod(fd, 0700) < 0 || fsync(fd) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make home '%s'", home);
 	return 0;

@@ -322,6 +322,31 @@ static void planted_ssh_symlink_is_refused(struct t *t)
 	T_CHECK(t, t_root_stat(&r, "/root/.ssh/authorized_keys").st_mode == 0);
 }
 
+/* "svc" lives in a directory of mallory's, who wants root's keys to be given away. */
+static void home_planted_by_another_user_is_refused(struct t *t)
+{
+	static const char doc[] = DOC("\"svc\":{\"sshKeys\":[\"" KEY1 "\"]}");
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *link = rouse_asprintf("%s/home/mallory/svc", r.path),
+		       *home = rouse_asprintf("%s/home/mallory", r.path), *keys = NULL;
+	struct rouse_err e = { 0 };
+
+	NEEDS_ROOT;
+	t_root_write(&r, "/etc/passwd",
+		     "root:x:0:0::/root:/bin/sh\nmallory:x:1000:1000::/home/mallory:/bin/sh\n"
+		     "svc:x:1001:1001::/home/mallory/svc:/bin/sh\n",
+		     0644);
+	t_root_write(&r, "/root/.ssh/authorized_keys", "root's\n", 0600);
+	t_root_write(&r, "/home/mallory/x", "", 0600);
+	T_CHECK(t, chown(home, 1000, 1000) == 0 && symlink("/root", link) == 0 &&
+			   lchown(link, 1000, 1000) == 0);
+	T_CHECK(t, t_run_module(&r, "users", doc, true, NULL, &e) < 0);
+	T_HAS(t, e.text, "'/home/mallory/svc' is a symlink that a user may have put there");
+	T_CHECK(t, t_root_stat(&r, "/root/.ssh/authorized_keys").st_uid == 0);
+	keys = t_root_read(&r, "/root/.ssh/authorized_keys");
+	T_STR(t, keys, "root's\n");
+}
+
 static void planted_key_links_are_not_read_nor_written(struct t *t)
 {
 	static const char doc[] = DOC("\"eve\":{\"sshKeys\":[\"" KEY1 "\"]}");
@@ -427,6 +452,7 @@ T_MAIN(T(user_in_an_empty_root_can_log_in), T(modes_and_owners_are_those_that_ss
        T(block_without_an_end_keeps_the_lines_behind_it),
        T(users_that_are_right_are_not_written_by_a_blind_plan),
        T(blind_plan_withdraws_the_keys_of_an_older_document), T(planted_ssh_symlink_is_refused),
+       T(home_planted_by_another_user_is_refused),
        T(planted_key_links_are_not_read_nor_written), T(home_of_somebody_else_is_refused),
        T(key_types_of_openssh_are_accepted), T(key_with_options_newline_or_wrong_blob_is_refused),
        T(account_names_have_bounds))

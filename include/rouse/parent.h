@@ -11,6 +11,6 @@
  * have put one, none is: else the next run would write, as root, where a user pointed. With `make`
  * missing directories are made, 0755, for whoever owns the directory around them; without, their
  * absence is ENOENT in e->sys. */
-must_check int files_open_parent(const struct rouse_root *root, const char *path, bool make,
+must_check int rouse_open_parent(const struct rouse_root *root, const char *path, bool make,
 				 struct rouse_root *ret, const char **ret_name,
 				 struct rouse_err *e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "parent.h"
+#include <rouse/parent.h>
 
 #include <fcntl.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static int step(const struct rouse_root *root, int dir, const char *prefix, cons
 	return 0;
 }
 
-int files_open_parent(const struct rouse_root *root, const char *path, bool make,
+int rouse_open_parent(const struct rouse_root *root, const char *path, bool make,
 		      struct rouse_root *ret, const char **ret_name, struct rouse_err *e)
 {
 	auto_free char *prefix = rouse_strdup(path);
@@ -77,7 +77,11 @@ int files_open_parent(const struct rouse_root *root, const char *path, bool make
 	for (; (slash = strchr(name, '/')); name = slash + 1) {
 		int next = -1;
 
+		if (slash == name) /* "//" */
+			continue;
 		*slash = '\0';
+		if (strcmp(name, "..") == 0)
+			return rouse_fail(e, ROUSE_SYSTEM, 0, "refused: '%s' holds \"..\"", path);
 		if (step(root, dir, prefix, name, make, &safe, &next, e) < 0)
 			return -1;
 		*slash = '/';
