@@ -155,22 +155,45 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 /* --- addresses ------------------------------------------------------------------------------- */
 
 /*
- * 169.254.0.0/16 and fd00:ec2::254, however written or resolved: where metadata services give out
- * credentials. A document's URL must not lead there.
+ * Where metadata services give out credentials, however the address is written or resolved: a
+ * document's URL must not lead there.
  */
+static const struct {
+	int family;
+	unsigned bits;
+	uint8_t address[16];
+} metadata[] = {
+	{ AF_INET, 16, { 169, 254 } },            /* EC2, GCE, Azure, OpenStack… */
+	{ AF_INET, 32, { 168, 63, 129, 16 } },    /* Azure's wire server */
+	{ AF_INET, 32, { 100, 100, 100, 200 } },  /* Alibaba */
+	{ AF_INET6, 10, { 0xfe, 0x80 } },         /* OpenStack: fe80::a9fe:a9fe */
+	{ AF_INET6, 128, { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 } }, /* EC2 */
+	{ AF_INET6, 128, { 0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54 } }, /* GCE */
+};
+
+/* The IPv4 address that an IPv6 one stands for (::ffff:0:0/96, and 64:ff9b::/96 of NAT64), or NULL. */
+static const uint8_t *embedded_address(const uint8_t *a)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+	static const uint8_t nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
+
+	return memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0 ? a + 12 : NULL;
+}
+
 static bool is_metadata_address(int family, const void *address)
 {
-	static const uint8_t ec2[16] = { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 };
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-	const uint8_t *a = address;
+	const uint8_t *a = address, *v4 = family == AF_INET6 ? embedded_address(a) : NULL;
 
-	if (family == AF_INET6 && memcmp(a, mapped, sizeof(mapped)) == 0) {
-		a += sizeof(mapped);
-		family = AF_INET;
+	if (v4)
+		return is_metadata_address(AF_INET, v4);
+	for (size_t i = 0; i < ARRAY_SIZE(metadata); i++) {
+		size_t bytes = metadata[i].bits / 8, rest = metadata[i].bits % 8;
+
+		if (metadata[i].family == family && memcmp(a, metadata[i].address, bytes) == 0 &&
+		    (!rest || (a[bytes] ^ metadata[i].address[bytes]) >> (8 - rest) == 0))
+			return true;
 	}
-	if (family == AF_INET)
-		return a[0] == 169 && a[1] == 254;
-	return family == AF_INET6 && memcmp(a, ec2, sizeof(ec2)) == 0;
+	return false;
 }
 
 static void refuse_metadata(struct transfer *tr)

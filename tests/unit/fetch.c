@@ -390,7 +390,12 @@ static void a_url_may_not_lead_to_a_metadata_service(struct t *t)
 {
 	static const char *const urls[] = { "http://169.254.169.254/latest/user-data",
 					    "http://2852039166/latest/user-data", "http://[fd00:ec2::254]/",
-					    "http://[::ffff:169.254.169.254]/" };
+					    "http://[::ffff:169.254.169.254]/",
+					    "http://[64:ff9b::a9fe:a9fe]/",
+					    "http://[fe80::a9fe:a9fe]/openstack",
+					    "http://[fd20:ce::254]/",
+					    "http://168.63.129.16/machine",
+					    "http://100.100.100.200/latest/user-data" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
 		auto_fixture struct fixture x = FIXTURE;
