@@ -314,7 +314,7 @@ static void element(char *buf, size_t size, const char *body, const char *name)
 		n = size - 1;
 	if (text)
 		memcpy(buf, text, n);
-	while (n && ((unsigned char)buf[n - 1] & 0xc0) == 0x80 && !rouse_utf8_valid(buf, n))
+	while (n && (unsigned char)buf[n - 1] >= 0x80 && !rouse_utf8_valid(buf, n))
 		n--; /* a character that was cut */
 	buf[n] = '\0';
 	if (!rouse_utf8_valid(buf, n))
