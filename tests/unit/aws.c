@@ -182,7 +182,7 @@ static void more_buckets_than_are_remembered_are_asked_anew(struct t *t)
 
 	T_CHECK(t, begin(&x, "{}"));
 	for (int i = 0; i < 100; i++) {
-		char name[16];
+		char name[32];
 		const struct s3_target b = { .bucket = name };
 
 		(void)snprintf(name, sizeof(name), "bucket-%d", i);
