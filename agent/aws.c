@@ -48,7 +48,7 @@ struct aws {
 	unsigned references;
 	char *base;  /* of the metadata service; NULL: none that could be trusted */
 	bool looked; /* at the firmware */
-	struct rouse_fetcher *f;
+	struct rouse_imds imds;
 
 	struct rouse_aws_key key;
 	char role[65];
@@ -101,7 +101,8 @@ void aws_unref(struct aws *a)
 	unlock(a);
 	if (!last)
 		return;
-	rouse_fetcher_free(a->f);
+	rouse_fetcher_free(a->imds.f);
+	rouse_imds_done(&a->imds);
 	rouse_aws_key_wipe(&a->key);
 	for (size_t i = 0; i < a->n_buckets; i++)
 		free(a->buckets[i].name);
@@ -129,11 +130,14 @@ static int look(struct aws *a, struct rouse_err *e)
 	return 0;
 }
 
-static struct rouse_imds conversation(struct aws *a, uint64_t deadline)
+/* One conversation for all questions: its token is good for many. */
+static struct rouse_imds *conversation(struct aws *a, uint64_t deadline)
 {
-	if (!a->f)
-		a->f = rouse_fetcher_new();
-	return (struct rouse_imds){ .base = a->base, .f = a->f, .deadline = deadline };
+	if (!a->imds.f)
+		a->imds.f = rouse_fetcher_new();
+	a->imds.base = a->base;
+	a->imds.deadline = deadline;
+	return &a->imds;
 }
 
 static void wipe(struct rouse_buf *b)
@@ -246,13 +250,13 @@ static int ask_key(struct aws *a, struct rouse_imds *i, struct rouse_err *e)
 
 static int ask_role(struct aws *a, uint64_t deadline, struct rouse_err *e)
 {
-	struct rouse_imds i = conversation(a, deadline);
+	struct rouse_imds *i = conversation(a, deadline);
 	int r;
 
 	for (unsigned tries = 1;; tries++) {
 		uint64_t when;
 
-		r = ask_key(a, &i, e);
+		r = ask_key(a, i, e);
 		if (r == 0 || e->sys != EBADMSG)
 			break;
 		when = rouse_clock_ms() + rouse_retry_delay(tries, 0, rouse_jitter(UINT64_MAX));
@@ -260,7 +264,6 @@ static int ask_role(struct aws *a, uint64_t deadline, struct rouse_err *e)
 			break;
 		rouse_clock_sleep_until(when);
 	}
-	rouse_imds_done(&i);
 	a->asked = rouse_clock_ms();
 	if (r < 0 && e->sys == ENOENT && !a->role[0]) {
 		a->missing_since = a->missing_since ? a->missing_since : a->asked;
@@ -351,11 +354,10 @@ static struct bucket_place *find(struct aws *a, const struct s3_target *t, bool 
 
 static int ask_region(struct aws *a, uint64_t deadline, struct rouse_err *e)
 {
-	struct rouse_imds i = conversation(a, deadline);
+	struct rouse_imds *i = conversation(a, deadline);
 	auto_buf struct rouse_buf text = { 0 };
-	int r = rouse_imds_get(&i, "meta-data/placement/region", ROUSE_MAX_METADATA, &text, e);
+	int r = rouse_imds_get(i, "meta-data/placement/region", ROUSE_MAX_METADATA, &text, e);
 
-	rouse_imds_done(&i);
 	if (r < 0 && e->sys != ENOENT)
 		return -1;
 	if (text.data)

@@ -156,7 +156,7 @@ static bool amend(struct transfer *tr, enum s3_verdict verdict, const struct s3_
 	struct bucket *b = tr->bucket;
 
 	if (verdict == S3_MOVED && !b->moved && !rouse_streq(a->region, b->region) &&
-	    s3_same_partition(a->region, b->region)) {
+	    (b->target.endpoint || s3_same_partition(a->region, b->region))) {
 		aws_bucket_is_in(tr->f->aws, &b->target, a->region);
 		return b->moved = true;
 	}
@@ -171,17 +171,19 @@ static bool amend(struct transfer *tr, enum s3_verdict verdict, const struct s3_
 	return false;
 }
 
-/* Who was denied what. */
-static const char *denial(char *buf, size_t size, const struct bucket *b)
+/* Who was denied it. A key that is missing is denied to those who may not list the bucket. */
+static void denial(char *buf, size_t size, const struct bucket *b, const struct s3_answer *a)
 {
+	const char *missing = !a->code[0] || rouse_streq(a->code, "AccessDenied")
+				      ? ", or it is not there"
+				      : "";
+
 	if (b->role[0])
-		(void)snprintf(buf, size, "access denied to the role '%s', or it is not there",
-			       b->role);
+		(void)snprintf(buf, size, "access denied to the role '%s'%s", b->role, missing);
 	else
-		(void)snprintf(buf, size, "access denied, or it is not there; %s",
+		(void)snprintf(buf, size, "access denied%s; %s", missing,
 			       b->instance ? "the instance has no role"
 					   : "this is no instance with a role");
-	return buf;
 }
 
 static void explain(struct transfer *tr, const struct s3_answer *a, enum s3_verdict verdict,
@@ -196,7 +198,7 @@ static void explain(struct transfer *tr, const struct s3_answer *a, enum s3_verd
 		(void)snprintf(why, sizeof(why), "it is not there");
 		sys = ENOENT;
 	} else if (status == 401 || status == 403) {
-		(void)denial(why, sizeof(why), tr->bucket);
+		denial(why, sizeof(why), tr->bucket, a);
 		sys = EACCES;
 	} else if (tr->t->location[0]) {
 		(void)snprintf(why, sizeof(why),
