@@ -156,6 +156,10 @@ int rouse_store_publish(struct rouse_store *s, const char *name, struct rouse_er
 			return 0;
 		if (errno != EEXIST && errno != ENOTEMPTY)
 			break;
+		/* In one step: it may be what this machine runs on, put there by somebody else. The
+		 * old one is gone with the staging directory. */
+		if (renameat2(s->staging, name, s->dir, name, RENAME_EXCHANGE) == 0)
+			return 0;
 		(void)snprintf(trash, sizeof(trash), "trash-%u",
 			       __atomic_add_fetch(&s->trash, 1, __ATOMIC_RELAXED));
 		if (move(s->dir, name, s->staging, trash, 0) < 0)
