@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <rouse/clock.h>
+#include <rouse/generations.h>
 #include <rouse/health.h>
 #include <rouse/json.h>
 #include <rouse/log.h>
@@ -119,6 +120,18 @@ static void judge(struct rouse_report *r, bool failed, const struct rouse_err *e
 		rouse_report_verdict(r, ROUSE_READY, ROUSE_OK, NULL);
 }
 
+/* What was ready once is worth going back to. Where the system is not a generation, there is none. */
+static void remember(const struct session *s)
+{
+	char system[ROUSE_SYSTEM_PATH_SIZE];
+	struct rouse_err e = { 0 };
+
+	if (rouse_streq(s->run, RUN_DIR) &&
+	    json_integer_value(json_object_get(s->report.json, "status")) == ROUSE_OK &&
+	    rouse_booted_system(system) && rouse_system_mark_healthy("/", system, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
+}
+
 /* What a person outside can no longer be told is on the disk first, then on the console. */
 static void announce(struct session *s)
 {
@@ -204,6 +217,7 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 		rouse_report_set(&s.report, "checks", json_incref(checks));
 		judge(&s.report, failed, e);
 		announce(&s);
+		remember(&s);
 	}
 	print_session(&s, checks);
 	if (first)

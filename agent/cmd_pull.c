@@ -8,6 +8,7 @@
 #include <rouse/clock.h>
 #include <rouse/closure.h>
 #include <rouse/fetch.h>
+#include <rouse/generations.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/module.h>
@@ -170,11 +171,16 @@ static void print_done(const struct options *o, const struct rouse_closure_size 
 static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *e)
 {
 	auto_closure struct rouse_closure *c = NULL;
+	auto_fd int hold = -1; /* until the profile points to it, nothing may collect it */
 	struct rouse_closure_size size;
 	uint64_t begin = rouse_clock_ms(), generation = 0;
 
+	if (rouse_store_hold(ctx->root, false, ctx->deadline, &hold, e) < 0)
+		return -1;
 	c = rouse_closure_new(&o->spec);
 	if (rouse_closure_resolve(c, ctx, e) < 0 || rouse_closure_fits(c, ctx, NULL, e) < 0)
+		return -1;
+	if (hold < 0 && rouse_store_hold(ctx->root, true, ctx->deadline, &hold, e) < 0)
 		return -1;
 	size = rouse_closure_measure(c);
 	if (rouse_closure_pull(c, ctx, e) < 0)

@@ -35,6 +35,20 @@ static const struct rouse_command commands[] = {
 	  "  --profile FILE     make the first PATH the next generation of this profile\n"
 	  "  --timeout D        end in this time (default 20m)\n"
 	  "  --json             counters as JSON\n" },
+	{ "generations", rouse_cmd_generations, "", "the system closures here: current, booted, healthy",
+	  "  --root DIR         of the system below DIR\n"
+	  "  --json             the same as JSON\n" },
+	{ "rollback", rouse_cmd_rollback, "[N]", "makes generation N current, or the last healthy one before",
+	  "  --root DIR         of the system below DIR\n" },
+	{ "gc", rouse_cmd_gc, "", "deletes old generations, and what nothing in the store needs",
+	  "  --keep N           keep the N newest generations (default 3)\n"
+	  "  --older-than D     keep those that are younger (\"30d\")\n"
+	  "  --max-size S       delete older ones until the rest is this small (\"20GB\")\n"
+	  "  --dry-run          say what would be deleted; delete nothing\n"
+	  "  --root DIR         of the system below DIR\n"
+	  "  --timeout D        end in this time (default 20m)\n"
+	  "  --json             what was deleted as JSON\n"
+	  "The current, the booted and the last healthy generation are always kept.\n" },
 	{ "health", rouse_cmd_health, "", "runs the health checks, gives the verdict, sends the signals",
 	  "  --run DIR          status and report (default /run/rouse)\n"
 	  "  --json             the report as JSON\n" },
@@ -66,7 +80,7 @@ static void print_help(void)
 	(void)printf("usage: rouse COMMAND [OPTIONS] [ARGS]\n\n"
 		     "Provisions this machine from a document: disks, a Nix closure, users, files, health.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		(void)printf("  %-9s %s\n", commands[i].name, commands[i].help);
+		(void)printf("  %-11s %s\n", commands[i].name, commands[i].help);
 	(void)printf("\n`rouse COMMAND --help` lists its options. Exit status: 0 ok, 3 degraded, 64 usage,\n"
 		     "70 bug, 71 system, 75 unavailable, 77 untrusted, 78 document.\n");
 }

@@ -83,6 +83,8 @@ struct rouse_generation {
 	char path[512];   /* what it points to; "" when unknown */
 	char last[512];   /* what the highest points to */
 };
+/* "system-7-link" of "system": 7; 0 for other names. */
+uint64_t rouse_generation_number(const char *link, const char *profile);
 /* The current generation of a profile, e.g. "/nix/var/nix/profiles/system". */
 must_check int rouse_generation_read(const char *root, const char *profile,
 				     struct rouse_generation *ret, struct rouse_err *e);

@@ -53,6 +53,13 @@
 #define ROUSE_MAX_XZ_MEMORY (96 * MIB)
 /* The list of registered paths: 16384 of them with 30 references each. */
 #define ROUSE_MAX_REGISTRATION (64 * MIB)
+/* One file in which the collector looks for store paths: 65530 mappings of a process are 8 MiB. */
+#define ROUSE_MAX_ROOTS_FILE (64 * MIB)
+/* Systems that are remembered as having been healthy; more than are ever kept. */
+#define ROUSE_MAX_HEALTHY 64
+/* Deleting, and switching the boot loader to another generation. */
+#define ROUSE_DEADLINE_GC 1200000
+#define ROUSE_DEADLINE_SWITCH 300000
 /* How often a lock that another rouse holds is tried again. */
 #define ROUSE_LOCK_POLL 100
 /* Tries of a request while another cache may still answer it. */

@@ -10,7 +10,9 @@
 
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
+#include <rouse/generations.h>
 #include <rouse/json.h>
+#include <rouse/log.h>
 #include <rouse/module.h>
 #include <rouse/text.h>
 
@@ -48,9 +50,10 @@ struct facts {
 	bool unseen;             /* the root filesystem is not mounted yet */
 	struct rouse_list valid; /* const char *: wanted paths that are there with all they need */
 	struct rouse_list profiles; /* struct profile_fact */
+	const char *rolled_back;    /* the system that somebody went back from, or NULL */
 };
 
-enum { OP_PULL, OP_GENERATION };
+enum { OP_PULL, OP_GENERATION, OP_KEEP, OP_FORGET };
 
 static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
@@ -136,6 +139,8 @@ static const struct rouse_field fact_fields[] = {
 		    .item = &path_shape),
 	ROUSE_FIELD(struct facts, profiles, "profiles", "Generations, by profile.",
 		    .type = ROUSE_MAP, .item = &profile_fact_shape),
+	ROUSE_FIELD(struct facts, rolled_back, "rolledBack",
+		    "The system that `rouse rollback` went away from.", .type = ROUSE_STRING),
 };
 
 /* --- what is wanted --------------------------------------------------------------------------- */
@@ -226,6 +231,7 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 	struct rouse_pin *pins = rouse_arena_alloc(&arena, (n + 1) * sizeof(*pins));
 	bool *valid = rouse_arena_alloc(&arena, (n + 1) * sizeof(*valid));
 	json_t *list = json_array(), *profiles = json_object();
+	char from[ROUSE_SYSTEM_PATH_SIZE] = "";
 
 	rouse_json_set(facts, "valid", list);
 	rouse_json_set(facts, "profiles", profiles);
@@ -243,6 +249,10 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 		if (observe_profile(&w[i], c, profiles, e) < 0)
 			return -1;
 	}
+	if (rouse_rollback_read(c->root, from, e) < 0)
+		return -1;
+	if (from[0])
+		rouse_json_set_string(facts, "rolledBack", from);
 	return 0;
 }
 
@@ -274,6 +284,14 @@ static struct rouse_generation generation_of(const struct facts *facts, const ch
 	return g;
 }
 
+/* A rollback holds until the document names another system than the one it went away from. */
+static bool is_rolled_back(const struct facts *facts, const struct want *w,
+			   const struct rouse_generation *g)
+{
+	return rouse_streq(w->profile, "system") && g->number &&
+	       rouse_streq(facts->rolled_back, w->pin.path) && !rouse_streq(g->path, w->pin.path);
+}
+
 static void name_caches(const struct conf *conf, struct rouse_buf *out)
 {
 	const struct cache_conf *caches = conf->caches.items;
@@ -295,6 +313,13 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 	for (size_t i = 0; i < n; i++) {
 		struct rouse_generation g = generation_of(facts, w[i].profile);
 
+		if (is_rolled_back(facts, &w[i], &g)) {
+			rouse_plan_add(
+				p, ROUSE_USE, OP_KEEP, &w[i],
+				"keep system generation %llu: it was rolled back to, from %s",
+				(unsigned long long)g.number, w[i].pin.path);
+			continue;
+		}
 		if (!is_valid(facts, w[i].pin.path)) {
 			if (!conf->caches.n)
 				return rouse_fail(e, ROUSE_DOCUMENT, 0,
@@ -313,6 +338,11 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 				p, ROUSE_CREATE, OP_GENERATION, &w[i], "make %s %s generation %llu",
 				is_valid(facts, w[i].pin.path) ? w[i].pin.path : "it", w[i].profile,
 				(unsigned long long)rouse_generation_next(&g, w[i].pin.path));
+		else if (facts->rolled_back && rouse_streq(w[i].profile, "system") &&
+			 !rouse_streq(facts->rolled_back, w[i].pin.path))
+			rouse_plan_add(p, ROUSE_CHANGE, OP_FORGET, &w[i],
+				       "forget the rollback from %s: the document has moved on",
+				       facts->rolled_back);
 	}
 	return 0;
 }
@@ -323,6 +353,7 @@ struct state {
 	struct rouse_closure_spec spec;
 	struct rouse_closure *closure;
 	struct rouse_arena arena;
+	int hold; /* no collector runs until generations point to what was found or pulled */
 };
 
 static void state_free(void *state)
@@ -333,6 +364,8 @@ static void state_free(void *state)
 		return;
 	rouse_closure_free(s->closure);
 	rouse_arena_done(&s->arena);
+	if (s->hold >= 0)
+		(void)close(s->hold);
 	free(s);
 }
 
@@ -404,6 +437,9 @@ static int prepare(const void *conf, const struct rouse_plan *p, const struct ro
 	const struct rouse_room *room = rouse_plan_find_room(p, ROUSE_STORE_DIR);
 
 	*ret_state = s;
+	s->hold = -1;
+	if (is_mounted(c) && rouse_store_hold(c->root, false, c->deadline, &s->hold, e) < 0)
+		return -1;
 	list_roots(s, p);
 	if (!s->spec.n_roots)
 		return 0;
@@ -419,17 +455,47 @@ static int prepare(const void *conf, const struct rouse_plan *p, const struct ro
 	return room || is_mounted(c) ? rouse_closure_fits(s->closure, c, room, e) : 0;
 }
 
+static int pull(struct state *s, const struct rouse_context *c, struct rouse_err *e)
+{
+	if (s->hold < 0 && rouse_store_hold(c->root, true, c->deadline, &s->hold, e) < 0)
+		return -1;
+	return rouse_closure_pull(s->closure, c, e);
+}
+
+/* What was planned for a root that was out of sight does not know of a rollback. */
+static int make_generation(const struct want *w, const struct rouse_context *c, struct rouse_err *e)
+{
+	auto_free char *profile = rouse_asprintf(PROFILES "%s", w->profile);
+	char from[ROUSE_SYSTEM_PATH_SIZE] = "";
+	uint64_t number = 0;
+
+	if (rouse_streq(w->profile, "system")) {
+		struct rouse_generation g = { 0 };
+
+		if (rouse_generation_read(c->root, profile, &g, e) < 0 ||
+		    rouse_rollback_read(c->root, from, e) < 0)
+			return -1;
+		if (g.number && rouse_streq(from, w->pin.path)) {
+			rouse_log(ROUSE_LOG_NOTICE, "closure",
+				  "keeping system generation %llu: it was rolled back to, from %s",
+				  (unsigned long long)g.number, from);
+			return 0;
+		}
+	}
+	if (rouse_generation_make(c->root, profile, w->pin.path, &number, e) < 0)
+		return -1;
+	return from[0] ? rouse_rollback_forget(c->root, e) : 0;
+}
+
 static int apply(const struct rouse_step *step, const struct rouse_context *c, void *state,
 		 struct rouse_err *e)
 {
-	const struct want *w = step->arg;
-	auto_free char *profile = rouse_asprintf(PROFILES "%s", w->profile);
-	uint64_t number = 0;
-
 	/* One pull brings all closures; the steps of the others find nothing to do. */
 	if (step->op == OP_PULL)
-		return rouse_closure_pull(((struct state *)state)->closure, c, e);
-	return rouse_generation_make(c->root, profile, w->pin.path, &number, e);
+		return pull(state, c, e);
+	if (step->op == OP_FORGET)
+		return rouse_rollback_forget(c->root, e);
+	return step->op == OP_GENERATION ? make_generation(step->arg, c, e) : 0;
 }
 
 const struct rouse_module rouse_module_closure = {

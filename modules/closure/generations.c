@@ -18,8 +18,7 @@ static void read_link(int dir, const char *name, char *buf, size_t size)
 	buf[n > 0 && (size_t)n < size ? n : 0] = '\0';
 }
 
-/* "system-7-link" of "system": 7; 0 for other names. */
-static uint64_t number_of(const char *link, const char *profile)
+uint64_t rouse_generation_number(const char *link, const char *profile)
 {
 	const char *digits = rouse_strip_prefix(link, profile), *end;
 	char text[24];
@@ -50,7 +49,7 @@ static int find_highest(int dir, const char *profile, uint64_t *ret, struct rous
 	}
 	*ret = 0;
 	while ((entry = readdir(d))) {
-		uint64_t n = number_of(entry->d_name, profile);
+		uint64_t n = rouse_generation_number(entry->d_name, profile);
 
 		if (n > *ret)
 			*ret = n;
@@ -84,7 +83,8 @@ int rouse_generation_read(const char *root_path, const char *profile, struct rou
 	if (g.highest)
 		read_link(dir, target, g.last, sizeof(g.last));
 	read_link(dir, name, link, sizeof(link));
-	g.number = number_of(strrchr(link, '/') ? strrchr(link, '/') + 1 : link, name);
+	g.number = rouse_generation_number(strrchr(link, '/') ? strrchr(link, '/') + 1 : link,
+					   name);
 	if (g.number) {
 		(void)snprintf(target, sizeof(target), "%s-%llu-link", name,
 			       (unsigned long long)g.number);

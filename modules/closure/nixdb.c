@@ -2,8 +2,10 @@
 /* Telling Nix, where there is one, what is valid. */
 #include "store.h"
 
+#include <fcntl.h>
 #include <string.h>
 
+#include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/proc.h>
 #include <rouse/text.h>
@@ -53,19 +55,25 @@ static bool find_nix_store(const struct rouse_store *s, const char *chroot, char
 	return false;
 }
 
+static const char *const nix_env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+				       "LANG=C",
+				       "HOME=/root",
+				       "USER=root",
+				       "NIX_REMOTE=local",
+				       NULL };
+
+static const char *chroot_of(const struct rouse_store *s)
+{
+	return rouse_streq(s->root.path, "/") ? NULL : s->root.path;
+}
+
 static int load_db(const char *program, const char *chroot, const struct rouse_buf *text,
 		   uint64_t deadline, struct rouse_err *e)
 {
 	const char *const argv[] = { program, "--load-db", NULL };
-	const char *const env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-				    "LANG=C",
-				    "HOME=/root",
-				    "USER=root",
-				    "NIX_REMOTE=local",
-				    NULL };
 	const struct rouse_proc p = {
 		.argv = argv,
-		.env = env,
+		.env = nix_env,
 		.chroot = chroot,
 		.deadline = deadline,
 		.input = text->data,
@@ -77,7 +85,7 @@ static int load_db(const char *program, const char *chroot, const struct rouse_b
 
 int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
 {
-	const char *chroot = rouse_streq(s->root.path, "/") ? NULL : s->root.path;
+	const char *chroot = chroot_of(s);
 	auto_buf struct rouse_buf text = { 0 };
 	char program[512];
 
@@ -95,4 +103,74 @@ int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_
 	}
 	return rouse_fs_replace(&s->root, LEFT_FOR_NIX, text.data, text.len, 0644, (uid_t)-1,
 				(gid_t)-1, e);
+}
+
+bool rouse_store_has_nix(const struct rouse_store *s)
+{
+	auto_fd int fd = rouse_fs_open(&s->root, "/nix/var/nix/db/db.sqlite", O_PATH, 0);
+
+	return fd >= 0;
+}
+
+bool rouse_store_can_collect(const struct rouse_store *s, struct rouse_err *e)
+{
+	char program[512];
+
+	if (geteuid() == 0 && find_nix_store(s, chroot_of(s), program, sizeof(program)))
+		return true;
+	(void)rouse_fail(e, ROUSE_SYSTEM, 0,
+			 "Nix has a database of this store, and %s could keep it right",
+			 geteuid() == 0 ? "there is no nix-store that" : "only root");
+	return false;
+}
+
+int rouse_store_collect_nix(struct rouse_store *s, const char *more, uint64_t deadline,
+			    struct rouse_buf *out, struct rouse_err *e)
+{
+	char program[512];
+	const char *const argv[] = { program, "--gc", more, NULL };
+	const struct rouse_proc p = {
+		.argv = argv, .env = nix_env, .chroot = chroot_of(s), .deadline = deadline
+	};
+	int status = 0;
+
+	if (!find_nix_store(s, p.chroot, program, sizeof(program)))
+		return rouse_fail(e, ROUSE_SYSTEM, ENOENT, "cannot find nix-store");
+	if (rouse_proc_run(&p, &status, out, e) < 0)
+		return -1;
+	if (status)
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s --gc' ended with status %d: %.400s",
+				  program, status, out->len ? out->data : "no message");
+	return 0;
+}
+
+int rouse_store_read_left(const struct rouse_store *s, struct rouse_paths *ret, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (rouse_fs_read(&s->root, LEFT_FOR_NIX, ROUSE_MAX_REGISTRATION, &text, e) < 0)
+		return e->sys == ENOENT ? 0 : -1;
+	return rouse_paths_parse(ret, LEFT_FOR_NIX, text.data, e);
+}
+
+int rouse_store_untell_nix(const struct rouse_store *s, const struct rouse_paths *gone,
+			   struct rouse_err *e)
+{
+	auto_paths struct rouse_paths left = { 0 };
+	auto_buf struct rouse_buf text = { 0 };
+	bool changed = false;
+
+	if (rouse_store_read_left(s, &left, e) < 0)
+		return -1;
+	for (size_t i = 0; i < left.n; i++) {
+		const struct rouse_path *p = left.items[i];
+
+		if (rouse_paths_find(gone, p->name))
+			changed = true;
+		else
+			rouse_path_print(p, &text);
+	}
+	return changed ? rouse_fs_replace(&s->root, LEFT_FOR_NIX, text.data ? text.data : "",
+					  text.len, 0644, (uid_t)-1, (gid_t)-1, e)
+		       : 0;
 }

@@ -111,6 +111,15 @@ static int make_staging(struct rouse_store *s, struct rouse_err *e)
 	return 0;
 }
 
+int rouse_store_lock(struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
+{
+	if (rouse_fs_mkdirs(&s->root, ROUSE_STORE_STATE, true, e) < 0 ||
+	    lock_store(s, deadline, e) < 0)
+		return -1;
+	rouse_paths_done(&s->registered);
+	return read_registered(s, e);
+}
+
 int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
 		     struct rouse_err *e)
 {
@@ -179,11 +188,31 @@ int rouse_store_discard(struct rouse_store *s, const char *name, struct rouse_er
 	return 0;
 }
 
-int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths, size_t n,
-			 struct rouse_err *e)
+int rouse_store_withdraw(struct rouse_store *s, const char *name, struct rouse_err *e)
+{
+	if (move(s->dir, name, s->staging, name, 0) < 0 && errno != ENOENT)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot move '%s%s' out of the store",
+				  ROUSE_STORE_PREFIX, name);
+	if (rouse_tree_remove(s->staging, name) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot remove all of '%s%s'",
+				  ROUSE_STORE_PREFIX, name);
+	return 0;
+}
+
+int rouse_store_write(struct rouse_store *s, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf text = { 0 };
 
+	for (size_t i = 0; i < s->registered.n; i++)
+		if (s->registered.items[i]->valid)
+			rouse_path_print(s->registered.items[i], &text);
+	return rouse_fs_replace(&s->root, ROUSE_REGISTRATION, text.data ? text.data : "", text.len,
+				0644, (uid_t)-1, (gid_t)-1, e);
+}
+
+int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths, size_t n,
+			 struct rouse_err *e)
+{
 	/* First the bytes, then the word that they are there. */
 	if (syncfs(s->dir) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s' to disk",
@@ -194,9 +223,5 @@ int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths,
 		rouse_path_copy(&s->registered, p, paths[i]);
 		p->valid = true;
 	}
-	for (size_t i = 0; i < s->registered.n; i++)
-		if (s->registered.items[i]->valid)
-			rouse_path_print(s->registered.items[i], &text);
-	return rouse_fs_replace(&s->root, ROUSE_REGISTRATION, text.data ? text.data : "", text.len,
-				0644, (uid_t)-1, (gid_t)-1, e);
+	return rouse_store_write(s, e);
 }

@@ -44,13 +44,32 @@ must_check int rouse_store_look(struct rouse_store *s, const char *root, struct 
  * reads what is registered, makes the staging directory. */
 must_check int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
 				struct rouse_err *e);
+/* After rouse_store_look: takes the lock, and reads again what is registered. */
+must_check int rouse_store_lock(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);
 /* Moves staging/NAME into the store. What is there under that name (it is not valid) gives way. */
 must_check int rouse_store_publish(struct rouse_store *s, const char *name, struct rouse_err *e);
 /* Removes staging/NAME with all that is in it; absent is well. */
 must_check int rouse_store_discard(struct rouse_store *s, const char *name, struct rouse_err *e);
+/* Takes a path (it is not valid) out of the store, by a rename, and removes it; absent is well. */
+must_check int rouse_store_withdraw(struct rouse_store *s, const char *name, struct rouse_err *e);
+/* Writes the list of what is registered and valid. */
+must_check int rouse_store_write(struct rouse_store *s, struct rouse_err *e);
 /* Makes everything published durable (syncfs), adds `paths` to the registered, writes the list. */
 must_check int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths,
 				    size_t n, struct rouse_err *e);
 /* Tells Nix: runs the closure's (or the system's) `nix-store --load-db` on the whole list, or
  * leaves /nix-path-registration for the first one that comes along. */
 must_check int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);
+/* Is there a Nix that has its own list of what is valid? */
+bool rouse_store_has_nix(const struct rouse_store *s);
+/* … and the program to change it? */
+bool rouse_store_can_collect(const struct rouse_store *s, struct rouse_err *e);
+/* Runs `nix-store --gc` (with `more`, if not NULL, behind it). */
+must_check int rouse_store_collect_nix(struct rouse_store *s, const char *more, uint64_t deadline,
+				       struct rouse_buf *out, struct rouse_err *e);
+/* Takes the paths of `gone` out of what is left for a Nix to come. */
+must_check int rouse_store_untell_nix(const struct rouse_store *s, const struct rouse_paths *gone,
+				      struct rouse_err *e);
+/* Reads what is left for a Nix to come; none is well. */
+must_check int rouse_store_read_left(const struct rouse_store *s, struct rouse_paths *ret,
+				     struct rouse_err *e);

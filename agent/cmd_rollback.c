@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rouse rollback: makes another generation of the system current. */
+#include "command.h"
+
+#include <getopt.h>
+
+#include <rouse/clock.h>
+#include <rouse/fs.h>
+#include <rouse/generations.h>
+#include <rouse/limits.h>
+#include <rouse/proc.h>
+#include <rouse/text.h>
+
+struct options {
+	const char *root;
+	uint64_t number; /* 0: not said */
+};
+
+static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
+{
+	static const struct option options[] = { { "root", required_argument, NULL, 'r' }, { 0 } };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c != 'r')
+			return rouse_usage(e, "unknown or incomplete option '%s'",
+					   argv[optind - 1]);
+		o->root = optarg;
+	}
+	if (argc - optind > 1)
+		return rouse_usage(e, "expected one generation, found %d arguments", argc - optind);
+	if (optind < argc && (!rouse_parse_u64(argv[optind], UINT32_MAX, &o->number) || !o->number))
+		return rouse_usage(e, "'%s' is not the number of a generation", argv[optind]);
+	return 0;
+}
+
+static int find(const struct options *o, const struct rouse_systems *s,
+		const struct rouse_system **ret, struct rouse_err *e)
+{
+	*ret = o->number ? NULL : rouse_systems_before(s);
+	for (size_t i = 0; o->number && i < s->n; i++)
+		if (s->items[i].number == o->number)
+			*ret = &s->items[i];
+	if (!*ret && o->number)
+		return rouse_fail(e, ROUSE_USAGE, 0,
+				  "there is no generation %llu; `rouse generations` lists them",
+				  (unsigned long long)o->number);
+	if (!*ret)
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "there is no generation before the current one to go back to");
+	if (!(*ret)->there)
+		return rouse_fail(
+			e, ROUSE_SYSTEM, 0,
+			"generation %llu is incomplete: '%s', or what it needs, is not in "
+			"the store",
+			(unsigned long long)(*ret)->number, (*ret)->path);
+	return 0;
+}
+
+/* A NixOS system tells its boot loader; where rouse boots the machine, the profile is all there is.
+ * *ret_done: it was told. */
+static int tell_boot_loader(const struct rouse_system *to, bool *ret_done, struct rouse_err *e)
+{
+	auto_free char *program = rouse_asprintf("%s/bin/switch-to-configuration", to->path);
+	const char *const argv[] = { program, "boot", NULL };
+	const struct rouse_proc p = { .argv = argv,
+				      .deadline = rouse_clock_ms() + ROUSE_DEADLINE_SWITCH };
+
+	*ret_done = false;
+	if (access(program, X_OK) < 0)
+		return 0;
+	if (rouse_proc_check(&p, e) < 0)
+		return rouse_wrap(e, "generation %llu is current, but the boot loader was not told",
+				  (unsigned long long)to->number);
+	*ret_done = true;
+	return 0;
+}
+
+static int explain(const struct options *o, const struct rouse_system *to, bool told,
+		   struct rouse_err *e)
+{
+	auto_systems struct rouse_systems s = { 0 };
+
+	if (rouse_systems_read(o->root, &s, e) < 0)
+		return -1;
+	(void)printf("system generation %llu is current: %s\n", (unsigned long long)to->number,
+		     to->path);
+	if (!to->healthy)
+		(void)printf("note: it was never seen healthy\n");
+	if (s.rolled_from[0])
+		(void)printf("It stays so until the document names another system than %s\n",
+			     s.rolled_from);
+	if (told)
+		(void)printf("The boot loader will start it\n");
+	if (rouse_streq(o->root, "/"))
+		(void)printf("%s\n", to->booted ? "It is what this machine was booted with"
+						: "Reboot to start it");
+	return 0;
+}
+
+int rouse_cmd_rollback(int argc, char **argv, struct rouse_err *e)
+{
+	auto_systems struct rouse_systems s = { 0 };
+	struct options o = { .root = "/" };
+	const struct rouse_system *to = NULL;
+	auto_fd int hold = -1;
+	bool told = false;
+
+	if (parse(&o, argc, argv, e) < 0 ||
+	    rouse_store_hold(o.root, false, rouse_clock_ms() + ROUSE_DEADLINE_SWITCH, &hold, e) <
+		    0 ||
+	    rouse_systems_read(o.root, &s, e) < 0 || find(&o, &s, &to, e) < 0)
+		return -1;
+	if (!to->current && rouse_rollback(o.root, &s, to, e) < 0)
+		return -1;
+	if (rouse_streq(o.root, "/") && tell_boot_loader(to, &told, e) < 0)
+		return -1;
+	return explain(&o, to, told, e);
+}

@@ -1,0 +1,279 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Generations of real closures that share paths: listed, rolled back, and collected, with Nix and without.
+# shellcheck source=tests/cache/world.sh
+. "$(dirname "$0")/world.sh"
+enter 300 "$0"
+
+begin_world
+profiles=/nix/var/nix/profiles
+profile=$profiles/system
+TOPS=()
+for units in 3 4 5; do
+	make_closure --arg units $units || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }
+	make_cache cache none
+	list_closure >"$W/names-$units"
+	TOPS+=("$TOP")
+done
+first=${TOPS[0]} second=${TOPS[1]} third=${TOPS[2]}
+
+says() {
+	grep -qF -- "$1" "$W/out"
+}
+rouse() { # rouse ROOT COMMAND [OPTION…]
+	local root=$1 command=$2
+	shift 2
+	"$ROUSE" "$command" --root "$root" "$@" >"$W/out" 2>&1
+}
+machine() { # machine DIR: the three systems are its generations
+	for TOP in "${TOPS[@]}"; do
+		pull "$1" "file://$W/cache" -- --profile $profile || cat "$W/out"
+	done
+}
+store_is() { # store_is DIR NAMES…
+	local dir=$1
+	shift
+	diff <(ls "$dir/nix/store") <(cat "$@" | sort -u) >"$W/out"
+}
+registered() { # what rouse says is valid: the paths, each followed by its hash
+	grep -B1 -xE '[0-9a-f]{64}' "$1/nix/var/nix/rouse/registration" | grep ^/nix/store/ |
+		sed 's|.*/||' | sort
+}
+registration_is() {
+	local dir=$1
+	shift
+	diff <(registered "$dir") <(cat "$@" | sort -u) >"$W/out"
+}
+copy() { # copy FROM TO
+	rm -rf "$2"
+	cp -al "$1" "$2" # nothing writes into a file that is there
+}
+nix_verifies() { # real Nix, told by what rouse left for it, finds nothing wrong
+	mount --bind "$1/nix" /nix
+	nix-store --load-db <"$1/nix-path-registration" 2>"$W/out" &&
+		nix-store --verify --check-contents >"$W/out" 2>&1 && ! grep -iE 'error|disappeared' "$W/out"
+	local r=$?
+	umount /nix
+	rm -rf "$1/nix/var/nix/db"
+	return $r
+}
+
+both() { # both FILE FILE
+	[ -e "$1" ] && [ -e "$2" ]
+}
+quietly() {
+	"$@" >"$W/out" 2>&1
+}
+untouched() {
+	[ -L "$r$profile-1-link" ] && [ -d "$r$first" ]
+}
+
+all=$W/all
+machine "$all"
+ok "generations_are_listed" rouse "$all" generations
+ok "generations_has_the_first" says "$first"
+ok "generations_marks_the_current" grep -q "$third  current$" "$W/out"
+ok "generations_knows_json" rouse "$all" generations --json
+ok "generations_json_is_complete" [ "$(python3 -c 'import json, sys
+g = json.load(open(sys.argv[1]))["generations"]
+print([x["number"] for x in g], all(x["complete"] and x["bytes"] > 0 for x in g))' "$W/out")" = "[1, 2, 3] True" ]
+
+# Nothing beyond what is kept.
+before=$(find "$all" -printf '%p %i %T@\n' | sort | sha256sum)
+ok "gc_keeps_three_generations" rouse "$all" gc --dry-run
+ok "gc_of_three_finds_nothing" says "nothing to delete"
+ok "gc_dry_run_says_what_goes" rouse "$all" gc --keep 1 --dry-run
+ok "gc_dry_run_names_the_generation" says "delete system generation 1, $first"
+ok "gc_dry_run_names_the_path" says "delete $first ("
+grep -v '^gc:' "$W/out" | sort >"$W/said"
+ok "gc_dry_run_writes_nothing" [ "$(find "$all" -printf '%p %i %T@\n' | sort | sha256sum)" = "$before" ]
+
+r=$W/keep1
+copy "$all" "$r"
+ok "gc_deletes" rouse "$r" gc --keep 1
+ok "gc_says_the_same_words" diff "$W/said" <(grep -v '^gc:' "$W/out" | sort)
+ok "gc_says_what_it_freed" says "gc: freed"
+ok "gc_keeps_exactly_the_closure" store_is "$r" "$W/names-5"
+ok "gc_registration_agrees" registration_is "$r" "$W/names-5"
+ok "gc_deletes_the_links" [ "$(ls "$r$profiles" | tr '\n' ' ')" = "system system-3-link " ]
+ok "gc_leaves_what_nix_verifies" nix_verifies "$r"
+ok "gc_again_finds_nothing" rouse "$r" gc --keep 1
+ok "gc_again_says_so" says "nothing to delete"
+TOP=$first
+ok "a_deleted_system_is_pulled_again" pull "$r" "file://$W/cache" -- --profile $profile
+ok "a_deleted_system_is_whole_again" store_is "$r" "$W/names-3" "$W/names-5"
+
+# Policies.
+r=$W/policy
+copy "$all" "$r"
+ok "gc_keeps_two" rouse "$r" gc --keep 2
+ok "gc_of_two_keeps_both_closures" store_is "$r" "$W/names-4" "$W/names-5"
+copy "$all" "$r"
+ok "gc_keeps_the_young" rouse "$r" gc --keep 1 --older-than 1d
+ok "gc_of_the_young_deletes_nothing" says "nothing to delete"
+ln -sfn "$first" "$r$profile-1-link"
+touch -h -d '3 days ago' "$r$profile-1-link"
+ok "gc_deletes_the_old" rouse "$r" gc --keep 1 --older-than 1d
+ok "gc_of_the_old_keeps_the_young" store_is "$r" "$W/names-4" "$W/names-5"
+copy "$all" "$r"
+ok "gc_makes_room" rouse "$r" gc --max-size 1kB --json
+ok "gc_for_room_keeps_the_current" store_is "$r" "$W/names-5"
+copy "$all" "$r"
+mkdir -p "$r/var/lib/rouse"
+echo "{ \"healthy\": [ { \"path\": \"$first\" } ] }" >"$r/var/lib/rouse/generations.json"
+ok "gc_with_a_healthy_one_runs" rouse "$r" gc --keep 1
+ok "gc_keeps_the_last_healthy" store_is "$r" "$W/names-3" "$W/names-5"
+
+# Rolling back.
+ok "rollback_goes_back" rouse "$r" rollback
+ok "rollback_says_where" says "system generation 1 is current: $first"
+ok "rollback_says_until_when" says "until the document names another system than $third"
+ok "rollback_switches" [ "$(readlink "$r$profile")" = system-1-link ]
+ok "gc_after_rollback_runs" rouse "$r" gc --keep 1
+ok "gc_after_rollback_keeps_both" store_is "$r" "$W/names-3" "$W/names-5"
+ok "rollback_by_number" rouse "$r" rollback 3
+ok "rollback_by_number_switches" [ "$(readlink "$r$profile")" = system-3-link ]
+rouse "$r" rollback 7
+ok "rollback_to_no_generation_is_usage" [ $? = 64 ]
+rm -rf "${r:?}$first"
+rouse "$r" rollback 1
+ok "rollback_to_an_incomplete_one_is_refused" [ $? = 71 ]
+ok "rollback_to_an_incomplete_one_changes_nothing" [ "$(readlink "$r$profile")" = system-3-link ]
+
+# Roots of every kind keep the first system; without them, it goes.
+rooted() { # rooted NAME: the machine in $r has one more root
+	ok "$1_gc_runs" rouse "$r" gc --keep 1
+	ok "$1_keeps_the_path" store_is "$r" "$W/names-3" "$W/names-5"
+}
+fresh() {
+	r=$W/rooted
+	copy "$all" "$r"
+	mkdir -p "$r/nix/var/nix/gcroots/auto" "$r/home/u" "$r/run" "$r$profiles/per-user/u"
+}
+fresh; ln -s "$first" "$r/nix/var/nix/gcroots/x"; rooted gcroot
+fresh; ln -s "$first/init" "$r/nix/var/nix/gcroots/x"; rooted gcroot_into_a_path
+fresh; ln -s "$first" "$r/home/u/result"; ln -s /home/u/result "$r/nix/var/nix/gcroots/auto/x"; rooted indirect_gcroot
+fresh; ln -s "$first" "$r/home/u/a"; ln -s a "$r/home/u/b"; ln -s u "$r/home/v"
+ln -s ../../../../../home/v/b "$r/nix/var/nix/gcroots/auto/x"; rooted chain_of_gcroots
+fresh; mkdir -p "$r/nix/var/nix/gcroots/a/b"; : >"$r/nix/var/nix/gcroots/a/b/${first#/nix/store/}"; rooted gcroot_by_its_name
+fresh; ln -s "$first" "$r$profiles/per-user/u/app-1-link"; rooted users_profile
+fresh; ln -s "$first" "$r/run/current-system"; rooted running_system
+fresh; mkdir -p "$r/nix/var/nix/temproots"; printf '%s\0' "$first" >"$r/nix/var/nix/temproots/1"; rooted temporary_root
+fresh; mkdir -p "$r/var/lib/rouse"; echo "{ \"system\": { \"path\": \"$first\" } }" >"$r/var/lib/rouse/document.json"; rooted document
+fresh; (exec 8<"$r$first/etc/copy" && exec sleep 300) & p=$!
+until [ -e /proc/$p/fd/8 ]; do sleep 0.05; done
+rooted open_file; kill $p; wait $p 2>/dev/null
+fresh; (cd "$r$first/etc" && exec sleep 300) & p=$!
+until [ "$(readlink /proc/$p/cwd)" = "$r$first/etc" ]; do sleep 0.05; done
+rooted working_directory; kill $p; wait $p 2>/dev/null
+fresh; APP=$first/bin/x sleep 300 & p=$!
+until tr '\0' '\n' </proc/$p/environ | grep -q ^APP=; do sleep 0.05; done
+rooted environment; kill $p; wait $p 2>/dev/null
+fresh
+ln -s /nix/store/00000000000000000000000000000000-gone "$r/nix/var/nix/gcroots/a"
+ln -s nowhere "$r/nix/var/nix/gcroots/b"
+ln -s loop "$r/nix/var/nix/gcroots/loop"
+ln -s /home/u/result "$r/nix/var/nix/gcroots/auto/c"
+ok "dangling_roots_gc_runs" rouse "$r" gc --keep 1
+ok "dangling_roots_keep_nothing" store_is "$r" "$W/names-5"
+fresh
+ln -s ../../../../../../../../../../"$W/outside" "$r/nix/var/nix/gcroots/a"
+ln -s "$first" "$W/outside"
+ok "root_that_leads_out_gc_runs" rouse "$r" gc --keep 1
+ok "root_that_leads_out_is_not_followed" store_is "$r" "$W/names-5"
+
+# What is no store path is not ours.
+fresh
+mkdir -p "$r/nix/store/lost+found/x" "$r/nix/store/.links"
+echo x >"$r/nix/store/not a path"
+echo x >"$r/nix/store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-litter"
+ok "garbage_gc_runs" rouse "$r" gc --keep 1
+ok "garbage_is_noted" says "note: '/nix/store/not a path' is no store path: left alone"
+ok "garbage_is_left_alone" both "$r/nix/store/not a path" "$r/nix/store/lost+found/x"
+ok "litter_with_a_path_name_goes" [ ! -e "$r/nix/store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-litter" ]
+# … and what something in use needs is not guessed.
+fresh
+echo x >"$r/nix/store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-baked"
+ln -s /nix/store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-baked "$r/nix/var/nix/gcroots/x"
+ok "unknown_in_use_gc_runs" rouse "$r" gc --keep 1
+ok "unknown_in_use_is_noted" says "what it needs is not known: no path is deleted"
+ok "unknown_in_use_keeps_all" both "$r$first" "$r/nix/store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-baked"
+
+# Killed at any moment: nothing registered is incomplete, and the next run ends what was begun.
+whole() { # every registered path is there, and as it was
+	registered "$1" >"$W/list"
+	describe "$1/nix/store" "$W/list" >"$W/is" && describe "$all/nix/store" "$W/list" >"$W/was" &&
+		diff "$W/was" "$W/is" >"$W/out"
+}
+r=$W/killed killed=0 broken=0
+for at in unlinkat:1 unlinkat:2 unlinkat:5 unlinkat:13 unlinkat:34 renameat:1 renameat:2 renameat2:1 renameat2:3 \
+	fsync:1 fsync:2 fsync:3; do
+	copy "$all" "$r"
+	{ strace -f -o /dev/null -e trace=${at%:*} -e inject=${at%:*}:signal=KILL:when=${at#*:} \
+		"$ROUSE" gc --root "$r" --keep 1 >"$W/out" 2>&1; } 2>/dev/null || killed=$((killed + 1))
+	whole "$r" || { broken=$((broken + 1)); echo "# $at"; sed 's/^/# /' "$W/out"; }
+	rouse "$r" gc --keep 1 && store_is "$r" "$W/names-5" && registration_is "$r" "$W/names-5" &&
+		no_leftovers "$r" || { broken=$((broken + 1)); echo "# $at, again"; sed 's/^/# /' "$W/out"; }
+done
+echo "# killed $killed times"
+ok "kill_happened" [ "$killed" -gt 5 ]
+ok "kill_leaves_nothing_half_and_the_next_run_ends_it" [ "$broken" = 0 ]
+
+# Never beside a pull.
+copy "$all" "$r"
+exec 9<"$r/nix/var/nix/rouse"
+flock -s 9
+rouse "$r" gc --keep 1
+ok "gc_beside_a_pull_is_unavailable" [ $? = 75 ]
+ok "gc_beside_a_pull_deletes_nothing" untouched
+exec 9<&-
+exec 9<>"$r/nix/var/nix/rouse/lock"
+flock 9
+rouse "$r" gc --keep 1
+ok "gc_beside_a_writer_is_unavailable" [ $? = 75 ]
+ok "gc_beside_a_writer_deletes_nothing" untouched
+exec 9<&-
+exec 9<"$r/nix/var/nix/rouse"
+flock 9
+TOP=$first
+pull "$r" "file://$W/cache" -- --timeout 300ms
+ok "pull_waits_for_gc_until_its_deadline" [ $? = 75 ]
+exec 9<&-
+ok "pull_after_gc_succeeds" pull "$r" "file://$W/cache"
+
+# Beside a real Nix, whose database this is: its collector deletes.
+r=$W/nixed
+copy "$all" "$r"
+mount --bind "$r/nix" /nix
+nix-store --load-db <"$r/nix-path-registration"
+other=$(nix-store --add "$HERE/world.sh")
+ln -s "$other" "$r/nix/var/nix/gcroots/other"
+litter=$(nix-store --add "$HERE/gc.sh")
+ok "beside_nix_gc_runs" rouse / gc --keep 1
+ok "beside_nix_the_old_are_gone" [ "$(ls -d "$first" "$second" 2>/dev/null)" = "" ]
+ok "beside_nix_its_own_litter_is_gone" [ ! -e "$litter" ]
+ok "beside_nix_its_own_roots_stay" [ -e "$other" ]
+ok "beside_nix_the_database_is_right" quietly nix-store --verify --check-contents
+ok "beside_nix_the_current_is_valid" [ "$(nix-store -qR "$third" | wc -l)" = "$(wc -l <"$W/names-5")" ]
+ok "beside_nix_the_registration_agrees" registration_is "" "$W/names-5"
+umount /nix
+# A database that nobody can change: not touched.
+copy "$all" "$r"
+mkdir -p "$r/nix/var/nix/db"
+: >"$r/nix/var/nix/db/db.sqlite"
+rouse "$r" gc --keep 1
+ok "database_without_nix_is_refused" [ $? = 71 ]
+ok "database_without_nix_says_why" says "Nix has a database"
+ok "database_without_nix_changes_nothing" untouched
+
+# Nothing there at all.
+mkdir "$W/empty"
+ok "empty_root_gc" rouse "$W/empty" gc
+ok "empty_root_stays_empty" [ -z "$(ls "$W/empty")" ]
+ok "empty_root_generations" rouse "$W/empty" generations
+rouse "$W/empty" rollback
+ok "empty_root_rollback_is_refused" [ $? = 71 ]
+rouse "$W/empty" gc --keep 0
+ok "keep_none_is_usage" [ $? = 64 ]
+
+finish
