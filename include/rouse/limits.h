@@ -96,7 +96,7 @@
 #define ROUSE_DEADLINE_PREPARE 180000
 #define ROUSE_DEADLINE_APPLY 1200000
 #define ROUSE_DEADLINE_HANDOFF 60000
-#define ROUSE_DEADLINE_BOOT 1890000 /* their sum: what pid 1 waits when the image says nothing */
+#define ROUSE_DEADLINE_BOOT 1890000  /* their sum: what pid 1 waits when the image says nothing */
 #define ROUSE_DEADLINE_HEALTH 300000 /* default of health.deadline */
 
 /* One request: connect, and the time without a byte after which a transfer is stalled. */
@@ -141,6 +141,12 @@
 #define ROUSE_MAX_MACHINE_DISKS 256
 /* Entries of a partition table: what every tool makes; more or fewer is somebody else's table. */
 #define ROUSE_MAX_PARTITIONS 128
+/* Volume groups of one document, what each stands on, and its volumes: a machine has a few. */
+#define ROUSE_MAX_GROUPS 16
+#define ROUSE_MAX_MEMBERS 32
+#define ROUSE_MAX_VOLUMES 64
+/* One command of lvm: it reads each device, and waits for the locks of others. */
+#define ROUSE_DEADLINE_LVM 60000
 /* Signatures in one place: a disk that was used for everything has a handful. */
 #define ROUSE_MAX_DISK_SIGNATURES 64
 /* How long a disk that the document names may take to appear (EBS attaches while we boot). */

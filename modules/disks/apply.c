@@ -225,9 +225,9 @@ static int make(const struct session *s, const struct disks_action *a,
 		return -1;
 	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
 		return -1;
-	if (a->fs->late && !a->file)
+	if (a->fs && a->fs->late && !a->file)
 		return make_late(s, a, &t, &own, e);
-	return a->fs->make(&t, e);
+	return a->fs ? a->fs->make(&t, e) : 0;
 }
 
 static int grow(const struct disks_action *a, struct rouse_err *e)
@@ -253,7 +253,7 @@ static int run_on_disk(const struct rouse_step *step, const struct rouse_context
 		return -1;
 	if (step->op == DISKS_OP_CLAIM)
 		r = claim(s, a, e);
-	else if (step->op == DISKS_OP_MAKE)
+	else if (step->op == DISKS_OP_MAKE || step->op == DISKS_OP_ERASE)
 		r = make(s, a, c, e);
 	else
 		r = table(s, a, e);
@@ -274,6 +274,14 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 		return disks_swap_on(step->arg, c, e);
 	case DISKS_OP_GROW:
 		return grow(step->arg, e);
+	case DISKS_OP_ACTIVATE:
+	case DISKS_OP_GROUP:
+	case DISKS_OP_PHYSICAL:
+	case DISKS_OP_VOLUME:
+	case DISKS_OP_MAKE_VOLUME:
+	case DISKS_OP_FINISH:
+		return disks_lvm_apply(step->op, step->arg, c, e);
+	case DISKS_OP_ERASE:
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:
 	case DISKS_OP_TABLE:

@@ -72,7 +72,47 @@ static const struct rouse_shape mount_option = {
 	.valid = is_mount_option,
 };
 
+static const struct rouse_field volume_fields[] = {
+	ROUSE_FIELD(struct disks_partition, size, "size",
+		    "How large to make it (\"200MB\", \"25%\"); absent: whatever is left.",
+		    .type = ROUSE_SIZE, .percent = true),
+	ROUSE_FIELD(
+		struct disks_partition, filesystem, "filesystem",
+		"What to make on it. Absent: what is there is kept, a new partition stays empty.",
+		.type = ROUSE_STRING, .words = disks_filesystem_words),
+	ROUSE_FIELD(struct disks_partition, label, "label",
+		    "Label of the filesystem; by default of its mount point.", .type = ROUSE_STRING,
+		    .format = "a label of printable UTF-8", .valid = is_volume_label),
+	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", "Options of mount(8).",
+		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
+};
+
+static const struct rouse_shape volume_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = volume_fields,
+	.n_fields = ARRAY_SIZE(volume_fields),
+	.size = sizeof(struct disks_partition),
+};
+
+static const struct rouse_field lvm_fields[] = {
+	ROUSE_REQUIRED(
+		struct disks_lvm, group, "group",
+		"The volume group; every partition that names it is one of its physical volumes.",
+		.type = ROUSE_STRING, .format = "a name of letters, digits, \".\", \"_\", \"-\"",
+		.valid = rouse_is_label),
+	ROUSE_FIELD(struct disks_lvm, volumes, "volumes",
+		    "Logical volumes by mount point, or by a name when it is not mounted.",
+		    .type = ROUSE_MAP, .format = "a mount point or a name",
+		    .valid = is_mount_or_name, .max = ROUSE_MAX_VOLUMES, .item = &volume_shape),
+};
+
 static const struct rouse_field partition_fields[] = {
+	ROUSE_FIELD(struct disks_partition, lvm, "lvm",
+		    "Makes it a physical volume of this volume group, with one volume for its "
+		    "mount point, "
+		    "or with the volumes that are listed.",
+		    .type = ROUSE_OBJECT, .fields = lvm_fields, .n_fields = ARRAY_SIZE(lvm_fields),
+		    .size = sizeof(struct disks_lvm), .shorthand = "group"),
 	ROUSE_FIELD(struct disks_partition, size, "size",
 		    "How large to make it (\"200MB\", \"25%\"); absent: whatever is left.",
 		    .type = ROUSE_SIZE, .percent = true),
@@ -181,6 +221,51 @@ static void check_label(const char *filesystem, const char *label, const char *c
 			      strlen(label), fs->name, fs->max_label);
 }
 
+/* Volume names are what lvm(8) takes, and what is left when a mount point loses its slashes. */
+static bool is_volume_name(const char *s)
+{
+	return rouse_is_label(s) && strncmp(s, "snapshot", 8) != 0 && strncmp(s, "pvmove", 6) != 0;
+}
+
+static void check_volume(const struct disks_partition *v, const char *const *at,
+			 struct rouse_problems *problems)
+{
+	char name[256];
+
+	if (!is_volume_name(disks_volume_name(v->key, name, sizeof(name))))
+		rouse_problem(problems, at, "\"%.64s\" cannot be the name of a volume", name);
+	if (rouse_streq(v->filesystem, "swap") && disks_is_mount_point(v->key))
+		rouse_problem(problems, at, "swap is not mounted: give the volume a plain name");
+}
+
+static void check_lvm(const struct disks_disk *d, const struct disks_partition *p,
+		      struct rouse_problems *problems)
+{
+	const struct disks_partition *v = p->lvm->volumes.items;
+	const char *const at[] = { "disks", d->key, "partitions", p->key, NULL };
+
+	if (p->type && strcmp(p->type, "linux-lvm") != 0)
+		rouse_problem(problems, at, "a physical volume has the type \"linux-lvm\"");
+	if (!p->lvm->volumes.n && (p->filesystem || disks_is_mount_point(p->key)))
+		check_volume(p, at, problems);
+	if (p->lvm->volumes.n &&
+	    (p->filesystem || p->mount_options.n || disks_is_mount_point(p->key)))
+		rouse_problem(problems, at,
+			      "lists \"volumes\": mount points, filesystems and options belong "
+			      "into them, and the partition has a plain name");
+	for (size_t i = 0; i < p->lvm->volumes.n; i++) {
+		const char *const deep[] = { "disks", d->key,    "partitions", p->key,
+					     "lvm",   "volumes", v[i].key,     NULL };
+		const char *const at_label[] = { "disks",   d->key,   "partitions", p->key, "lvm",
+						 "volumes", v[i].key, "label",      NULL };
+
+		check_volume(&v[i], deep, problems);
+		check_label(v[i].filesystem, v[i].label, at_label, problems);
+		if (v[i].mount_options.n && !disks_is_mount_point(v[i].key))
+			rouse_problem(problems, deep, "\"mountOptions\" without a mount point");
+	}
+}
+
 static void check_partition(const struct disks_disk *d, const struct disks_partition *p,
 			    struct rouse_problems *problems)
 {
@@ -193,7 +278,9 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      "the name of a GPT partition has at most 36 UTF-16 units%s",
 			      p->label ? "" : ": give it a shorter \"label\"");
 	check_label(p->filesystem, p->label, at_label, problems);
-	if (rouse_streq(p->filesystem, "swap") && disks_is_mount_point(p->key))
+	if (p->lvm)
+		check_lvm(d, p, problems);
+	else if (rouse_streq(p->filesystem, "swap") && disks_is_mount_point(p->key))
 		rouse_problem(problems, at, "swap is not mounted: give the partition a plain name");
 	if (p->mount_options.n && !disks_is_mount_point(p->key))
 		rouse_problem(problems, at,
@@ -273,6 +360,75 @@ static void check_mount(struct mounts *m, const char *mount, const char *const *
 		m->paths[m->n++] = mount;
 }
 
+static void check_mount_of_volume(struct mounts *m, const struct disks_disk *d,
+				  const struct disks_partition *p, size_t v,
+				  struct rouse_problems *problems)
+{
+	const char *key = ((const struct disks_partition *)p->lvm->volumes.items)[v].key;
+	const char *const at[] = { "disks", d->key,    "partitions", p->key,
+				   "lvm",   "volumes", key,          NULL };
+
+	if (disks_is_mount_point(key))
+		check_mount(m, key, at, problems);
+}
+
+/* All partitions that name a group speak of the same one. */
+struct wanted_volume {
+	const char *group, *key;
+	const struct rouse_size *size;
+};
+
+static void check_against(const struct wanted_volume *all, size_t n, const char *const *at,
+			  struct rouse_problems *problems)
+{
+	const struct wanted_volume *v = &all[n];
+	char mine[256], other[256];
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(all[i].group, v->group) != 0)
+			continue;
+		if (strcmp(disks_volume_name(v->key, mine, sizeof(mine)),
+			   disks_volume_name(all[i].key, other, sizeof(other))) == 0)
+			rouse_problem(problems, at, "volume '%s' of '%s' is there twice", mine,
+				      v->group);
+		if (!all[i].size->bytes && !all[i].size->percent && !v->size->bytes &&
+		    !v->size->percent)
+			rouse_problem(problems, at,
+				      "no \"size\", and \"%s\" has none either: only one volume of "
+				      "'%s' can take what is left",
+				      all[i].key, v->group);
+	}
+}
+
+static void check_groups(const struct disks_conf *conf, struct rouse_problems *problems)
+{
+	static const struct rouse_size rest;
+	const struct disks_disk *d = conf->disks.items;
+	struct wanted_volume all[ROUSE_MAX_GROUPS * ROUSE_MAX_VOLUMES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->disks.n; i++) {
+		const struct disks_partition *p = d[i].partitions.items;
+
+		for (size_t k = 0; k < d[i].partitions.n; k++) {
+			const char *const at[] = { "disks", d[i].key, "partitions", p[k].key,
+						   NULL };
+			size_t volumes = p[k].lvm ? p[k].lvm->volumes.n : 0;
+			const struct disks_partition *v = volumes ? p[k].lvm->volumes.items : &p[k];
+
+			if (!p[k].lvm ||
+			    (!volumes && !p[k].filesystem && !disks_is_mount_point(p[k].key)))
+				continue;
+			for (size_t j = 0; j < (volumes ? volumes : 1) && n < ARRAY_SIZE(all);
+			     j++) {
+				all[n] = (struct wanted_volume){ p[k].lvm->group, v[j].key,
+								 volumes ? &v[j].size : &rest };
+				check_against(all, n++, at, problems);
+			}
+		}
+	}
+}
+
 static void check_mounts(const struct disks_conf *conf, struct rouse_problems *problems)
 {
 	const struct disks_disk *d = conf->disks.items;
@@ -290,6 +446,8 @@ static void check_mounts(const struct disks_conf *conf, struct rouse_problems *p
 
 			if (disks_is_mount_point(p[k].key))
 				check_mount(m, p[k].key, at, problems);
+			for (size_t v = 0; p[k].lvm && v < p[k].lvm->volumes.n; v++)
+				check_mount_of_volume(m, &d[i], &p[k], v, problems);
 		}
 	}
 }
@@ -316,4 +474,5 @@ void disks_conf_check(const void *conf_, struct rouse_problems *problems)
 		check_partitions(&d[i], problems);
 	}
 	check_mounts(conf, problems);
+	check_groups(conf, problems);
 }

@@ -39,10 +39,16 @@ struct disks_device {
 	const char *serial, *wwn, *label, *ebs, *kind;
 };
 
+struct disks_lvm {
+	const char *group;
+	struct rouse_list volumes; /* struct disks_partition: a volume has no type and no lvm */
+};
+
 struct disks_partition {
 	const char *key; /* where it is mounted, or a plain name */
 	struct rouse_size size;
 	const char *filesystem, *label, *type;
+	const struct disks_lvm *lvm;     /* it is a physical volume */
 	struct rouse_list mount_options; /* const char * */
 };
 
@@ -128,8 +134,31 @@ struct disks_fact {
 	const char *fingerprint;   /* of all that a plan is built on */
 };
 
+struct disks_physical {
+	const char *device;
+	int64_t start, extents; /* bytes before the first extent; how many there are */
+};
+
+struct disks_volume {
+	const char *name, *layout;
+	int64_t size;
+	bool active;
+	struct rouse_list tags;              /* const char * */
+	const struct disks_content *content; /* NULL: nobody can tell while it is not active */
+};
+
+struct disks_group {
+	const char *name, *uuid;
+	int64_t extent, missing;
+	struct rouse_list tags;     /* const char * */
+	struct rouse_list physical; /* struct disks_physical */
+	struct rouse_list volumes;  /* struct disks_volume */
+};
+
 struct disks_facts {
 	struct rouse_list disks;   /* struct disks_fact */
+	struct rouse_list groups;  /* struct disks_group */
+	struct rouse_list orphans; /* const char *: devices of physical volumes in no group */
 	struct rouse_list missing; /* const char *: programs that are not there */
 	bool can_mount;            /* as root, with a kernel that mounts what is in an image */
 };
@@ -265,6 +294,13 @@ enum disks_op {
 	DISKS_OP_MOUNT,
 	DISKS_OP_GROW, /* a filesystem */
 	DISKS_OP_SWAP, /* use it */
+	DISKS_OP_ERASE,
+	DISKS_OP_ACTIVATE,
+	DISKS_OP_GROUP,    /* make it, or with `extends` give it more physical volumes */
+	DISKS_OP_PHYSICAL, /* grow one */
+	DISKS_OP_VOLUME,   /* make one, or with `extends` grow it */
+	DISKS_OP_MAKE_VOLUME,
+	DISKS_OP_FINISH, /* a volume is no longer pending */
 };
 
 /* Where a filesystem is made: `size` bytes at `offset` of fd. */
@@ -311,8 +347,24 @@ struct disks_action {
 	uint8_t uuid[16];
 	const char *label;
 	const char *source, *mount, *type, *options; /* MOUNT, GROW */
+	const char *group, *volume;                  /* "system"; "system/root" */
+	bool extends;
+	uint64_t extents;           /* VOLUME; 0: all that is free */
+	const char *const *devices; /* of the group, NULL-ended */
+	size_t n_new;               /* … of which the last ones are new */
+	const uint8_t (*marks_of_new)[16];
 };
 
+/* The tag of a volume whose filesystem is not finished, and of groups that rouse made. */
+#define DISKS_PENDING_TAG "rouse.pending"
+#define DISKS_GROUP_TAG "rouse.group"
+#define DISKS_EXTENT (4 * MIB)
+/* What a mount point or a name becomes as a volume. */
+const char *disks_volume_name(const char *key, char *buf, size_t size);
+/* Adds "groups" and "orphans" as far as disks in the facts hold physical volumes. */
+void disks_lvm_observe(const struct rouse_context *c, json_t *facts);
+must_check int disks_lvm_apply(unsigned op, const struct disks_action *a,
+			       const struct rouse_context *c, struct rouse_err *e);
 /* The UUID that the pending mark of what gets this UUID has. */
 void disks_pending_guid(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN]);
 /* The pending mark says: what is here is ours, and unfinished. Written and synced first. */

@@ -144,7 +144,64 @@ const struct rouse_shape disks_fact_shape = {
 	.open = true,
 };
 
+static const struct rouse_field physical_fields[] = {
+	TEXT(struct disks_physical, device, "device", "Its node."),
+	NUMBER(struct disks_physical, start, "start", "Bytes before its first extent."),
+	NUMBER(struct disks_physical, extents, "extents", "How many extents it has."),
+};
+
+static const struct rouse_shape physical_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = physical_fields,
+	.n_fields = ARRAY_SIZE(physical_fields),
+	.size = sizeof(struct disks_physical),
+	.open = true,
+};
+
+static const struct rouse_field volume_fields[] = {
+	TEXT(struct disks_volume, name, "name", "Name in its group."),
+	TEXT(struct disks_volume, layout, "layout", "As lvm names it."),
+	NUMBER(struct disks_volume, size, "size", "Bytes."),
+	FLAG(struct disks_volume, active, "active", "The kernel has it."),
+	ROUSE_FIELD(struct disks_volume, tags, "tags", "Tags.", .type = ROUSE_LIST,
+		    .item = &text_shape),
+	CONTENT(struct disks_volume, content),
+};
+
+static const struct rouse_shape volume_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = volume_fields,
+	.n_fields = ARRAY_SIZE(volume_fields),
+	.size = sizeof(struct disks_volume),
+	.open = true,
+};
+
+static const struct rouse_field group_fields[] = {
+	TEXT(struct disks_group, name, "name", "Name."),
+	TEXT(struct disks_group, uuid, "uuid", "UUID."),
+	NUMBER(struct disks_group, extent, "extent", "Bytes of an extent."),
+	NUMBER(struct disks_group, missing, "missing", "How many physical volumes are not there."),
+	ROUSE_FIELD(struct disks_group, tags, "tags", "Tags.", .type = ROUSE_LIST,
+		    .item = &text_shape),
+	ROUSE_FIELD(struct disks_group, physical, "physical", "What it stands on.",
+		    .type = ROUSE_LIST, .item = &physical_shape),
+	ROUSE_FIELD(struct disks_group, volumes, "volumes", "Its volumes.", .type = ROUSE_LIST,
+		    .item = &volume_shape),
+};
+
+static const struct rouse_shape group_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = group_fields,
+	.n_fields = ARRAY_SIZE(group_fields),
+	.size = sizeof(struct disks_group),
+	.open = true,
+};
+
 const struct rouse_field disks_facts_fields[] = {
+	ROUSE_FIELD(struct disks_facts, groups, "groups", "LVM volume groups.", .type = ROUSE_LIST,
+		    .item = &group_shape),
+	ROUSE_FIELD(struct disks_facts, orphans, "orphans", "Physical volumes in no group.",
+		    .type = ROUSE_LIST, .item = &text_shape),
 	ROUSE_FIELD(struct disks_facts, disks, "disks", "Every whole disk.", .type = ROUSE_LIST,
 		    .item = &disks_fact_shape),
 	ROUSE_FIELD(struct disks_facts, missing, "missing",

@@ -53,27 +53,71 @@ static bool has_traces(const char *node, const char *type)
 	return fd >= 0 && holds_traces(fd);
 }
 
-static void look_at_entry(const char *disk, const json_t *entry, struct candidate *found)
+static void look_at_node(const char *node, const json_t *content, struct candidate *found)
 {
-	const json_t *list = json_object_get(json_object_get(entry, "content"), "signatures");
+	const json_t *list = json_object_get(content, "signatures");
 	const char *type = json_string_value(json_object_get(json_array_get(list, 0), "type"));
-	const char *guid = json_string_value(json_object_get(entry, "type"));
 	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
 	struct rouse_err e = { 0 };
-	char node[128];
 
-	if (!fs || json_array_size(list) != 1 || !rouse_streq(guid, disks_type_guid("root")))
+	if (!fs || fs->swap || json_array_size(list) != 1)
 		return;
 	for (size_t i = 0; fs->modules[i]; i++)
 		if (rouse_kmod_load(fs->modules[i], &e) < 0)
 			rouse_log(ROUSE_LOG_DEBUG, "fallback", "%s", e.text);
-	(void)disks_node(disk, (unsigned)json_integer_value(json_object_get(entry, "number")), node,
-			 sizeof(node));
 	if (!has_traces(node, type))
 		return;
 	if (found->n++ == 0) {
 		(void)snprintf(found->node, sizeof(found->node), "%s", node);
 		(void)snprintf(found->type, sizeof(found->type), "%s", type);
+	}
+}
+
+static void look_at_entry(const char *disk, const json_t *entry, struct candidate *found)
+{
+	char node[128];
+
+	if (!rouse_streq(json_string_value(json_object_get(entry, "type")),
+			 disks_type_guid("root")))
+		return;
+	(void)disks_node(disk, (unsigned)json_integer_value(json_object_get(entry, "number")), node,
+			 sizeof(node));
+	look_at_node(node, json_object_get(entry, "content"), found);
+}
+
+static bool is_made_by_rouse(const json_t *group)
+{
+	const json_t *tag;
+	size_t i;
+
+	json_array_foreach (json_object_get(group, "tags"), i, tag)
+		if (rouse_streq(json_string_value(tag), DISKS_GROUP_TAG))
+			return json_integer_value(json_object_get(group, "missing")) == 0;
+	return false;
+}
+
+static void look_at_group(const json_t *group, struct candidate *found)
+{
+	const struct rouse_context c = { .initramfs = true };
+	const char *devices[ROUSE_MAX_MEMBERS + 1] = { NULL };
+	const struct disks_action a = { .group = json_string_value(json_object_get(group, "name")),
+					.devices = devices };
+	struct rouse_err e = { 0 };
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (json_object_get(group, "physical"), i, item)
+		if (i < ROUSE_MAX_MEMBERS)
+			devices[i] = json_string_value(json_object_get(item, "device"));
+	if (disks_lvm_apply(DISKS_OP_ACTIVATE, &a, &c, &e) < 0) {
+		rouse_log(ROUSE_LOG_WARNING, "fallback", "%s, ignoring", e.text);
+		return;
+	}
+	json_array_foreach (json_object_get(group, "volumes"), i, item) {
+		auto_free char *node = rouse_asprintf(
+			"/dev/%s/%s", a.group, json_string_value(json_object_get(item, "name")));
+
+		look_at_node(node, json_object_get(item, "content"), found);
 	}
 }
 
@@ -96,7 +140,7 @@ int rouse_fallback_mount(const char *root, struct rouse_err *e)
 	auto_json json_t *facts = json_object();
 	struct candidate found = { 0 };
 	auto_fd int fd = -1;
-	const json_t *disk, *entry;
+	const json_t *disk, *entry, *group;
 	size_t i, k;
 
 	if (is_there_already(root))
@@ -107,6 +151,9 @@ int rouse_fallback_mount(const char *root, struct rouse_err *e)
 		json_array_foreach (json_object_get(disk, "partitions"), k, entry)
 			look_at_entry(json_string_value(json_object_get(disk, "device")), entry,
 				      &found);
+	json_array_foreach (json_object_get(facts, "groups"), i, group)
+		if (is_made_by_rouse(group))
+			look_at_group(group, &found);
 	if (found.n != 1)
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "%s root partition holds a system that rouse made",

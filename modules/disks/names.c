@@ -25,11 +25,12 @@ static const struct {
 	{ "srv", "3b8f8425-20e0-4f3b-907f-1a25a76f98e8", "/srv" },
 	{ "var", "4d21b016-b534-45c2-a9fb-5c16e091fd2d", "/var" },
 	{ "swap", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", NULL },
+	{ "linux-lvm", "e6d6d379-f507-44c2-a23c-238f2a3df928", NULL },
 	{ "linux", "0fc63daf-8483-4772-8e79-3d69d8477de4", NULL },
 };
 
-const char *const disks_type_words[] = { "root", "esp",  "xbootldr", "home", "srv",
-					 "var",  "swap", "linux",    NULL };
+const char *const disks_type_words[] = { "root", "esp",  "xbootldr",  "home",  "srv",
+					 "var",  "swap", "linux-lvm", "linux", NULL };
 _Static_assert(ARRAY_SIZE(disks_type_words) == ARRAY_SIZE(types) + 1, "one word for each type");
 
 const char *disks_type_guid(const char *word)
@@ -53,6 +54,8 @@ const char *disks_partition_type(const struct disks_partition *p)
 {
 	if (p->type)
 		return p->type;
+	if (p->lvm)
+		return "linux-lvm";
 	if (rouse_streq(p->filesystem, "swap"))
 		return "swap";
 	if (strcmp(p->key, "/boot/efi") == 0)
@@ -69,6 +72,8 @@ const char *disks_partition_label(const struct disks_partition *p, char *buf, si
 {
 	if (p->label)
 		(void)snprintf(buf, size, "%s", p->label);
+	else if (p->lvm && disks_is_mount_point(p->key))
+		(void)snprintf(buf, size, "%s", p->lvm->group);
 	else if (strcmp(p->key, "/") == 0)
 		(void)snprintf(buf, size, "root");
 	else
@@ -76,6 +81,15 @@ const char *disks_partition_label(const struct disks_partition *p, char *buf, si
 	for (char *s = buf; !p->label && *s; s++)
 		if (*s == '/')
 			*s = '-'; /* /var/lib is var-lib */
+	return buf;
+}
+
+const char *disks_volume_name(const char *key, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "%s", strcmp(key, "/") == 0 ? "root" : key + (key[0] == '/'));
+	for (char *s = buf; *s; s++)
+		if (*s == '/')
+			*s = '-';
 	return buf;
 }
 

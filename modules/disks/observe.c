@@ -299,6 +299,8 @@ static void add_missing(json_t *facts)
 		if (program && !rouse_proc_find(program, NULL, path, sizeof(path)))
 			rouse_json_append(list, json_string(program));
 	}
+	if (!rouse_proc_find("lvm", NULL, path, sizeof(path)))
+		rouse_json_append(list, json_string("lvm"));
 	rouse_json_set(facts, "missing", list);
 	rouse_json_set_bool(facts, "canMount",
 			    access("/dev/loop-control", W_OK) == 0 && may_grow());
@@ -321,6 +323,7 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 	o.ours = disks_our_guids(conf, &arena);
 	if (!scan_until_found(&o, &all, found))
 		return 0; /* plan() refuses, and says which */
+	disks_lvm_observe(c, facts);
 	for (size_t i = 0; i < conf->disks.n; i++)
 		look_at_free_space(
 			&o, &d[i], found[i],

@@ -12,42 +12,7 @@
 #include <rouse/text.h>
 
 #include "describe.h"
-
-/* What is mounted (and grown) when all disks are written. */
-struct mount {
-	const char *mount, *source, *type, *options, *disk;
-	bool wanted;         /* mount it; else it is mounted, or never is */
-	bool kept;           /* it is there already */
-	uint64_t from, size; /* of the filesystem, when it shall grow; else 0 */
-	uint64_t start;      /* of the partition, for images */
-	const char *where;   /* mounted already: here */
-	bool file, swap;
-};
-
-struct planner {
-	const struct disks_conf *conf;
-	const struct disks_facts *facts;
-	const struct rouse_context *c;
-	struct rouse_plan *plan;
-	const char *const *ours;
-	size_t n_mounts;
-	struct mount mounts[ROUSE_MAX_DISKS * ROUSE_MAX_PARTITIONS];
-	struct disks_action *last, *table; /* of the disk that is being planned */
-	struct rouse_err *e;
-};
-
-struct place { /* where a filesystem is wanted */
-	const struct disks_disk *d;
-	const struct disks_fact *f;
-	const char *key, *filesystem, *label, *mount; /* mount: NULL when it is not mounted */
-	const struct rouse_list *options;
-	unsigned number; /* 0: the whole disk */
-	bool published;  /* the partition is there (a whole disk always is) */
-	uint64_t start, size;
-	const struct disks_content *content; /* what is there now; NULL: not known, nothing */
-};
-
-enum verdict { KEEP, MAKE, REPLACE };
+#include "planner.h"
 
 static const char *mount_root(const struct rouse_context *c)
 {
@@ -68,7 +33,7 @@ static struct disks_action *new_action(struct planner *p, const struct disks_dis
 	return a;
 }
 
-static const char *size_text(struct planner *p, uint64_t bytes)
+const char *disks_size_text(struct planner *p, uint64_t bytes)
 {
 	char buf[16];
 
@@ -85,7 +50,7 @@ static int refuse_busy(struct planner *p, const struct disks_disk *d, const char
 			  disks_printable(busy, &p->plan->arena));
 }
 
-static int refuse_writes(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+int disks_refuse_writes(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
 	if (f->read_only)
 		return rouse_fail(p->e, ROUSE_SYSTEM, 0, "disks.%s: '%s' is write-protected",
@@ -180,12 +145,15 @@ static void uuids_of(const struct planner *p, const struct place *w,
 		     const struct disks_filesystem *fs, uint8_t uuid[static 16],
 		     char shown[static DISKS_GUID_LEN])
 {
-	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", uuid);
+	disks_uuid(disks_seed(p->conf), w->volume ? w->group : w->d->key,
+		   w->volume ? w->volume : w->key, w->volume ? "volume" : "filesystem", uuid);
 	fs->print_uuid(uuid, shown);
 }
 
-static const char *name_of(struct planner *p, const struct place *w)
+const char *disks_name_of(struct planner *p, const struct place *w)
 {
+	if (w->volume)
+		return rouse_arena_printf(&p->plan->arena, "%s/%s", w->group, w->volume);
 	if (!w->number)
 		return w->f->device;
 	return rouse_arena_printf(&p->plan->arena, "partition %u of %s", w->number, w->f->device);
@@ -197,25 +165,25 @@ static int refuse_content(struct planner *p, const struct place *w)
 	const struct disks_content *c = w->content;
 
 	if (w->published && c->busy)
-		return refuse_busy(p, w->d, name_of(p, w), c->busy);
+		return refuse_busy(p, w->d, disks_name_of(p, w), c->busy);
 	if (w->published && c->signatures.n == 0)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 				  "disks.%s: '%s' holds data without a signature, where %s is "
 				  "wanted: rouse never "
 				  "overwrites what it cannot tell",
-				  w->d->key, name_of(p, w), w->filesystem);
+				  w->d->key, disks_name_of(p, w), w->filesystem);
 	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 			  "disks.%s: %s holds %s, where %s is wanted; if it may be destroyed, add "
 			  "\"replace\": [%s] to disks.%s",
-			  w->d->key, w->published ? name_of(p, w) : "the free space for it",
+			  w->d->key, w->published ? disks_name_of(p, w) : "the free space for it",
 			  disks_describe_content(c, arena), w->filesystem,
 			  disks_consent_for(c, arena), w->d->key);
 }
 
 /* Ours is known by its UUID. A filesystem of the wanted type on a partition that was there before
  * us is kept, whoever made it; in free space nothing is kept but our own unpublished work. */
-static int judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
-		 enum verdict *ret)
+int disks_judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
+		enum verdict *ret)
 {
 	const struct disks_content *c = w->content;
 	const struct disks_signature *s = c ? c->signatures.items : NULL;
@@ -237,13 +205,13 @@ static int judge(struct planner *p, const struct place *w, const struct disks_fi
 	if (c->signatures.n == 0 || c->busy || !disks_consents_content(w->d, c))
 		return refuse_content(p, w);
 	if (w->published && is_spent(p, w->d, w->key, c))
-		return refuse_spent(p, w->d, name_of(p, w),
+		return refuse_spent(p, w->d, disks_name_of(p, w),
 				    disks_describe_content(c, &p->plan->arena));
 	*ret = REPLACE;
 	return 0;
 }
 
-static int needs_program(struct planner *p, const struct place *w, const char *program)
+int disks_needs_program(struct planner *p, const struct place *w, const char *program)
 {
 	for (size_t i = 0; program && i < p->facts->missing.n; i++)
 		if (rouse_streq(((const char *const *)p->facts->missing.items)[i], program))
@@ -260,20 +228,34 @@ static bool is_late(const struct place *w)
 	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem)
 							  : NULL;
 
-	return fs && fs->late && !w->f->file;
+	return w->member || (fs && fs->late && !w->f->file);
 }
 
-static void add_mark(struct planner *p, const struct disks_action *a)
+void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16])
 {
 	struct disks_mark *m = &p->table->marks[p->table->n_marks++];
 
-	*m = (struct disks_mark){ .start = a->start, .size = a->length };
-	memcpy(m->uuid, a->uuid, sizeof(m->uuid));
+	*m = (struct disks_mark){ .start = w->start, .size = w->size };
+	memcpy(m->uuid, uuid, sizeof(m->uuid));
+}
+
+void disks_add_erase(struct planner *p, const struct place *w)
+{
+	struct disks_action *a = new_action(p, w->d, w->f);
+
+	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", a->uuid);
+	a->number = w->number;
+	a->published = true;
+	a->start = w->start;
+	a->length = w->size;
+	rouse_plan_add(p->plan, ROUSE_DESTROY, DISKS_OP_ERASE, a, "destroy %s on %s",
+		       disks_describe_content(w->content, &p->plan->arena), disks_name_of(p, w));
+	p->last = a;
 }
 
 /* `lost`: what is destroyed for it, in words; NULL: nothing. */
-static void add_make(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
-		     const char *lost)
+struct disks_action *disks_add_make(struct planner *p, const struct place *w,
+				    const struct disks_filesystem *fs, const char *lost)
 {
 	struct disks_action *a = new_action(p, w->d, w->f);
 	const char *label = strlen(w->label) <= fs->max_label ? w->label : "";
@@ -281,20 +263,28 @@ static void add_make(struct planner *p, const struct place *w, const struct disk
 		&p->plan->arena, "%s%s%s%s", fs->name, *label ? " '" : "",
 		disks_printable(label, &p->plan->arena), *label ? "'" : "");
 
-	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", a->uuid);
+	char shown[DISKS_GUID_LEN];
+
+	uuids_of(p, w, fs, a->uuid, shown);
+	a->volume = w->volume ? disks_name_of(p, w) : NULL;
+	a->source = w->volume ? disks_node_of(p, w) : NULL;
 	a->fs = fs;
 	a->label = rouse_arena_strdup(&p->plan->arena, label);
 	a->number = w->number;
 	a->published = w->published || is_late(w);
 	a->start = w->start;
 	a->length = w->size;
-	rouse_plan_add(p->plan, lost ? ROUSE_DESTROY : ROUSE_CREATE, DISKS_OP_MAKE, a,
-		       "make %s on %s (%s)%s%s%s%s", name, name_of(p, w), size_text(p, w->size),
-		       w->mount ? " for " : "", w->mount ? w->mount : "",
-		       lost ? ", in place of " : "", lost ? lost : "");
+	rouse_plan_add(p->plan, lost ? ROUSE_DESTROY : ROUSE_CREATE,
+		       w->volume ? DISKS_OP_MAKE_VOLUME : DISKS_OP_MAKE, a,
+		       "make %s on %s (%s)%s%s%s%s", name, disks_name_of(p, w),
+		       disks_size_text(p, w->size), w->mount ? " for " : "",
+		       w->mount ? w->mount : "", lost ? ", in place of " : "", lost ? lost : "");
+	if (w->volume)
+		return a;
 	p->last = a;
 	if (!w->published && is_late(w))
-		add_mark(p, a);
+		disks_add_mark(p, w, a->uuid);
+	return a;
 }
 
 static const char *join_options(struct planner *p, const struct rouse_list *options)
@@ -307,10 +297,12 @@ static const char *join_options(struct planner *p, const struct rouse_list *opti
 	return out.len ? rouse_arena_strdup(&p->plan->arena, out.data) : NULL;
 }
 
-static const char *node_of(struct planner *p, const struct place *w)
+const char *disks_node_of(struct planner *p, const struct place *w)
 {
 	char buf[256];
 
+	if (w->volume)
+		return rouse_arena_printf(&p->plan->arena, "/dev/%s/%s", w->group, w->volume);
 	if (!w->number || w->f->file)
 		return w->f->device;
 	return rouse_arena_strdup(&p->plan->arena,
@@ -341,7 +333,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	if (p->n_mounts == ARRAY_SIZE(p->mounts))
 		return rouse_fail(p->e, ROUSE_BUG, 0, "too many mounts");
 	*m = (struct mount){ .mount = w->mount,
-			     .source = node_of(p, w),
+			     .source = disks_node_of(p, w),
 			     .type = type,
 			     .disk = w->d->key,
 			     .options = join_options(p, w->options),
@@ -361,7 +353,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 				  "disks.%s: %s shall be mounted at \"%s\" but holds %s: give it a "
 				  "\"filesystem\"",
-				  w->d->key, name_of(p, w), w->mount,
+				  w->d->key, disks_name_of(p, w), w->mount,
 				  disks_describe_content(w->content, &p->plan->arena));
 	m->swap = fs && fs->swap && !p->c->image && !(c && c->swapped);
 	if (m->wanted || m->size || m->swap)
@@ -396,24 +388,30 @@ static void add_room(struct planner *p, const struct place *w, bool kept)
 		rouse_plan_room(p->plan, w->mount, bytes, inodes);
 }
 
+int disks_plan_use(struct planner *p, const struct place *w, bool kept)
+{
+	add_room(p, w, kept);
+	return add_mount(p, w, kept);
+}
+
 static int plan_place(struct planner *p, const struct place *w)
 {
 	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem)
 							  : NULL;
 	enum verdict v = KEEP;
 
-	if (fs && judge(p, w, fs, &v) < 0)
+	if (fs && disks_judge(p, w, fs, &v) < 0)
 		return -1;
-	if (v != KEEP && needs_program(p, w, fs->program) < 0)
+	if (v != KEEP && disks_needs_program(p, w, fs->program) < 0)
 		return -1;
 	if (v != KEEP) {
-		if (refuse_writes(p, w->d, w->f) < 0)
+		if (disks_refuse_writes(p, w->d, w->f) < 0)
 			return -1;
-		add_make(p, w, fs,
-			 v == REPLACE ? disks_describe_content(w->content, &p->plan->arena) : NULL);
+		(void)disks_add_make(
+			p, w, fs,
+			v == REPLACE ? disks_describe_content(w->content, &p->plan->arena) : NULL);
 	}
-	add_room(p, w, v == KEEP);
-	return add_mount(p, w, v == KEEP);
+	return disks_plan_use(p, w, v == KEEP);
 }
 
 /* ---- a whole disk ---------------------------------------------------------------------------- */
@@ -443,10 +441,10 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 				  d->key, f->device, fs->name);
 	/* What has a table, or several signatures, is given up as a whole or not at all. */
 	if (fs && !is_pending(&w, uuid) && class != DISKS_SIGNED && class != DISKS_BLANK) {
-		if (consent_to_disk(p, d, f) < 0 || refuse_writes(p, d, f) < 0 ||
-		    needs_program(p, &w, fs->program) < 0)
+		if (consent_to_disk(p, d, f) < 0 || disks_refuse_writes(p, d, f) < 0 ||
+		    disks_needs_program(p, &w, fs->program) < 0)
 			return -1;
-		add_make(p, &w, fs, disks_describe(f, &p->plan->arena));
+		(void)disks_add_make(p, &w, fs, disks_describe(f, &p->plan->arena));
 		add_room(p, &w, false);
 		return add_mount(p, &w, false);
 	}
@@ -475,6 +473,14 @@ static struct place place_of(struct planner *p, const struct disks_disk *d,
 		.content = s->entry ? s->entry->content : disks_pending_at(f, s->start),
 	};
 
+	if (s->conf->lvm) {
+		w.member = true;
+		w.filesystem = "an LVM physical volume";
+		w.mount = NULL;
+		if (claimed && !s->entry)
+			w.content = NULL;
+		return w;
+	}
 	/* Of a disk that was given up, only our own unpublished work counts. */
 	if (claimed && !s->entry && w.content && w.filesystem) {
 		const struct disks_filesystem *fs = disks_filesystem_find(w.filesystem);
@@ -560,7 +566,7 @@ static void add_claim(struct planner *p, const struct disks_disk *d, const struc
 {
 	rouse_plan_add(p->plan, ROUSE_DESTROY, DISKS_OP_CLAIM, table_action(p, d, f, true),
 		       "destroy %s on %s (%s)", disks_describe(f, &p->plan->arena), f->device,
-		       size_text(p, (uint64_t)f->size));
+		       disks_size_text(p, (uint64_t)f->size));
 }
 
 static void add_new_table(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
@@ -571,7 +577,7 @@ static void add_new_table(struct planner *p, const struct disks_disk *d, const s
 	add_rows(p, a, d, f, l, false);
 	rouse_plan_add(p->plan, ROUSE_CREATE, DISKS_OP_TABLE, a,
 		       "write a GPT with %zu partition%s on %s (%s%s)", l->n, l->n == 1 ? "" : "s",
-		       f->device, size_text(p, (uint64_t)f->size),
+		       f->device, disks_size_text(p, (uint64_t)f->size),
 		       disks_class_of(f) == DISKS_BLANK ? ", blank" : "");
 	p->last = a;
 }
@@ -593,13 +599,13 @@ static void add_table_change(struct planner *p, const struct disks_disk *d,
 
 		if (!s->entry)
 			rouse_buf_printf(&text, "%sadd partition %u (%s) to %s",
-					 text.len ? ", " : "", s->number, size_text(p, s->size),
-					 f->device);
+					 text.len ? ", " : "", s->number,
+					 disks_size_text(p, s->size), f->device);
 		else if (s->size != (uint64_t)s->entry->size)
 			rouse_buf_printf(&text, "%sgrow partition %u of %s from %s to %s",
 					 text.len ? ", " : "", s->number, f->device,
-					 size_text(p, (uint64_t)s->entry->size),
-					 size_text(p, s->size));
+					 disks_size_text(p, (uint64_t)s->entry->size),
+					 disks_size_text(p, s->size));
 		adds |= !s->entry;
 	}
 	rouse_plan_add(p->plan, adds ? ROUSE_CREATE : ROUSE_CHANGE, DISKS_OP_TABLE, a, "%s",
@@ -622,7 +628,12 @@ static int plan_places(struct planner *p, const struct disks_disk *d, const stru
 	for (size_t i = 0; i < l->n; i++) {
 		struct place w = place_of(p, d, f, &l->slots[i], claimed);
 
-		if ((w.published || is_late(&w)) == after && plan_place(p, &w) < 0)
+		if ((w.published || is_late(&w)) != after)
+			continue;
+		if ((w.member
+			     ? disks_plan_member(p, &w, l->slots[i].conf,
+						 l->slots[i].entry ? l->slots[i].entry->guid : NULL)
+			     : plan_place(p, &w)) < 0)
 			return -1;
 	}
 	return 0;
@@ -633,7 +644,7 @@ static int plan_fresh(struct planner *p, const struct disks_disk *d, const struc
 {
 	struct disks_layout l = { 0 };
 
-	if (refuse_writes(p, d, f) < 0 ||
+	if (disks_refuse_writes(p, d, f) < 0 ||
 	    disks_layout(p->conf, d, f, true, mount_root(p->c), &p->plan->arena, &l, p->e) < 0)
 		return -1;
 	if (claim)
@@ -651,7 +662,7 @@ static int plan_existing(struct planner *p, const struct disks_disk *d, const st
 	bool broken = class == DISKS_GPT_REPAIR;
 	bool claimed = ours && f->partitions.n == 0;
 
-	if ((has_changes(l) || broken) && refuse_writes(p, d, f) < 0)
+	if ((has_changes(l) || broken) && disks_refuse_writes(p, d, f) < 0)
 		return -1;
 	if (plan_places(p, d, f, l, claimed, false) < 0)
 		return -1;
@@ -721,8 +732,8 @@ static void add_grow(struct planner *p, const struct mount *m)
 				    .file = m->file,
 				    .start = m->start };
 	rouse_plan_add(p->plan, ROUSE_CHANGE, DISKS_OP_GROW, a, "grow %s on %s from %s to %s",
-		       m->type, m->mount ? m->mount : m->source, size_text(p, m->from),
-		       size_text(p, m->size));
+		       m->type, m->mount ? m->mount : m->source, disks_size_text(p, m->from),
+		       disks_size_text(p, m->size));
 }
 
 static void add_swap(struct planner *p, const struct mount *m)
@@ -749,9 +760,10 @@ static bool is_early(const struct planner *p, const struct mount *m)
 	return true;
 }
 
-/* Moves the last step in front of those from `at` on. */
-static void hoist(struct rouse_plan *plan, size_t at)
+void disks_hoist(struct planner *p)
 {
+	struct rouse_plan *plan = p->plan;
+	size_t at = p->first++;
 	struct rouse_step step = plan->steps[plan->n_steps - 1];
 
 	memmove(plan->steps + at + 1, plan->steps + at,
@@ -761,7 +773,7 @@ static void hoist(struct rouse_plan *plan, size_t at)
 
 /* In an initramfs, what is there already is mounted first of all, so that the other sections are
  * planned by what it holds; it then grows while it is mounted. */
-static void add_mounts(struct planner *p, size_t first)
+static void add_mounts(struct planner *p)
 {
 	qsort(p->mounts, p->n_mounts, sizeof(p->mounts[0]), by_path);
 	for (size_t i = 0; i < p->n_mounts; i++) {
@@ -777,7 +789,7 @@ static void add_mounts(struct planner *p, size_t first)
 			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s",
 				       m->source, m->type, m->mount);
 			if (is_early(p, m))
-				hoist(p->plan, first++);
+				disks_hoist(p);
 		}
 		if (m->size)
 			add_grow(p, m);
@@ -804,7 +816,6 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	const struct disks_disk *d = conf->disks.items;
 	const struct disks_fact *found[ROUSE_MAX_DISKS];
 	auto_free struct planner *p = rouse_calloc(1, sizeof(*p));
-	size_t first = plan->n_steps;
 	bool guessed;
 
 	if (!conf->disks.n || !has_disks(facts, c))
@@ -813,6 +824,7 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	p->facts = facts;
 	p->c = c;
 	p->plan = plan;
+	p->first = plan->n_steps;
 	p->e = e;
 	p->ours = disks_our_guids(conf, &plan->arena);
 	if (disks_match(conf, facts, c, found, &guessed, e) < 0)
@@ -825,6 +837,8 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 		if (p->last)
 			p->last->last = true;
 	}
-	add_mounts(p, first);
+	if (disks_plan_groups(p) < 0)
+		return -1;
+	add_mounts(p);
 	return 0;
 }

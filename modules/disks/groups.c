@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Volume groups, planned when all disks are: from the partitions that name a group, and what lvm
+ * reports, to steps. Pure. A group is known by its name and by standing on one of our partitions;
+ * nothing of it is ever removed, moved or shrunk.
+ */
+#include "planner.h"
+
+#include <string.h>
+
+#include <rouse/text.h>
+
+/* lvm keeps its metadata before the first extent. */
+#define HEAD MIB
+
+struct work {
+	struct planner *p;
+	struct group *g;
+	const struct disks_group *fact; /* NULL: to be made */
+	uint64_t extent, total, used;   /* extents */
+	const char *const *devices;
+};
+
+static struct group *group_named(struct planner *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_groups; i++)
+		if (strcmp(p->groups[i].name, name) == 0)
+			return &p->groups[i];
+	if (p->n_groups == ARRAY_SIZE(p->groups))
+		return NULL;
+	p->groups[p->n_groups].name = name;
+	return &p->groups[p->n_groups++];
+}
+
+static const struct disks_group *group_on(const struct planner *p, const char *device)
+{
+	const struct disks_group *g = p->facts->groups.items;
+
+	for (size_t i = 0; i < p->facts->groups.n; i++) {
+		const struct disks_physical *pv = g[i].physical.items;
+
+		for (size_t k = 0; k < g[i].physical.n; k++)
+			if (rouse_streq(pv[k].device, device))
+				return &g[i];
+	}
+	return NULL;
+}
+
+static bool is_orphan(const struct planner *p, const char *device)
+{
+	for (size_t i = 0; i < p->facts->orphans.n; i++)
+		if (rouse_streq(((const char *const *)p->facts->orphans.items)[i], device))
+			return true;
+	return false;
+}
+
+static bool has_tag(const struct rouse_list *tags, const char *tag)
+{
+	for (size_t i = 0; i < tags->n; i++)
+		if (rouse_streq(((const char *const *)tags->items)[i], tag))
+			return true;
+	return false;
+}
+
+static void uuid_of(const struct planner *p, const struct place *w, uint8_t ret[static 16])
+{
+	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", ret);
+}
+
+/* ---- what a group stands on ------------------------------------------------------------------ */
+
+/* A physical volume is there already: of this group, of none, or of another one. */
+static int judge_member(struct planner *p, const struct group *g, struct member *m)
+{
+	const struct disks_group *on = group_on(p, m->node);
+	char ours[DISKS_GUID_LEN];
+
+	if (on && rouse_streq(on->name, g->name)) {
+		m->kept = true;
+		return 0;
+	}
+	if (on)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: %s belongs to the volume group '%s', not to '%s': "
+				  "name that one, "
+				  "or take it out of there by hand",
+				  m->w.d->key, disks_name_of(p, &m->w),
+				  disks_printable(on->name, &p->plan->arena), g->name);
+	disks_guid(disks_seed(p->conf), m->w.d->key, m->w.key, "partition", ours);
+	if (is_orphan(p, m->node) && rouse_streq(m->guid, ours))
+		return 0; /* our own, from a run that was cut off: it holds nothing yet */
+	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: %s is an LVM physical volume of which no volume group is "
+			  "known: if it is "
+			  "worthless, remove it by hand (pvremove)",
+			  m->w.d->key, disks_name_of(p, &m->w));
+}
+
+static const struct disks_filesystem physical = { .name = "LVM2_member",
+						  .print_uuid = disks_uuid_print };
+
+static int plan_member(struct planner *p, struct group *g, struct member *m)
+{
+	enum verdict v = MAKE;
+	uint8_t uuid[16];
+
+	if (disks_judge(p, &m->w, &physical, &v) < 0 || disks_needs_program(p, &m->w, "lvm") < 0)
+		return -1;
+	if (m->w.f->file && v == KEEP) {
+		g->unknown = true; /* it grows when it boots */
+		return 0;
+	}
+	if (m->w.f->file)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: an LVM volume group takes a kernel: make it on a "
+				  "device, not in the "
+				  "image file '%s'",
+				  m->w.d->key, m->w.f->device);
+	if (v == KEEP)
+		return judge_member(p, g, m);
+	if (disks_refuse_writes(p, m->w.d, m->w.f) < 0)
+		return -1;
+	uuid_of(p, &m->w, uuid);
+	if (!m->w.published)
+		disks_add_mark(p, &m->w, uuid);
+	else if (v == REPLACE)
+		disks_add_erase(p, &m->w);
+	return 0;
+}
+
+static int add_volume(struct planner *p, struct group *g, const struct place *w,
+		      const struct disks_partition *v)
+{
+	if (g->n_volumes == ARRAY_SIZE(g->volumes))
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks: more than %d volumes in '%s'",
+				  ROUSE_MAX_VOLUMES, g->name);
+	g->volumes[g->n_volumes].conf = v;
+	g->volumes[g->n_volumes].d = w->d;
+	g->volumes[g->n_volumes++].f = w->f;
+	return 0;
+}
+
+int disks_plan_member(struct planner *p, const struct place *w, const struct disks_partition *conf,
+		      const char *guid)
+{
+	struct group *g = group_named(p, conf->lvm->group);
+	const struct disks_partition *v = conf->lvm->volumes.items;
+	struct disks_partition *one;
+
+	if (!g || g->n_members == ARRAY_SIZE(g->members))
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks: too many volume groups, or parts of '%s'",
+				  conf->lvm->group);
+	g->members[g->n_members] =
+		(struct member){ .w = *w, .node = disks_node_of(p, w), .guid = guid };
+	if (plan_member(p, g, &g->members[g->n_members++]) < 0)
+		return -1;
+	for (size_t i = 0; i < conf->lvm->volumes.n; i++)
+		if (add_volume(p, g, w, &v[i]) < 0)
+			return -1;
+	if (conf->lvm->volumes.n || (!conf->filesystem && !disks_is_mount_point(conf->key)))
+		return 0;
+	/* The short form: the size is the partition's, the volume has all of it. */
+	one = rouse_arena_alloc(&p->plan->arena, sizeof(*one));
+	*one = *conf;
+	one->size = (struct rouse_size){ 0 };
+	one->lvm = NULL;
+	return add_volume(p, g, w, one);
+}
+
+/* ---- one group ------------------------------------------------------------------------------- */
+
+static struct disks_action *new_action(const struct work *w)
+{
+	struct disks_action *a = rouse_arena_alloc(&w->p->plan->arena, sizeof(*a));
+
+	*a = (struct disks_action){ .group = w->g->name, .devices = w->devices };
+	return a;
+}
+
+static int find_group(struct work *w)
+{
+	const struct disks_group *g = w->p->facts->groups.items;
+	const struct disks_disk *d = w->g->members[0].w.d;
+	bool kept = false;
+
+	for (size_t i = 0; i < w->p->facts->groups.n; i++) {
+		if (!rouse_streq(g[i].name, w->g->name))
+			continue;
+		if (w->fact)
+			return rouse_fail(
+				w->p->e, ROUSE_DOCUMENT, 0,
+				"disks.%s: there are two volume groups named '%s': rename one",
+				d->key, w->g->name);
+		w->fact = &g[i];
+	}
+	for (size_t i = 0; i < w->g->n_members; i++)
+		kept |= w->g->members[i].kept;
+	if (w->fact && !kept)
+		return rouse_fail(w->p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: a volume group '%s' exists elsewhere on this machine: "
+				  "choose another name",
+				  d->key, w->g->name);
+	if (w->fact && w->fact->missing > 0)
+		return rouse_fail(w->p->e, ROUSE_SYSTEM, 0,
+				  "disks.%s: the volume group '%s' lacks %lld physical volume%s: "
+				  "it is not changed "
+				  "nor used without",
+				  d->key, w->g->name, (long long)w->fact->missing,
+				  w->fact->missing == 1 ? "" : "s");
+	w->extent = w->fact && w->fact->extent > 0 ? (uint64_t)w->fact->extent : DISKS_EXTENT;
+	return 0;
+}
+
+/* Devices that are there, then those that are new. */
+static void list_devices(struct work *w)
+{
+	size_t n = 0, known = w->fact ? w->fact->physical.n : 0;
+	const char **list = rouse_arena_alloc(&w->p->plan->arena,
+					      (known + w->g->n_members + 1) * sizeof(*list));
+
+	for (size_t i = 0; i < known; i++)
+		list[n++] = ((const struct disks_physical *)w->fact->physical.items)[i].device;
+	for (size_t i = 0; i < w->g->n_members; i++)
+		if (!w->g->members[i].kept)
+			list[n++] = w->g->members[i].node;
+	w->devices = list;
+}
+
+static void activate(struct work *w)
+{
+	const struct disks_volume *v = w->fact->volumes.items;
+	bool all = true;
+
+	for (size_t i = 0; i < w->fact->volumes.n; i++)
+		all &= v[i].active;
+	if (all || w->p->c->image)
+		return;
+	rouse_plan_add(w->p->plan, ROUSE_USE, DISKS_OP_ACTIVATE, new_action(w),
+		       "activate volume group '%s'", w->g->name);
+	disks_hoist(w->p);
+}
+
+static void add_members(struct work *w)
+{
+	struct disks_action *a = new_action(w);
+	auto_buf struct rouse_buf names = { 0 };
+	uint8_t(*marks)[16] = rouse_arena_alloc(&w->p->plan->arena,
+						w->g->n_members * sizeof(*marks));
+
+	for (size_t i = 0; i < w->g->n_members; i++) {
+		const struct member *m = &w->g->members[i];
+
+		if (m->kept)
+			continue;
+		uuid_of(w->p, &m->w, marks[a->n_new++]);
+		rouse_buf_printf(&names, "%s%s", names.len ? ", " : "", disks_name_of(w->p, &m->w));
+		w->total += m->w.size > HEAD ? (m->w.size - HEAD) / w->extent : 0;
+	}
+	if (!a->n_new)
+		return;
+	a->marks_of_new = (const uint8_t(*)[16])marks;
+	a->extends = w->fact != NULL;
+	rouse_plan_add(w->p->plan, ROUSE_CREATE, DISKS_OP_GROUP, a,
+		       w->fact ? "extend volume group '%s' to %s" : "make volume group '%s' on %s",
+		       w->g->name, names.data);
+}
+
+static void grow_member(struct work *w, const struct disks_physical *pv)
+{
+	for (size_t i = 0; i < w->g->n_members; i++) {
+		const struct member *m = &w->g->members[i];
+		uint64_t start = (uint64_t)pv->start, has = (uint64_t)pv->extents;
+		uint64_t may = m->w.size > start ? (m->w.size - start) / w->extent : 0;
+		struct disks_action *a;
+
+		if (!rouse_streq(m->node, pv->device) || may <= has)
+			continue;
+		w->total += may - has;
+		a = new_action(w);
+		a->source = m->node;
+		rouse_plan_add(w->p->plan, ROUSE_CHANGE, DISKS_OP_PHYSICAL, a,
+			       "grow volume group '%s' on %s from %s to %s", w->g->name,
+			       disks_name_of(w->p, &m->w), disks_size_text(w->p, has * w->extent),
+			       disks_size_text(w->p, may * w->extent));
+	}
+}
+
+/* ---- its volumes ----------------------------------------------------------------------------- */
+
+static const struct disks_volume *volume_named(const struct work *w, const char *name)
+{
+	const struct disks_volume *v = w->fact ? w->fact->volumes.items : NULL;
+
+	for (size_t i = 0; v && i < w->fact->volumes.n; i++)
+		if (rouse_streq(v[i].name, name))
+			return &v[i];
+	return NULL;
+}
+
+static const char *volume_name(struct work *w, size_t i)
+{
+	char name[256];
+
+	return rouse_arena_strdup(&w->p->plan->arena, disks_volume_name(w->g->volumes[i].conf->key,
+									name, sizeof(name)));
+}
+
+/* Extents that the document asks for; 0: what is left. */
+static uint64_t wanted(const struct work *w, const struct disks_partition *v)
+{
+	uint64_t n = v->size.percent ? w->total * v->size.percent / 100
+				     : (v->size.bytes + w->extent - 1) / w->extent;
+
+	return n || !v->size.percent ? n : 1;
+}
+
+static int no_room(const struct work *w, size_t i, uint64_t need, uint64_t have)
+{
+	char a[16], b[16];
+
+	return rouse_fail(w->p->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: no room in the volume group '%s' for \"%s\": it needs %s, %s "
+			  "are free there",
+			  w->g->volumes[i].d->key, w->g->name, w->g->volumes[i].conf->key,
+			  rouse_print_size(a, need * w->extent),
+			  rouse_print_size(b, have * w->extent));
+}
+
+/* How many extents volume i will have; what it takes more is used up. */
+static int size_volume(struct work *w, size_t i, const struct disks_volume *there, uint64_t *ret)
+{
+	const struct disks_partition *v = w->g->volumes[i].conf;
+	uint64_t has = there ? (uint64_t)there->size / w->extent : 0, want = wanted(w, v);
+	uint64_t left = w->total > w->used ? w->total - w->used : 0;
+	char a[16], b[16];
+
+	if (!want)
+		want = has + left;
+	if (there && v->size.percent && want > has + left)
+		want = has + left;
+	if (there && v->size.bytes && want < has)
+		return rouse_fail(w->p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: volume '%s' of '%s' has %s, and \"%s\" shall have %s: "
+				  "rouse does not "
+				  "shrink; ask for what is there or leave \"size\" out",
+				  w->g->volumes[i].d->key, there->name, w->g->name,
+				  rouse_print_size(a, has * w->extent), v->key,
+				  rouse_print_size(b, want * w->extent));
+	if (want < has || (there && !rouse_streq(there->layout, "linear")))
+		want = has; /* what is not linear takes more than its size */
+	if (!want || want - has > left)
+		return no_room(w, i, want ? want - has : 1, left);
+	w->used += want - has;
+	*ret = want;
+	return 0;
+}
+
+static void add_volume_step(struct work *w, size_t i, const char *name,
+			    const struct disks_volume *there, uint64_t extents)
+{
+	const struct disks_partition *v = w->g->volumes[i].conf;
+	bool rest = !v->size.bytes && !v->size.percent;
+	struct disks_action *a = new_action(w);
+
+	a->volume = rouse_arena_printf(&w->p->plan->arena, "%s/%s", w->g->name, name);
+	a->extents = rest ? 0 : extents;
+	a->extends = there != NULL;
+	if (there)
+		rouse_plan_add(w->p->plan, ROUSE_CHANGE, DISKS_OP_VOLUME, a,
+			       "grow volume '%s' in '%s' from %s to %s", name, w->g->name,
+			       disks_size_text(w->p, (uint64_t)there->size),
+			       disks_size_text(w->p, extents * w->extent));
+	else
+		rouse_plan_add(w->p->plan, ROUSE_CREATE, DISKS_OP_VOLUME, a,
+			       "make volume '%s' (%s) in '%s'", name,
+			       disks_size_text(w->p, extents * w->extent), w->g->name);
+}
+
+static struct place place_of(struct work *w, size_t i, const char *name,
+			     const struct disks_volume *there, uint64_t extents)
+{
+	const struct disks_partition *v = w->g->volumes[i].conf;
+	bool pending = there && has_tag(&there->tags, DISKS_PENDING_TAG);
+	char label[256];
+
+	return (struct place){
+		.d = w->g->volumes[i].d,
+		.f = w->g->volumes[i].f,
+		.key = v->key,
+		.filesystem = v->filesystem,
+		.mount = disks_is_mount_point(v->key) ? v->key : NULL,
+		.label = rouse_arena_strdup(&w->p->plan->arena,
+					    disks_partition_label(v, label, sizeof(label))),
+		.options = &v->mount_options,
+		.group = w->g->name,
+		.volume = name,
+		.published = true,
+		.size = extents * w->extent,
+		/* What is there while it is pending was there before. */
+		.content = there && (!pending || there->content) ? there->content : NULL,
+	};
+}
+
+/* Until its filesystem is complete, what a pending volume holds is nobody's. */
+static bool is_finished(struct planner *p, const struct place *w, const struct disks_filesystem *fs)
+{
+	const struct disks_signature *s = w->content ? w->content->signatures.items : NULL;
+	char shown[DISKS_GUID_LEN];
+	uint8_t uuid[16];
+
+	disks_uuid(disks_seed(p->conf), w->group, w->volume, "volume", uuid);
+	fs->print_uuid(uuid, shown);
+	return s && w->content->signatures.n == 1 && rouse_streq(s[0].type, fs->name) &&
+	       rouse_streq(s[0].uuid, shown);
+}
+
+static void add_finish(struct work *w, const char *name)
+{
+	struct disks_action *a = new_action(w);
+
+	a->volume = rouse_arena_printf(&w->p->plan->arena, "%s/%s", w->g->name, name);
+	rouse_plan_add(w->p->plan, ROUSE_CHANGE, DISKS_OP_FINISH, a, "finish volume '%s' in '%s'",
+		       name, w->g->name);
+}
+
+static int plan_content(struct work *w, struct place *at, const struct disks_volume *there)
+{
+	struct planner *p = w->p;
+	const struct disks_filesystem *fs = at->filesystem ? disks_filesystem_find(at->filesystem)
+							   : NULL;
+	bool pending = there && has_tag(&there->tags, DISKS_PENDING_TAG);
+	enum verdict v = KEEP;
+
+	if (fs && pending && !is_finished(p, at, fs))
+		at->content = NULL;
+	if (there && !pending && !there->content && at->filesystem)
+		return rouse_fail(p->e, ROUSE_SYSTEM, 0,
+				  "disks.%s: nobody can tell what volume '%s' of '%s' holds while "
+				  "it is not active: "
+				  "activate it",
+				  at->d->key, at->volume, at->group);
+	if (fs && at->size < fs->min)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: volume '%s' of '%s' is too small for %s", at->d->key,
+				  at->volume, at->group, fs->name);
+	if (fs && disks_judge(p, at, fs, &v) < 0)
+		return -1;
+	if (v == REPLACE)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: volume '%s' of '%s' holds %s, where %s is wanted: "
+				  "\"replace\" does not "
+				  "count for volumes; remove it by hand",
+				  at->d->key, at->volume, at->group,
+				  disks_describe_content(at->content, &p->plan->arena), fs->name);
+	if (v == MAKE && disks_needs_program(p, at, fs->program) < 0)
+		return -1;
+	if (v == MAKE) {
+		struct disks_action *a = disks_add_make(p, at, fs, NULL);
+
+		a->devices = !there || pending ? w->devices : NULL; /* the tag goes with it */
+	} else if (pending) {
+		add_finish(w, at->volume);
+	}
+	return disks_plan_use(p, at, v == KEEP && there);
+}
+
+static int plan_volume(struct work *w, size_t i)
+{
+	const char *name = volume_name(w, i);
+	const struct disks_volume *there = volume_named(w, name);
+	uint64_t extents = 0;
+	struct place at;
+
+	if (size_volume(w, i, there, &extents) < 0)
+		return -1;
+	if (!there || extents * w->extent > (uint64_t)there->size)
+		add_volume_step(w, i, name, there, extents);
+	at = place_of(w, i, name, there, extents);
+	return plan_content(w, &at, there);
+}
+
+static bool is_rest(const struct disks_partition *v)
+{
+	return !v->size.bytes && !v->size.percent;
+}
+
+static int plan_group(struct work *w)
+{
+	const struct disks_physical *pv;
+	const struct disks_volume *v;
+
+	if (find_group(w) < 0)
+		return -1;
+	list_devices(w);
+	pv = w->fact ? w->fact->physical.items : NULL;
+	v = w->fact ? w->fact->volumes.items : NULL;
+	if (w->fact)
+		activate(w);
+	for (size_t i = 0; pv && i < w->fact->physical.n; i++) {
+		w->total += (uint64_t)pv[i].extents;
+		grow_member(w, &pv[i]);
+	}
+	for (size_t i = 0; v && i < w->fact->volumes.n; i++)
+		w->used += (uint64_t)v[i].size / w->extent;
+	add_members(w);
+	/* What has a size first; then the one that takes what is left. */
+	for (int rest = 0; rest < 2; rest++)
+		for (size_t i = 0; i < w->g->n_volumes; i++)
+			if (is_rest(w->g->volumes[i].conf) == rest && plan_volume(w, i) < 0)
+				return -1;
+	return 0;
+}
+
+int disks_plan_groups(struct planner *p)
+{
+	for (size_t i = 0; i < p->n_groups; i++) {
+		struct work w = { .p = p, .g = &p->groups[i] };
+
+		if (!p->groups[i].unknown && plan_group(&w) < 0)
+			return -1;
+	}
+	return 0;
+}

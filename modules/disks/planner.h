@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two halves of planning share: plan.c (disks, partitions, filesystems), groups.c (LVM). */
+#pragma once
+
+#include "disks.h"
+
+/* What is mounted (and grown) when all disks are written. */
+struct mount {
+	const char *mount, *source, *type, *options, *disk;
+	bool wanted;         /* mount it; else it is mounted, or never is */
+	bool kept;           /* it is there already */
+	uint64_t from, size; /* of the filesystem, when it shall grow; else 0 */
+	uint64_t start;      /* of the partition, for images */
+	const char *where;   /* mounted already: here */
+	bool file, swap;
+};
+
+struct place { /* where a filesystem is wanted */
+	const struct disks_disk *d;
+	const struct disks_fact *f;
+	const char *key, *filesystem, *label, *mount; /* mount: NULL when it is not mounted */
+	const struct rouse_list *options;
+	const char *group; /* on a volume of this group, which is named `volume` */
+	const char *volume;
+	bool member;     /* no filesystem, but a physical volume */
+	unsigned number; /* 0: the whole disk */
+	bool published;  /* the partition is there (a whole disk always is) */
+	uint64_t start, size;
+	const struct disks_content *content; /* what is there now; NULL: not known, nothing */
+};
+
+struct member {
+	struct place w;
+	const char *node;
+	const char *guid; /* of a partition that is there */
+	bool kept;
+};
+
+struct group {
+	const char *name;
+	bool unknown; /* in an image file: nobody can look into it */
+	size_t n_members, n_volumes;
+	struct member members[ROUSE_MAX_MEMBERS];
+	struct {
+		const struct disks_partition *conf;
+		const struct disks_disk *d;
+		const struct disks_fact *f;
+	} volumes[ROUSE_MAX_VOLUMES];
+};
+
+struct planner {
+	const struct disks_conf *conf;
+	const struct disks_facts *facts;
+	const struct rouse_context *c;
+	struct rouse_plan *plan;
+	const char *const *ours;
+	size_t n_mounts, n_groups;
+	struct mount mounts[ROUSE_MAX_DISKS * ROUSE_MAX_PARTITIONS];
+	struct group groups[ROUSE_MAX_GROUPS];
+	struct disks_action *last, *table; /* of the disk that is being planned */
+	size_t first;                      /* steps of this kind come before all others */
+	struct rouse_err *e;
+};
+
+enum verdict { KEEP, MAKE, REPLACE };
+
+const char *disks_size_text(struct planner *p, uint64_t bytes);
+const char *disks_name_of(struct planner *p, const struct place *w);
+const char *disks_node_of(struct planner *p, const struct place *w);
+int disks_judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
+		enum verdict *ret);
+int disks_needs_program(struct planner *p, const struct place *w, const char *program);
+int disks_refuse_writes(struct planner *p, const struct disks_disk *d, const struct disks_fact *f);
+/* Mounts, swap, room and growth of what is, or will be, there. */
+int disks_plan_use(struct planner *p, const struct place *w, bool kept);
+/* `lost`: what is destroyed for it, in words; NULL: nothing. */
+struct disks_action *disks_add_make(struct planner *p, const struct place *w,
+				    const struct disks_filesystem *fs, const char *lost);
+/* Lays the pending mark into what the table will publish. */
+void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16]);
+/* Leaves only the pending mark where consent was given. */
+void disks_add_erase(struct planner *p, const struct place *w);
+/* The step that was added last becomes one of those before all others. */
+void disks_hoist(struct planner *p);
+
+/* A partition that is to be a physical volume; then, behind all disks, all groups. */
+int disks_plan_member(struct planner *p, const struct place *w, const struct disks_partition *conf,
+		      const char *guid);
+int disks_plan_groups(struct planner *p);
