@@ -33,8 +33,8 @@ void init_console(void)
 		(void)close(fd);
 }
 
-/* Deletes what is below `fd` (which is taken over) on the same filesystem. Failures only cost
- * memory. opendir() may fail for want of memory: nothing is deleted then. */
+/* Deletes what is below `fd` (which is taken over) on the same filesystem, but for what travels.
+ * Failures only cost memory. opendir() may fail for want of memory: nothing is deleted then. */
 static void delete_below(int fd, dev_t dev, int depth)
 {
 	DIR *dir = fdopendir(fd);
@@ -48,6 +48,7 @@ static void delete_below(int fd, dev_t dev, int depth)
 		struct stat st = { 0 };
 
 		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
+		    (depth == 0 && strcmp(d->d_name, ROUSE_KEPT_DIR) == 0) ||
 		    fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != dev)
 			continue;
 		if (S_ISDIR(st.st_mode) && depth < MAX_DEPTH) {

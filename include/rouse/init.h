@@ -47,6 +47,8 @@ struct rouse_handoff {
 	char init[512]; /* path inside the root: "/nix/store/…-system/init" */
 };
 #define ROUSE_HANDOFF_FILE "/run/rouse/handoff.json"
+/* In the root of an initramfs: what outlives it, seen through a mount in /run. */
+#define ROUSE_KEPT_DIR "rouse-agent"
 /* Finds what starts a system closure (a store path) inside the root: "prepare-root" where the
  * closure has it, else "init", both proved. ENOENT in e->sys when it has neither. */
 must_check int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf,

@@ -3,11 +3,15 @@
 
 #include <fcntl.h>
 #include <link.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
 #include <rouse/fs.h>
+#include <rouse/init.h>
 #include <rouse/text.h>
 
 #define AGENT_DIR "/run/rouse/agent"
@@ -73,6 +77,7 @@ static int copy_bytes(int from, int to)
 
 static int copy(const char *from, const char *name, struct rouse_err *e)
 {
+	auto_free char *kept = rouse_asprintf("/" ROUSE_KEPT_DIR "/%s", name);
 	auto_free char *path = rouse_asprintf(AGENT_DIR "/%s", name);
 	auto_fd int in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	auto_fd int out = -1;
@@ -81,6 +86,8 @@ static int copy(const char *from, const char *name, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", from);
 	/* A try before this one may have left it, and its process may still run it: ETXTBSY. */
 	(void)unlink(path);
+	if (linkat(AT_FDCWD, from, AT_FDCWD, kept, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
 	out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
 	if (out < 0 || copy_bytes(in, out) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot copy '%s' to '%s'", from, path);
@@ -114,10 +121,26 @@ static int copy_hidden(struct dl_phdr_info *info, unused_arg size_t size, void *
 	return access(path, R_OK) == 0 ? copy(path, "libgcc_s.so.1", arg) : 0;
 }
 
+/* Where the initramfs is memory, its files need no copy in /run, which is memory, too: links to them
+ * stay behind when it is deleted, and /run/rouse/agent shows their directory. Without that directory
+ * there are no links, and copies are made. */
+static int keep_initramfs(struct rouse_err *e)
+{
+	struct statfs s = { 0 };
+
+	(void)umount2(AGENT_DIR, MNT_DETACH); /* of a try before this one */
+	if (statfs("/", &s) < 0 || (s.f_type != RAMFS_MAGIC && s.f_type != TMPFS_MAGIC) ||
+	    (mkdir("/" ROUSE_KEPT_DIR, 0755) < 0 && errno != EEXIST))
+		return 0;
+	if (mount("/" ROUSE_KEPT_DIR, AGENT_DIR, NULL, MS_BIND, NULL) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s'", AGENT_DIR);
+	return 0;
+}
+
 static int copy_agent(struct rouse_err *e)
 {
-	if (dl_iterate_phdr(copy_object, e) < 0 || dl_iterate_phdr(copy_hidden, e) < 0 ||
-	    copy("/proc/self/exe", "rouse", e) < 0)
+	if (keep_initramfs(e) < 0 || dl_iterate_phdr(copy_object, e) < 0 ||
+	    dl_iterate_phdr(copy_hidden, e) < 0 || copy("/proc/self/exe", "rouse", e) < 0)
 		return -1;
 	return access(CA_BUNDLE, R_OK) == 0 ? copy(CA_BUNDLE, "ca-certificates.crt", e) : 0;
 }
