@@ -260,6 +260,36 @@ void rouse_json_merge(json_t **target, const json_t *patch)
 	}
 }
 
+/* What must be in a patch to make the object `a` the object `b`. */
+static json_t *diff_objects(const json_t *a, const json_t *b)
+{
+	json_t *patch = json_object(), *value;
+	const char *key;
+
+	out_of_memory_unless(patch);
+	json_object_foreach ((json_t *)a, key, value)
+		if (!json_object_get(b, key))
+			rouse_json_set(patch, key, json_null());
+	json_object_foreach ((json_t *)b, key, value) {
+		const json_t *old = json_object_get(a, key);
+
+		if (!old || !json_equal(old, value))
+			rouse_json_set(patch, key, rouse_json_diff(old, value));
+	}
+	return patch;
+}
+
+json_t *rouse_json_diff(const json_t *a, const json_t *b)
+{
+	json_t *copy;
+
+	if (json_is_object(a) && json_is_object(b))
+		return diff_objects(a, b);
+	copy = json_deep_copy(b); /* anything but an object is replaced as a whole */
+	out_of_memory_unless(copy);
+	return copy;
+}
+
 char *rouse_json_print(const json_t *json)
 {
 	auto_free char *text = json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY);

@@ -28,6 +28,9 @@ bool rouse_json_locate(const char *text, size_t len, const char *const *keys, si
 		       unsigned *ret_line, unsigned *ret_column);
 /* RFC 7396: merges `patch` into `*target` (a new reference replaces it). */
 void rouse_json_merge(json_t **target, const json_t *patch);
+/* The patch that makes `b` of `a` (which may be NULL): merging it into `a` gives what json_equal() calls
+ * equal to `b`. Objects in `b` must have no null members: a merge patch cannot say those. A new reference. */
+json_t *rouse_json_diff(const json_t *a, const json_t *b);
 /* Indented, one trailing newline; caller frees. */
 char *rouse_json_print(const json_t *json);
 /* Short-hands for building: the value's reference is stolen, like json_object_set_new, and running
