@@ -12,8 +12,6 @@
 
 #include "load.h"
 
-#define OVERRIDE_DIR "/etc/rouse/override.d"
-
 static bool is_local(const char *url)
 {
 	return rouse_strip_prefix(url, "file://") != NULL;
@@ -115,9 +113,8 @@ static int load_top(struct rouse_loader *l, const struct rouse_settings *s,
 			  found->source ? found->source : "the image");
 }
 
-/* An image that lists caches lets a document choose among them, and add none. */
-static int check_caches(const struct rouse_settings *s, const struct rouse_document *d,
-			struct rouse_err *e)
+int rouse_acquire_check_caches(const struct rouse_settings *s, const struct rouse_document *d,
+			       struct rouse_err *e)
 {
 	const json_t *allowed = json_object_get(s->json, "caches");
 	const char *name;
@@ -162,8 +159,8 @@ int rouse_acquire_document(const struct rouse_boot_options *o, const struct rous
 		if (rouse_key_parse(&keys[i], ((const char *const *)s->keys.items)[i], e) < 0)
 			return -1;
 	if (load_top(&l, s, found, ret, e) < 0 || reach_base(o, ret, deadline, e) < 0 || rouse_load_bases(&l, ret, e) < 0 ||
-	    rouse_load_overrides(ret, OVERRIDE_DIR, e) < 0 ||
+	    rouse_load_overrides(ret, "/", e) < 0 ||
 	    rouse_document_finish(ret, &found->instance, e) < 0)
 		return -1;
-	return check_caches(s, ret, e);
+	return rouse_acquire_check_caches(s, ret, e);
 }

@@ -23,3 +23,6 @@ must_check int rouse_acquire_document(const struct rouse_boot_options *o, const 
 /* Brings the network up, where that is the agent's task; else, and a second time, does nothing. */
 must_check int rouse_acquire_network(const struct rouse_boot_options *o, uint64_t deadline,
 				     struct rouse_err *e);
+/* An image that lists caches lets a document choose among them, and add none. */
+must_check int rouse_acquire_check_caches(const struct rouse_settings *s, const struct rouse_document *d,
+					  struct rouse_err *e);

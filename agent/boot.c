@@ -20,9 +20,11 @@
 #include <rouse/text.h>
 
 #include "acquire.h"
+#include "layers.h"
 
-/* The document that this machine was last provisioned with, below its root. */
-#define LAST_DOCUMENT "/var/lib/rouse/document.json"
+/* What this machine was last provisioned with, below its root. */
+#define LAST_DIR "/var/lib/rouse"
+#define LAST_DOCUMENT LAST_DIR "/document.json"
 
 struct boot {
 	const struct rouse_boot_options *options;
@@ -107,23 +109,33 @@ static void record_document(struct boot *b)
 	rouse_report_set(&b->report, "document", j);
 }
 
-/* /run/rouse/document.json: for `rouse edit` and for people; it may hold secrets. */
-static int keep_document(const char *root_path, const char *path, const json_t *merged,
-			 struct rouse_err *e)
+/* A file that may hold secrets. */
+static int keep_text(const struct rouse_root *root, const char *path, const char *text, struct rouse_err *e)
 {
-	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_buf struct rouse_buf old = { 0 };
-	auto_free char *text = rouse_json_print(merged);
 	struct rouse_err ignored = { 0 };
 
-	if (rouse_root_open(&root, root_path, e) < 0)
-		return -1;
-	if (rouse_fs_read(&root, path, ROUSE_MAX_FACTS, &old, &ignored) == 0 &&
+	if (rouse_fs_read(root, path, ROUSE_MAX_LAYERS_TEXT, &old, &ignored) == 0 &&
 	    strcmp(old.data, text) == 0)
 		return 0; /* a boot that changes nothing writes nothing */
-	if (rouse_fs_mkdirs(&root, path, false, e) < 0)
+	if (rouse_fs_mkdirs(root, path, false, e) < 0)
 		return -1;
-	return rouse_fs_replace(&root, path, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1, e);
+	return rouse_fs_replace(root, path, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1, e);
+}
+
+/* DIR/document.json, what all layers together say, and DIR/layers.json, for the commands of a running
+ * machine. */
+static int keep_document(const struct boot *b, const char *root_path, const char *dir, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	auto_free char *document = rouse_asprintf("%s/document.json", dir),
+		       *layers = rouse_asprintf("%s/" ROUSE_LAYERS_NAME, dir),
+		       *merged = rouse_json_print(b->document.merged),
+		       *text = rouse_layers_print(&b->document, &b->found.instance, b->options->initramfs);
+
+	if (rouse_root_open(&root, root_path, e) < 0 || keep_text(&root, document, merged, e) < 0)
+		return -1;
+	return keep_text(&root, layers, text, e);
 }
 
 static void log_plan(const struct rouse_plan *p)
@@ -173,7 +185,7 @@ static int acquire(struct boot *b, struct rouse_err *e)
 				   deadline_in(b, ROUSE_DEADLINE_DOCUMENT), &b->document, e) < 0)
 		return -1;
 	record_document(b);
-	return keep_document(b->options->run, "/document.json", b->document.merged, e);
+	return keep_document(b, b->options->run, "", e);
 }
 
 static int provision(struct boot *b, struct rouse_err *e)
@@ -202,7 +214,7 @@ static int provision(struct boot *b, struct rouse_err *e)
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_APPLY);
 	if (rouse_run_apply(run, e) < 0)
 		return -1;
-	return keep_document(b->options->root, LAST_DOCUMENT, b->document.merged, e);
+	return keep_document(b, b->options->root, LAST_DIR, e);
 }
 
 /* Boots what the machine was last provisioned with: its hand-off and its health checks, nothing else. */

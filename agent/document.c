@@ -160,6 +160,15 @@ int rouse_document_from(const struct rouse_document *d, const char **ret_url, co
 	return r;
 }
 
+json_t *rouse_document_merge(const struct rouse_document *d, size_t n)
+{
+	json_t *merged = json_object();
+
+	for (size_t i = 0; i < n && i < d->n_layers; i++)
+		rouse_json_merge(&merged, d->layers[i].json);
+	return merged;
+}
+
 int rouse_document_finish(struct rouse_document *d, const struct rouse_instance *instance,
 			  struct rouse_err *e)
 {
@@ -168,10 +177,8 @@ int rouse_document_finish(struct rouse_document *d, const struct rouse_instance 
 	char *base;
 
 	json_decref(d->merged);
-	d->merged = json_object();
+	d->merged = rouse_document_merge(d, d->n_layers);
 	rouse_problems_done(&d->problems);
-	for (size_t i = 0; i < d->n_layers; i++)
-		rouse_json_merge(&d->merged, d->layers[i].json);
 	base = rouse_arena_alloc(&d->arena, shape->size);
 	if (rouse_schema_read(shape, d->merged, instance, base, &d->arena, &d->problems) > 0)
 		return fail_with_problems(d, e);

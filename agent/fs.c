@@ -92,7 +92,7 @@ int rouse_fs_mkdirs(const struct rouse_root *r, const char *path, bool all, stru
 	return 0;
 }
 
-static int read_fd(int fd, const char *path, size_t max, struct rouse_buf *ret, struct rouse_err *e)
+int rouse_fs_read_fd(int fd, const char *path, size_t max, struct rouse_buf *ret, struct rouse_err *e)
 {
 	char chunk[8192];
 
@@ -122,7 +122,7 @@ int rouse_fs_read(const struct rouse_root *r, const char *path, size_t max, stru
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
 	if (!S_ISREG(st.st_mode))
 		return rouse_fail(e, ROUSE_SYSTEM, EINVAL, "'%s' is not a regular file", path);
-	return read_fd(fd, path, max, ret, e);
+	return rouse_fs_read_fd(fd, path, max, ret, e);
 }
 
 /* Makes a name for a file that will be renamed over `name`; the same prefix marks leftovers. */
@@ -193,13 +193,25 @@ int rouse_fs_symlink(const struct rouse_root *r, const char *target, const char 
 	return 0;
 }
 
+int rouse_fs_check_owner(const struct stat *st, const char *path, struct rouse_err *e)
+{
+	if (st->st_uid != 0 && st->st_uid != geteuid())
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' belongs to uid %u: root must own it", path,
+				  (unsigned)st->st_uid);
+	if (st->st_mode & (S_IWGRP | S_IWOTH))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'%s' may be written by others (mode %04o): chmod go-w it", path,
+				  (unsigned)st->st_mode & 07777);
+	return 0;
+}
+
 int rouse_read_file(const char *path, size_t max, struct rouse_buf *ret, struct rouse_err *e)
 {
 	auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
-	return read_fd(fd, path, max, ret, e);
+	return rouse_fs_read_fd(fd, path, max, ret, e);
 }
 
 bool rouse_read_line(const char *path, char *buf, size_t size)

@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <rouse/fetch.h>
 #include <rouse/fs.h>
+#include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
@@ -105,22 +107,124 @@ static int is_layer(const struct dirent *entry)
 	return entry->d_name[0] != '.' && n > 5 && strcmp(entry->d_name + n - 5, ".json") == 0;
 }
 
-int rouse_load_overrides(struct rouse_document *d, const char *dir, struct rouse_err *e)
+/* "from" is read before overrides are: in one of them it would do nothing, and say nothing. */
+static int add_override(struct rouse_document *d, const char *name, const char *text, size_t len,
+			struct rouse_err *e)
+{
+	unsigned line = 0, column = 0;
+	const char *key = "from";
+	struct rouse_layer *l;
+
+	if (rouse_document_add(d, name, text, len, false, e) < 0)
+		return -1;
+	l = &d->layers[d->n_layers - 1];
+	l->is_override = true;
+	if (!rouse_json_locate(l->text, l->len, &key, 1, true, &line, &column))
+		return 0;
+	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%u:%u: from: an override cannot name a base", name, line,
+			  column);
+}
+
+int rouse_read_override(int dir, const char *name, const char *path, bool trusted, struct rouse_buf *ret,
+			struct rouse_err *e)
+{
+	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (trusted ? O_NOFOLLOW : 0);
+	auto_fd int fd = openat(dir, name, flags);
+	struct stat st = { 0 };
+
+	if (fd < 0 && errno == ELOOP)
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'%s' is a symbolic link: put the override itself there", path);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' is not a regular file", path);
+	if (trusted && rouse_fs_check_owner(&st, path, e) < 0)
+		return -1;
+	return rouse_fs_read_fd(fd, path, ROUSE_MAX_DOCUMENT, ret, e);
+}
+
+static int check_dir(int dir, const char *path, struct rouse_err *e)
+{
+	struct stat st = { 0 };
+
+	if (fstat(dir, &st) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s'", path);
+	return rouse_fs_check_owner(&st, path, e);
+}
+
+int rouse_load_overrides_at(struct rouse_document *d, int dir, const char *path, bool trusted,
+			    const struct rouse_override *instead, struct rouse_err *e)
 {
 	struct dirent **entries = NULL;
-	int n = scandir(dir, &entries, is_layer, alphasort), r = 0;
+	bool waits = instead && instead->text;
+	int n, r = trusted ? check_dir(dir, path, e) : 0;
 
-	if (n < 0 && errno == ENOENT)
-		return 0;
+	if (r < 0)
+		return -1;
+	n = scandirat(dir, ".", &entries, is_layer, alphasort);
 	if (n < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot list '%s'", dir);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot list '%s'", path);
 	for (int i = 0; i < n; i++) {
-		auto_free char *path = rouse_asprintf("%s/%s", dir, entries[i]->d_name);
+		auto_free char *name = rouse_strdup(entries[i]->d_name);
+		auto_free char *full = rouse_asprintf("%s/%s", path, name);
+		auto_buf struct rouse_buf text = { 0 };
+		int order = instead ? strcmp(name, instead->name) : -1;
 
 		free(entries[i]);
+		if (r == 0 && waits && order >= 0) {
+			r = add_override(d, instead->label, instead->text, instead->len, e);
+			waits = false;
+		}
+		if (r < 0 || (instead && strcmp(name, instead->name) == 0))
+			continue;
+		r = rouse_read_override(dir, name, full, trusted, &text, e);
 		if (r == 0)
-			r = rouse_load_file(d, path, e);
+			r = add_override(d, full, text.data, text.len, e);
 	}
 	free(entries);
+	if (r == 0 && waits)
+		r = add_override(d, instead->label, instead->text, instead->len, e);
 	return r;
+}
+
+int rouse_open_overrides(const struct rouse_root *root, const char **ret_path, struct rouse_arena *arena,
+			 struct rouse_err *e)
+{
+	const char *path = rouse_arena_printf(arena, "%s%s", rouse_streq(root->path, "/") ? "" : root->path,
+					      ROUSE_OVERRIDE_DIR);
+	int dir = rouse_fs_open(root, ROUSE_OVERRIDE_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+	*ret_path = path;
+	if (dir < 0 && (errno == ENOTDIR || errno == ELOOP))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' is no directory (links are refused there)",
+				  path);
+	if (dir < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
+	return dir;
+}
+
+int rouse_load_overrides(struct rouse_document *d, const char *root_path, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	auto_arena struct rouse_arena arena = { 0 };
+	const char *path = NULL;
+	auto_fd int dir = -1;
+
+	if (rouse_root_open(&root, root_path, e) < 0)
+		return -1;
+	dir = rouse_open_overrides(&root, &path, &arena, e);
+	if (dir < 0)
+		return e->sys == ENOENT ? 0 : -1;
+	return rouse_load_overrides_at(d, dir, path, true, NULL, e);
+}
+
+int rouse_load_running(struct rouse_document *d, const char *root_path, struct rouse_running *ret,
+		       struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+
+	if (rouse_root_open(&root, root_path, e) < 0 || rouse_layers_load(&root, d, ret, e) < 0)
+		return -1;
+	return rouse_load_overrides(d, root_path, e);
 }

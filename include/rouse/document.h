@@ -27,6 +27,7 @@ struct rouse_layer {
 	size_t len;
 	json_t *json;
 	char sha256[65];     /* of text */
+	bool is_override;    /* this machine's own, from override.d */
 };
 
 struct rouse_document {
@@ -54,6 +55,8 @@ must_check int rouse_document_add(struct rouse_document *d, const char *name, co
  * Borrowed from the layer. */
 must_check int rouse_document_from(const struct rouse_document *d, const char **ret_url,
 				   const char **ret_sha256, struct rouse_err *e);
+/* The lowest `n` layers merged, as they are: nothing is checked. A new reference. */
+json_t *rouse_document_merge(const struct rouse_document *d, size_t n);
 /* Merges, validates, decodes. With problems, fails with ROUSE_DOCUMENT and the first of them as
  * "file:line:column: path: message"; all are in d->problems. */
 must_check int rouse_document_finish(struct rouse_document *d, const struct rouse_instance *instance,

@@ -40,6 +40,11 @@ must_check int rouse_fs_mkdirs(const struct rouse_root *r, const char *path, boo
 /* Reads a whole regular file of at most `max` bytes. errno ENOENT is in e->sys. */
 must_check int rouse_fs_read(const struct rouse_root *r, const char *path, size_t max,
 			     struct rouse_buf *ret, struct rouse_err *e);
+/* What is left in an open file; `path` is for messages. */
+must_check int rouse_fs_read_fd(int fd, const char *path, size_t max, struct rouse_buf *ret,
+				struct rouse_err *e);
+/* Refuses (ROUSE_UNTRUSTED) what somebody else than root, or who runs us, owns or may write. */
+must_check int rouse_fs_check_owner(const struct stat *st, const char *path, struct rouse_err *e);
 /* Replaces (or makes) a file: temporary name, write, fchmod, fchown, fsync, rename, fsync of the
  * directory. A symlink at `path` is replaced, not followed. uid/gid (uid_t)-1 keep the owner. */
 must_check int rouse_fs_replace(const struct rouse_root *r, const char *path, const void *data,

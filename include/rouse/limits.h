@@ -14,6 +14,8 @@
 #define ROUSE_MAX_JSON_DEPTH 64
 /* Layers of one document: from, document, and overrides. */
 #define ROUSE_MAX_LAYERS 32
+/* The layers that a boot keeps: a document and its four bases, each byte at worst escaped. */
+#define ROUSE_MAX_LAYERS_TEXT (12 * MIB)
 /* Problems that `rouse check` prints before it stops counting. */
 #define ROUSE_MAX_PROBLEMS 64
 /* A metadata answer (identity document, instance id…). */
