@@ -14,7 +14,7 @@ int rouse_cmd_plan(int argc, char **argv, struct rouse_err *e)
 	const char *path = NULL;
 
 	if (rouse_target_parse(&t, argc, argv, "rdfoj", e) < 0 ||
-	    rouse_one_argument(argc, argv, "document", &path, e) < 0 ||
+	    rouse_target_document(argc, argv, &path, e) < 0 ||
 	    rouse_target_open(&t, path, &d, &run, e) < 0 || rouse_run_plan(&run, e) < 0)
 		return -1;
 	if (t.json) {

@@ -21,6 +21,7 @@ int rouse_cmd_analyze(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_apply(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_check(int argc, char **argv, struct rouse_err *e);
+int rouse_cmd_edit(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_facts(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_gc(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_generations(int argc, char **argv, struct rouse_err *e);

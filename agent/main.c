@@ -14,20 +14,29 @@ static const struct rouse_command commands[] = {
 	  "  --root DIR         provision the system below DIR (default /)\n"
 	  "  --run DIR          status and report (default /run/rouse)\n"
 	  "  --settings FILE    the image's settings (default /etc/rouse/agent.json)\n" },
-	{ "check", rouse_cmd_check, "DOC", "validates a document offline; prints every error",
-	  "  --json             the problems as JSON\n" },
-	{ "plan", rouse_cmd_plan, "DOC", "prints what apply would do; changes nothing",
+	{ "check", rouse_cmd_check, "[DOC]", "validates a document offline; prints every error",
+	  "  DOC                without it: what the boot used, with this machine's overrides\n"
+	  "  --override DIR     merge the overrides of this directory, too\n"
+	  "  --origin           print every value and the layer that it comes from\n"
+	  "  --json             the problems, or the origins, as JSON\n" },
+	{ "plan", rouse_cmd_plan, "[DOC]", "prints what apply would do; changes nothing",
+	  "  DOC                without it: what the boot used, with this machine's overrides\n"
 	  "  --root DIR         plan for the system below DIR\n"
 	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
 	  "  --facts FILE       plan for a machine whose facts were recorded\n"
-	  "  --only SECTION     one module only\n"
+	  "  --only SECTION     only what belongs to this section\n"
 	  "  --json             the plan as JSON\n" },
-	{ "apply", rouse_cmd_apply, "DOC", "plans, prints the plan, applies it",
+	{ "apply", rouse_cmd_apply, "[DOC]", "plans, prints the plan, applies it",
+	  "  DOC                without it: what the boot used, with this machine's overrides\n"
 	  "  --root DIR         apply to the system below DIR\n"
 	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
-	  "  --only SECTION     one module only\n"
+	  "  --only SECTION     only what belongs to this section\n"
 	  "  --yes              do not ask\n"
 	  "  --json             the report as JSON\n" },
+	{ "edit", rouse_cmd_edit, "SECTION", "overrides a section of this machine's document, in your editor",
+	  "  --full             edit the whole section, not what differs\n"
+	  "  --revert           remove the override: the document counts again\n"
+	  "  --root DIR         the system below DIR\n" },
 	{ "pull", rouse_cmd_pull, "PATH[#HASH]…", "pulls closures from binary caches",
 	  "  --cache URL        a binary cache; repeat in order of preference\n"
 	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"

@@ -31,8 +31,7 @@ void rouse_problems_done(struct rouse_problems *p)
 	*p = (struct rouse_problems){ 0 };
 }
 
-/* disks.root.partitions["/boot"].size, replace[0] */
-static char *path_of_keys(const char *const *keys, size_t n)
+char *rouse_path_of_keys(const char *const *keys, size_t n)
 {
 	struct rouse_buf path = { 0 };
 
@@ -59,7 +58,7 @@ static void add_problem(struct rouse_problems *p, const char *const *keys, size_
 		return;
 	}
 	item = &p->items[p->n - 1];
-	item->path = path_of_keys(keys, n_keys);
+	item->path = rouse_path_of_keys(keys, n_keys);
 	item->message = message;
 	rouse_one_line(item->path);
 	rouse_one_line(item->message);

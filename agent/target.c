@@ -18,6 +18,7 @@ void rouse_target_done(struct rouse_target *t)
 {
 	rouse_fetcher_free(t->fetcher);
 	rouse_arena_done(&t->arena);
+	rouse_running_done(&t->running);
 	json_decref(t->counters);
 	*t = (struct rouse_target){ 0 };
 }
@@ -35,6 +36,23 @@ static int add_disk(struct rouse_target *t, const char *text, struct rouse_err *
 		.value = equals + 1,
 	};
 	return 0;
+}
+
+/* --only takes a module, or a section of the document that belongs to one. */
+static int choose_module(struct rouse_target *t, struct rouse_err *e)
+{
+	for (size_t i = 0; i < rouse_n_modules; i++) {
+		const struct rouse_module *m = rouse_modules[i];
+		bool owns = strcmp(m->name, t->only) == 0;
+
+		for (size_t k = 0; k < m->n_fields; k++)
+			owns |= strcmp(m->fields[k].name, t->only) == 0;
+		if (!owns)
+			continue;
+		t->only = m->name;
+		return 0;
+	}
+	return rouse_usage(e, "--only: no section is named '%s'", t->only);
 }
 
 int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char *allowed,
@@ -64,12 +82,17 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 		else if (add_disk(t, optarg, e) < 0)
 			return -1;
 	}
-	if (!t->only)
-		return 0;
-	for (size_t i = 0; i < rouse_n_modules; i++)
-		if (strcmp(rouse_modules[i]->name, t->only) == 0)
-			return 0;
-	return rouse_usage(e, "--only: no module is named '%s'", t->only);
+	return t->only ? choose_module(t, e) : 0;
+}
+
+int rouse_target_document(int argc, char **argv, const char **ret, struct rouse_err *e)
+{
+	if (argc - optind > 1)
+		return rouse_usage(e, "expected at most one document, found %d arguments", argc - optind);
+	if (argc > optind && !*argv[optind]) /* an unset variable in a script means no document at all */
+		return rouse_usage(e, "the name of the document is empty");
+	*ret = argc > optind ? argv[optind] : ROUSE_RUNNING;
+	return 0;
 }
 
 /* Recorded facts say also what kind of machine they are of, and who it is. */
@@ -111,6 +134,8 @@ static int load(struct rouse_target *t, const char *path, struct rouse_document 
 
 	if (!path)
 		return rouse_document_add(d, "empty", empty, sizeof(empty) - 1, false, e);
+	if (!*path)
+		return rouse_load_running(d, t->root ? t->root : "/", &t->running, e);
 	if (rouse_load_file(d, path, e) < 0)
 		return -1;
 	return rouse_load_bases(&l, d, e);
@@ -142,7 +167,11 @@ int rouse_target_open(struct rouse_target *t, const char *path, struct rouse_doc
 	};
 	if (t->facts_file && load_facts(t, run, e) < 0)
 		return -1;
-	if (load(t, path, d, e) < 0 || rouse_document_finish(d, run->context.instance, e) < 0)
+	if (load(t, path, d, e) < 0)
+		return -1;
+	if (t->running.json && !run->context.instance)
+		run->context.instance = &t->running.instance;
+	if (rouse_document_finish(d, run->context.instance, e) < 0)
 		return -1;
 	if (t->facts_file)
 		return 0;

@@ -111,6 +111,8 @@ struct rouse_problems {
 	struct rouse_problem items[ROUSE_MAX_PROBLEMS];
 };
 void rouse_problems_done(struct rouse_problems *p);
+/* Keys as people write them: disks.root.partitions["/boot"].size, replace[0]. Caller frees. */
+char *rouse_path_of_keys(const char *const *keys, size_t n);
 /* Adds a problem at a path given as keys, for checks beyond the tables: NULL-terminated keys. */
 void rouse_problem(struct rouse_problems *p, const char *const *keys, const char *fmt, ...)
 	like_printf(3, 4);
