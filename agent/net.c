@@ -243,7 +243,8 @@ static bool receive(struct port *p, struct rouse_dhcp_lease *ret)
 	struct rouse_dhcp_lease l;
 	ssize_t n;
 
-	while ((n = recv(p->fd, packet, sizeof(packet), 0)) > 0) {
+	/* A flood must not keep us from looking at the clock. */
+	for (int i = 0; i < 64 && (n = recv(p->fd, packet, sizeof(packet), 0)) > 0; i++) {
 		size_t len = 0;
 		const uint8_t *message = rouse_dhcp_payload(packet, (size_t)n, &len);
 
@@ -275,7 +276,7 @@ static void drain(int events)
 {
 	char buf[4096];
 
-	while (recv(events, buf, sizeof(buf), 0) > 0)
+	for (int i = 0; i < 64 && recv(events, buf, sizeof(buf), 0) > 0; i++)
 		;
 }
 

@@ -71,6 +71,7 @@ static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
 	.format = "a whole OpenSSH public key such as \"ssh-ed25519 AAAA… name\", without options",
 	.valid = users_is_ssh_key,
+	.secret = true, /* what stands there by mistake may be a private one */
 };
 static const struct rouse_shape text_shape = { .type = ROUSE_STRING };
 
