@@ -30,7 +30,7 @@ static const char config[] =
 	"data_alignment_detection=0 md_chunk_alignment=0} "
 	"activation{monitoring=0} backup{backup=0 archive=0} "
 	"global{use_lvmpolld=0 event_activation=0 locking_dir=\"/run/lock/lvm\"}";
-static const char config_without_udev[] = " activation{udev_sync=0 udev_rules=0 monitoring=0}";
+static const char config_without_udev[] = " activation{udev_sync=0 udev_rules=0}";
 
 struct command {
 	const char *argv[MAX_ARGS];
@@ -123,6 +123,21 @@ static void list_physical(const json_t *disks, struct rouse_buf *out)
 	}
 }
 
+/* Warnings stand between the lines of a report: those that cannot be its own are left out. */
+static json_t *parse_report(const struct rouse_buf *out)
+{
+	auto_buf struct rouse_buf text = { 0 };
+
+	for (const char *s = out->len ? out->data : ""; *s;) {
+		size_t n = strcspn(s, "\n"), blanks = strspn(s, " ");
+
+		if (blanks < n && strchr("{}[],\"", s[blanks]))
+			rouse_buf_printf(&text, "%.*s\n", (int)n, s);
+		s += n + (s[n] == '\n');
+	}
+	return text.len ? json_loads(text.data, 0, NULL) : NULL;
+}
+
 static int report(const char *devices, uint64_t deadline, json_t **ret, struct rouse_err *e)
 {
 	static const char *const columns[][2] = {
@@ -134,7 +149,6 @@ static int report(const char *devices, uint64_t deadline, json_t **ret, struct r
 	};
 	auto_buf struct rouse_buf out = { 0 };
 	struct command c;
-	const char *text;
 	int status = 0;
 
 	begin(&c, "fullreport", devices);
@@ -151,9 +165,7 @@ static int report(const char *devices, uint64_t deadline, json_t **ret, struct r
 	}
 	if (run(&c, deadline, &out, &status, e) < 0)
 		return -1;
-	/* Warnings come before it, and what is missing makes the status differ from 0. */
-	text = out.len ? strstr(out.data, "  {\n") : NULL;
-	*ret = text ? json_loads(text, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+	*ret = parse_report(&out); /* what is missing makes the status differ from 0 */
 	if (!*ret)
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "lvm reports nothing that can be read: %.200s",
@@ -302,7 +314,8 @@ void disks_lvm_observe(const struct rouse_context *c, json_t *facts)
 	list_physical(json_object_get(facts, "disks"), &devices);
 	if (!devices.len)
 		return;
-	if (c->initramfs && rouse_kmod_load("dm-mod", &e) < 0)
+	/* Without it, nobody knows which volumes are active. */
+	if (access("/dev/mapper/control", F_OK) < 0 && rouse_kmod_load("dm-mod", &e) < 0)
 		rouse_log(ROUSE_LOG_DEBUG, "disks", "%s", e.text);
 	if (report(devices.data, c->deadline, &all, &e) < 0) {
 		rouse_log(ROUSE_LOG_WARNING, "disks", "%s, ignoring", e.text);

@@ -110,5 +110,12 @@ ok "larger disk: the filesystem has what the disk got" [ "$(mib /)" -gt $((befor
 steps create change destroy | sed 's/^/# /'
 scene_halt
 
+# No document: what the disk has is found by what rouse left there, volumes included
+scene_publish "$scene/doc.json" "$(printf %064d 0)"
+boot 120
+ok "untrusted document: the machine falls back to its system" equal "$verdict" degraded
+ok "untrusted document: the root is on the volume" equal "$(in_guest 'df / | tail -n 1 | cut -d " " -f 1')" /dev/system/root
+scene_halt
+
 echo "1..$count"
 exit $((failures > 0))
