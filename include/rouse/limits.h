@@ -55,8 +55,6 @@
 #define ROUSE_MAX_XZ_MEMORY (96 * MIB)
 /* The list of registered paths: 16384 of them with 30 references each. */
 #define ROUSE_MAX_REGISTRATION (64 * MIB)
-/* One file in which the collector looks for store paths: 65530 mappings of a process are 8 MiB. */
-#define ROUSE_MAX_ROOTS_FILE (64 * MIB)
 /* Systems that are remembered as having been healthy; more than are ever kept. */
 #define ROUSE_MAX_HEALTHY 64
 /* Deleting, and switching the boot loader to another generation. */

@@ -12,6 +12,7 @@
 #include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/log.h>
 #include <rouse/text.h>
 
 #include "graph.h"
@@ -29,8 +30,8 @@ void rouse_systems_done(struct rouse_systems *s)
 
 /* --- what is remembered ----------------------------------------------------------------------- */
 
-/* A file that was never written is an empty object. A damaged one is an error: what it says decides
- * which system boots, and rollback's and health's next write would lose the rest. */
+/* A file that was never written is an empty object, and so is one that a person broke: no boot fails
+ * for it, and the next word that is remembered makes it whole. */
 static json_t *read_memory(const char *root_path, struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
@@ -38,17 +39,16 @@ static json_t *read_memory(const char *root_path, struct rouse_err *e)
 	auto_json json_t *j = NULL;
 
 	if (rouse_root_open(&root, root_path, e) < 0)
-		return NULL;
+		return e->sys == ENOENT ? json_object() : NULL;
 	if (rouse_fs_read(&root, ROUSE_GENERATIONS_FILE, ROUSE_MAX_SETTINGS, &text, e) < 0)
 		return e->sys == ENOENT ? json_object() : NULL;
 	j = rouse_json_parse(ROUSE_GENERATIONS_FILE, text.data, text.len, e);
-	if (j && !json_is_object(j))
-		(void)rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' is no object", ROUSE_GENERATIONS_FILE);
-	else if (j)
+	if (json_is_object(j))
 		return take(j, NULL);
-	e->kind = ROUSE_SYSTEM; /* it is our own file */
-	(void)rouse_wrap(e, "remove it to forget rollbacks and healthy marks");
-	return NULL;
+	rouse_log(ROUSE_LOG_WARNING, "closure",
+		  "%s%s; healthy marks and the last rollback are forgotten",
+		  j ? ROUSE_GENERATIONS_FILE : e->text, j ? " is no object" : "");
+	return json_object();
 }
 
 static int write_memory(const char *root_path, const json_t *memory, struct rouse_err *e)

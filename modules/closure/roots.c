@@ -84,23 +84,25 @@ static int follow(struct rouse_paths *roots, const struct rouse_root *root, cons
 	return 0;
 }
 
-/* Reads all of a file of a size that is not known, such as those of /proc. */
-static int scan_file(struct rouse_paths *roots, int dir, const char *name, struct rouse_err *e)
+/* Files of /proc have no size that is known before, and their owner decides how long they are: they
+ * are read piece by piece, and a path may lie across two. */
+static void scan_file(struct rouse_paths *roots, int dir, const char *name)
 {
+	enum { OVERLAP = sizeof(ROUSE_STORE_PREFIX) - 1 + ROUSE_HASH_PART - 1 };
 	auto_fd int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	auto_buf struct rouse_buf text = { 0 };
-	char chunk[16384];
+	char piece[16384];
+	size_t kept = 0;
 	ssize_t n;
 
 	if (fd < 0)
-		return 0;
-	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
-		if (rouse_buf_add(&text, chunk, (size_t)n, ROUSE_MAX_ROOTS_FILE) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, EFBIG, "cannot look for roots in '%s'",
-					  name);
-	if (text.len)
-		rouse_roots_scan(roots, text.data, text.len);
-	return 0; /* a process that has ended needs nothing */
+		return; /* a process that has ended needs nothing */
+	while ((n = read(fd, piece + kept, sizeof(piece) - kept)) > 0) {
+		size_t len = kept + (size_t)n;
+
+		rouse_roots_scan(roots, piece, len);
+		kept = len < OVERLAP ? len : OVERLAP;
+		memmove(piece, piece + len - kept, kept);
+	}
 }
 
 static bool is_dots(const char *name)
@@ -136,8 +138,10 @@ static int visit(const struct walk *w, DIR *d, const char *dir, const char *name
 	}
 	if (!S_ISREG(st.st_mode))
 		return 0;
-	if (w->contents)
-		return scan_file(w->roots, dirfd(d), name, e);
+	if (w->contents) {
+		scan_file(w->roots, dirfd(d), name);
+		return 0;
+	}
 	own = rouse_asprintf(ROUSE_STORE_PREFIX "%s", name);
 	rouse_roots_scan(w->roots, own, strlen(own));
 	return 0;
@@ -195,39 +199,36 @@ static void scan_descriptors(struct rouse_paths *roots, int process)
 }
 
 /* What cannot be read belongs to a process that has ended, or to one that is none of ours. */
-static int scan_process(struct rouse_paths *roots, int proc, const char *pid, struct rouse_err *e)
+static void scan_process(struct rouse_paths *roots, int proc, const char *pid)
 {
 	auto_fd int dir = openat(proc, pid, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (dir < 0)
-		return 0;
+		return;
 	scan_link(roots, dir, "exe");
 	scan_link(roots, dir, "cwd");
 	scan_link(roots, dir, "root");
 	scan_descriptors(roots, dir);
-	return scan_file(roots, dir, "maps", e) < 0 || scan_file(roots, dir, "environ", e) < 0 ? -1
-											       : 0;
+	scan_file(roots, dir, "maps");
+	scan_file(roots, dir, "environ");
 }
 
 static int scan_processes(struct rouse_paths *roots, struct rouse_err *e)
 {
 	DIR *d = opendir("/proc");
 	struct dirent *entry;
-	int r = 0;
 
 	if (!d)
 		return rouse_fail(e, ROUSE_SYSTEM, errno,
 				  "cannot see what processes need: cannot open '/proc'");
-	while (r == 0 && (entry = readdir(d)))
+	while ((entry = readdir(d)))
 		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-			r = scan_process(roots, dirfd(d), entry->d_name, e);
+			scan_process(roots, dirfd(d), entry->d_name);
 	/* Programs that the kernel itself will start. */
-	if (r == 0)
-		r = scan_file(roots, dirfd(d), "sys/kernel/modprobe", e);
-	if (r == 0)
-		r = scan_file(roots, dirfd(d), "sys/kernel/poweroff_cmd", e);
+	scan_file(roots, dirfd(d), "sys/kernel/modprobe");
+	scan_file(roots, dirfd(d), "sys/kernel/poweroff_cmd");
 	(void)closedir(d);
-	return r;
+	return 0;
 }
 
 /* Documents pin what they want: what is not current today may be asked for by the next boot. */

@@ -62,6 +62,14 @@ static int stat_store(const struct rouse_context *ctx, struct statvfs *ret, stru
 			  ctx->root);
 }
 
+/* Where something was pulled before, something may be deleted. */
+static const char *hint(const struct rouse_context *ctx)
+{
+	auto_free char *path = rouse_asprintf("%s" ROUSE_REGISTRATION, ctx->root);
+
+	return access(path, F_OK) == 0 ? "; `rouse gc` deletes what nothing needs" : "";
+}
+
 int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context *ctx,
 		       const struct rouse_room *room, struct rouse_err *e)
 {
@@ -84,14 +92,14 @@ int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context
 	}
 	if (s.need_bytes > room->bytes)
 		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC,
-				  "the closure needs %s more, and '%s' has %s free",
+				  "the closure needs %s more, and '%s' has %s free%s",
 				  rouse_print_size(need, s.need_bytes), room->mount,
-				  rouse_print_size(have, room->bytes));
+				  rouse_print_size(have, room->bytes), hint(ctx));
 	if (room->inodes && s.need_inodes > room->inodes)
 		return rouse_fail(
 			e, ROUSE_SYSTEM, ENOSPC,
-			"the closure needs about %llu more files, and '%s' has room for %llu",
+			"the closure needs about %llu more files, and '%s' has room for %llu%s",
 			(unsigned long long)s.need_inodes, room->mount,
-			(unsigned long long)room->inodes);
+			(unsigned long long)room->inodes, hint(ctx));
 	return 0;
 }

@@ -169,6 +169,15 @@ rooted working_directory; kill $p; wait $p 2>/dev/null
 fresh; APP=$first/bin/x sleep 300 & p=$!
 until tr '\0' '\n' </proc/$p/environ | grep -q ^APP=; do sleep 0.05; done
 rooted environment; kill $p; wait $p 2>/dev/null
+fresh; python3 -c 'import ctypes, os, sys, time
+fd, libc = os.open(sys.argv[1], os.O_RDONLY), ctypes.CDLL(None)
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mmap(None, 4096, 1, 2, fd, 0)
+os.close(fd)
+open(sys.argv[2], "w")
+time.sleep(300)' "$r$first/etc/copy" "$W/mapped" & p=$!
+until [ -e "$W/mapped" ]; do sleep 0.05; done
+rooted mapping; kill $p; wait $p 2>/dev/null
 fresh
 ln -s /nix/store/00000000000000000000000000000000-gone "$r/nix/var/nix/gcroots/a"
 ln -s nowhere "$r/nix/var/nix/gcroots/b"
