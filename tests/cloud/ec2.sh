@@ -90,6 +90,11 @@ ok ec2_applied_the_document grep -q canary-4711 "$work/root/etc/motd"
 ok ec2_payload_is_in_no_log_and_no_report silent canary-4711
 ok ec2_says_its_instance grep -q i-0abc123def4567890 "$work/run/report.json"
 ok ec2_asks_for_one_token asked '"PUT"' 1
+ok ec2_layers_are_kept_for_root_alone [ "$(stat -c %a "$work/run/layers.json" "$work/root/var/lib/rouse/layers.json" | uniq)" = 600 ]
+mkdir -p "$work/root/etc/rouse/override.d"
+echo '{ "hostname": "db-{instance.id}" }' >"$work/root/etc/rouse/override.d/10-db.json"
+"$ROUSE" plan --root "$work/root" --only hostname >"$work/out" 2>&1
+ok ec2_plan_without_a_document_knows_document_override_and_instance grep -q db-i-0abc123def4567890 "$work/out"
 
 serve '{"GET /latest/user-data": [{"status": 404, "needs_token": true}]}'
 boot
