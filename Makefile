@@ -150,7 +150,8 @@ analyze:
 analyze-sources:
 	$(Q)for f in $(SRC); do $(CC) $(ALLFLAGS) -fanalyzer -fsyntax-only $$f || exit 1; done
 	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability \
-		--suppress=memleak --inline-suppr -Iinclude -D_GNU_SOURCE -DROUSE_VERSION='"x"' agent modules
+		--library=.cppcheck.xml --suppress=memleak --suppress=resourceLeak \
+		--suppress=uninitvar:agent/sigv4.c -Iinclude -D_GNU_SOURCE -DROUSE_VERSION='"x"' agent modules
 	$(Q)clang-tidy --quiet $(SRC) -- $(ALLFLAGS)
 
 compile_commands.json:

@@ -217,12 +217,25 @@ static int provision(struct boot *b, struct rouse_err *e)
 	return keep_document(b, b->options->root, LAST_DIR, e);
 }
 
+static int apply_last(struct boot *b, struct rouse_document *d, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (rouse_root_open(&root, b->options->root, e) < 0 ||
+	    rouse_fs_read(&root, LAST_DOCUMENT, ROUSE_MAX_FACTS, &text, e) < 0 ||
+	    rouse_document_add(d, LAST_DOCUMENT, text.data, text.len, false, e) < 0 ||
+	    rouse_document_finish(d, &b->found.instance, e) < 0 ||
+	    rouse_run_observe(&b->run, e) < 0 || rouse_run_plan(&b->run, e) < 0)
+		return -1;
+	return rouse_run_apply(&b->run, e);
+}
+
 /* Boots what the machine was last provisioned with: its hand-off and its health checks, nothing else. */
 static int run_last(struct boot *b, const char *only, struct rouse_err *e)
 {
 	auto_document struct rouse_document d = { 0 };
-	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
-	auto_buf struct rouse_buf text = { 0 };
+	int r;
 
 	rouse_run_done(&b->run);
 	prepare_run(b);
@@ -230,13 +243,9 @@ static int run_last(struct boot *b, const char *only, struct rouse_err *e)
 	b->run.only = only;
 	b->run.context.fallback = true;
 	b->run.context.deadline = rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF;
-	if (rouse_root_open(&root, b->options->root, e) < 0 ||
-	    rouse_fs_read(&root, LAST_DOCUMENT, ROUSE_MAX_FACTS, &text, e) < 0 ||
-	    rouse_document_add(&d, LAST_DOCUMENT, text.data, text.len, false, e) < 0 ||
-	    rouse_document_finish(&d, &b->found.instance, e) < 0 ||
-	    rouse_run_observe(&b->run, e) < 0 || rouse_run_plan(&b->run, e) < 0)
-		return -1;
-	return rouse_run_apply(&b->run, e);
+	r = apply_last(b, &d, e);
+	rouse_run_done(&b->run); /* before the document, which it borrows from */
+	return r;
 }
 
 static int fall_back(struct boot *b, const struct rouse_err *cause, struct rouse_err *e)
