@@ -216,8 +216,8 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 		rouse_report_phase_end(&s.report, failed ? e : NULL);
 		rouse_report_set(&s.report, "checks", json_incref(checks));
 		judge(&s.report, failed, e);
+		remember(&s); /* who hears of it finds it written */
 		announce(&s);
-		remember(&s);
 	}
 	print_session(&s, checks);
 	if (first)

@@ -118,6 +118,9 @@ ok "$scenario: a person can log in, and the host name is the document's" equal \
 	"$(in_guest 'id -un; cat /proc/sys/kernel/hostname' | tr '\n' ' ')" "ops web-i-0abc123def4567890 "
 ok "$scenario: the file of the document is there" equal \
 	"$(in_guest 'cat /srv/www/index.html')" "Hello from a disk that was blank."
+ok "$scenario: the system is remembered as healthy" equal \
+	"$(in_guest 'cat /var/lib/rouse/generations.json' | sed -n 's/.*"path": "\(.*\)".*/\1/p')" \
+	"$(in_guest 'readlink /nix/var/nix/profiles/system-1-link')"
 in_guest 'tr "\0" " " < /proc/1/cmdline' > "$scene/init"
 ok "$scenario: init is the closure's systemd" contains "$scene/init" '^/nix/store/.*/lib/systemd/systemd'
 scene_halt
