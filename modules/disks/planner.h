@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of planning share: plan.c (disks, partitions, filesystems), groups.c (LVM). */
+/* What the parts of planning share: plan.c (disks, partitions, filesystems), groups.c (LVM), uses.c
+ * (mounts and growth). */
 #pragma once
 
 #include "disks.h"
@@ -64,6 +65,8 @@ struct planner {
 
 enum verdict { KEEP, MAKE, REPLACE };
 
+/* Where the machine's "/" is mounted: what is mounted below it is mounted already. */
+const char *disks_mount_root(const struct rouse_context *c);
 const char *disks_size_text(struct planner *p, uint64_t bytes);
 const char *disks_name_of(struct planner *p, const struct place *w);
 const char *disks_node_of(struct planner *p, const struct place *w);
@@ -73,6 +76,8 @@ int disks_needs_program(struct planner *p, const struct place *w, const char *pr
 int disks_refuse_writes(struct planner *p, const struct disks_disk *d, const struct disks_fact *f);
 /* Mounts, swap, room and growth of what is, or will be, there. */
 int disks_plan_use(struct planner *p, const struct place *w, bool kept);
+/* The steps for all that disks_plan_use noted, outer mounts first. */
+void disks_plan_mounts(struct planner *p);
 /* `lost`: what is destroyed for it, in words; NULL: nothing. */
 struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 				    const struct disks_filesystem *fs, const char *lost);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is done with filesystems that are, or will be, there: mounted, swapped to, grown; and how much
+ * room they have. Pure.
+ */
+#include "planner.h"
+
+#include <string.h>
+
+#include <rouse/limits.h>
+#include <rouse/text.h>
+
+#include "describe.h"
+
+static const char *join_options(struct planner *p, const struct rouse_list *options)
+{
+	auto_buf struct rouse_buf out = { 0 };
+
+	for (size_t i = 0; i < options->n; i++)
+		rouse_buf_printf(&out, "%s%s", i ? "," : "",
+				 ((const char *const *)options->items)[i]);
+	return out.len ? rouse_arena_strdup(&p->plan->arena, out.data) : NULL;
+}
+
+const char *disks_node_of(struct planner *p, const struct place *w)
+{
+	char buf[256];
+
+	if (w->volume)
+		return rouse_arena_printf(&p->plan->arena, "/dev/%s/%s", w->group, w->volume);
+	if (!w->number || w->f->file)
+		return w->f->device;
+	return rouse_arena_strdup(&p->plan->arena,
+				  disks_node(w->f->device, w->number, buf, sizeof(buf)));
+}
+
+/* The type of a filesystem that is kept without the document naming one. */
+static const char *kept_type(const struct place *w)
+{
+	const struct disks_signature *s = w->content ? w->content->signatures.items : NULL;
+
+	if (w->filesystem)
+		return w->filesystem;
+	return w->content && w->content->signatures.n == 1 ? s[0].type : NULL;
+}
+
+/* Notes what is left to do when all disks are written: mount, grow. */
+static int add_mount(struct planner *p, const struct place *w, bool kept)
+{
+	const struct disks_content *c = kept ? w->content : NULL;
+	const char *type = kept_type(w);
+	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
+	bool mounted = w->mount && disks_mounted_at(c, disks_mount_root(p->c), w->mount);
+	struct mount *m = &p->mounts[p->n_mounts];
+	bool may_grow = fs && fs->grow && c && c->size > 0 &&
+			(uint64_t)c->size + DISKS_GROW_MIN <= w->size;
+
+	if (p->n_mounts == ARRAY_SIZE(p->mounts))
+		return rouse_fail(p->e, ROUSE_BUG, 0, "too many mounts");
+	*m = (struct mount){ .mount = w->mount,
+			     .source = disks_node_of(p, w),
+			     .type = type,
+			     .disk = w->d->key,
+			     .options = join_options(p, w->options),
+			     .start = w->start,
+			     .file = w->f->file };
+	/* A running system has its root already, and an image has no kernel. */
+	m->wanted = w->mount && !p->c->image && !mounted &&
+		    (p->c->initramfs || strcmp(w->mount, "/") != 0);
+	m->kept = kept && w->published;
+	m->where = c && c->mounts.n ? ((const char *const *)c->mounts.items)[0] : NULL;
+	/* In an image that we cannot mount, the filesystem grows when it boots. */
+	if (may_grow && !(m->where && c->read_only) && (!p->c->image || p->facts->can_mount)) {
+		m->from = (uint64_t)c->size;
+		m->size = w->size;
+	}
+	if (m->wanted && !type)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: %s shall be mounted at \"%s\" but holds %s: give it a "
+				  "\"filesystem\"",
+				  w->d->key, disks_name_of(p, w), w->mount,
+				  disks_describe_content(w->content, &p->plan->arena));
+	m->swap = fs && fs->swap && !p->c->image && !(c && c->swapped);
+	if (m->wanted || m->size || m->swap)
+		p->n_mounts++;
+	return 0;
+}
+
+static void add_room(struct planner *p, const struct place *w, bool kept)
+{
+	const char *type = kept_type(w);
+	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
+	uint64_t bytes = 0, inodes = 0, fresh;
+
+	if (!w->mount)
+		return;
+	if (kept && w->content) {
+		uint64_t grown = w->content->size > 0 && fs && fs->grow &&
+						 w->size > (uint64_t)w->content->size
+					 ? w->size - (uint64_t)w->content->size
+					 : 0;
+
+		bytes = (uint64_t)w->content->free +
+			grown / 100 * 95; /* 5 % for inode tables and reserve */
+		if (fs)
+			fs->room(w->size, &fresh, &inodes);
+		if (inodes) /* else it makes them as they are needed */
+			inodes = (uint64_t)w->content->inodes + grown / (16 * KIB);
+	} else if (fs) {
+		fs->room(w->size, &bytes, &inodes);
+	}
+	if (bytes)
+		rouse_plan_room(p->plan, w->mount, bytes, inodes);
+}
+
+int disks_plan_use(struct planner *p, const struct place *w, bool kept)
+{
+	add_room(p, w, kept);
+	return add_mount(p, w, kept);
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct mount *x = a, *y = b;
+
+	return strcmp(x->mount ? x->mount : "~",
+		      y->mount ? y->mount : "~"); /* unmounted ones last */
+}
+
+static void add_grow(struct planner *p, const struct mount *m)
+{
+	struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+	char buf[512];
+	const char *at = m->where;
+
+	if (!at && m->wanted)
+		at = rouse_arena_strdup(&p->plan->arena,
+					disks_below(p->c->root, m->mount, buf, sizeof(buf)));
+	*a = (struct disks_action){ .source = m->source,
+				    .mount = at,
+				    .type = m->type,
+				    .length = m->size,
+				    .fs = disks_filesystem_find(m->type),
+				    .file = m->file,
+				    .start = m->start };
+	rouse_plan_add(p->plan, ROUSE_CHANGE, DISKS_OP_GROW, a, "grow %s on %s from %s to %s",
+		       m->type, m->mount ? m->mount : m->source, disks_size_text(p, m->from),
+		       disks_size_text(p, m->size));
+}
+
+static void add_swap(struct planner *p, const struct mount *m)
+{
+	struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+
+	*a = (struct disks_action){ .source = m->source };
+	rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_SWAP, a, "use %s as swap", m->source);
+}
+
+/* May it be mounted before any table is written? What it is mounted in must be there, too. */
+static bool is_early(const struct planner *p, const struct mount *m)
+{
+	if (!p->c->initramfs || !m->wanted || !m->kept)
+		return false;
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		const struct mount *above = &p->mounts[i];
+		const char *rest = above->mount ? rouse_strip_prefix(m->mount, above->mount) : NULL;
+
+		if (above != m && above->wanted && !above->kept && rest &&
+		    (*rest == '/' || rouse_streq(above->mount, "/")))
+			return false;
+	}
+	return true;
+}
+
+void disks_hoist(struct planner *p)
+{
+	struct rouse_plan *plan = p->plan;
+	size_t at = p->first++;
+	struct rouse_step step = plan->steps[plan->n_steps - 1];
+
+	memmove(plan->steps + at + 1, plan->steps + at,
+		(plan->n_steps - 1 - at) * sizeof(plan->steps[0]));
+	plan->steps[at] = step;
+}
+
+/* In an initramfs, what is there already is mounted first of all, so that the other sections are
+ * planned by what it holds; it then grows while it is mounted. */
+void disks_plan_mounts(struct planner *p)
+{
+	qsort(p->mounts, p->n_mounts, sizeof(p->mounts[0]), by_path);
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		const struct mount *m = &p->mounts[i];
+
+		if (m->wanted) {
+			struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+
+			*a = (struct disks_action){ .source = m->source,
+						    .mount = m->mount,
+						    .type = m->type,
+						    .options = m->options };
+			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s",
+				       m->source, m->type, m->mount);
+			if (is_early(p, m))
+				disks_hoist(p);
+		}
+		if (m->size)
+			add_grow(p, m);
+		if (m->swap)
+			add_swap(p, m);
+	}
+}
