@@ -17,7 +17,8 @@ static bool is_local(const char *url)
 	return rouse_strip_prefix(url, "file://") != NULL;
 }
 
-int rouse_acquire_network(const struct rouse_boot_options *o, uint64_t deadline, struct rouse_err *e)
+int rouse_acquire_network(const struct rouse_boot_options *o, uint64_t deadline,
+			  struct rouse_err *e)
 {
 	/* rouse.service runs before the image's own network; on a machine that is up, requests wait for
 	 * a network in their own budget. */
@@ -46,8 +47,10 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 		rouse_log(ROUSE_LOG_INFO, "source", "%s: %s", source->name, why);
 	if (!source && !s->document)
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
-			       "nothing on this machine says where its document is: no cloud was recognised, the "
-			       "kernel command line has no rouse.document=, the image no \"document\" setting");
+			       "nothing on this machine says where its document is: no cloud was "
+			       "recognised, the "
+			       "kernel command line has no rouse.document=, the image no "
+			       "\"document\" setting");
 	if (r == 0 && ((source && source->network) || (s->document && !is_local(s->document))))
 		r = rouse_acquire_network(o, deadline, e);
 	if (r == 0 && source) {
@@ -71,25 +74,30 @@ static int check_unsigned_layer(const struct rouse_layer *l, struct rouse_err *e
 	json_t *value;
 
 	json_object_foreach (l->json, key, value)
-		if (strcmp(key, "rouse") != 0 && strcmp(key, "from") != 0 && strcmp(key, "$schema") != 0)
-			return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-					  "%s: this image demands signed documents, and \"%s\" is not signed; put "
-					  "it into a signed document and point to that with \"from\"",
-					  l->name, key);
+		if (strcmp(key, "rouse") != 0 && strcmp(key, "from") != 0 &&
+		    strcmp(key, "$schema") != 0)
+			return rouse_fail(
+				e, ROUSE_UNTRUSTED, 0,
+				"%s: this image demands signed documents, and \"%s\" is not "
+				"signed; put "
+				"it into a signed document and point to that with \"from\"",
+				l->name, key);
 	return 0;
 }
 
 /* Whoever answers at a URL would own the machine: a digest or a signature pins what it delivers. */
-static int check_pinned(const struct rouse_loader *l, const struct rouse_found *found, struct rouse_err *e)
+static int check_pinned(const struct rouse_loader *l, const struct rouse_found *found,
+			struct rouse_err *e)
 {
 	char url[256];
 
 	if (found->sha256 || l->require_signature || is_local(found->url))
 		return 0;
-	return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-			  "%s: '%s' is not pinned: add \"#sha256=\" and the document's digest to it",
-			  found->source ? found->source : "the image",
-			  rouse_print_url(url, sizeof(url), found->url));
+	return rouse_fail(
+		e, ROUSE_UNTRUSTED, 0,
+		"%s: '%s' is not pinned: add \"#sha256=\" and the document's digest to it",
+		found->source ? found->source : "the image",
+		rouse_print_url(url, sizeof(url), found->url));
 }
 
 static int load_top(struct rouse_loader *l, const struct rouse_settings *s,
@@ -100,7 +108,8 @@ static int load_top(struct rouse_loader *l, const struct rouse_settings *s,
 	if (found->url)
 		return rouse_load_url(l, d, found->url, found->sha256, false, e);
 	if (found->user_data) {
-		if (rouse_document_add(d, "user-data", found->user_data, found->user_data_len, false, e) < 0)
+		if (rouse_document_add(d, "user-data", found->user_data, found->user_data_len,
+				       false, e) < 0)
 			return -1;
 		return l->require_signature ? check_unsigned_layer(&d->layers[0], e) : 0;
 	}
@@ -130,14 +139,16 @@ int rouse_acquire_check_caches(const struct rouse_settings *s, const struct rous
 			found |= json_equal(known, cache);
 		if (!found)
 			return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-					  "cache '%s' (or its keys) is not among those that this image allows", name);
+					  "cache '%s' (or its keys) is not among those that this "
+					  "image allows",
+					  name);
 	}
 	return 0;
 }
 
 /* A document that was here all along may name a base that is not. */
-static int reach_base(const struct rouse_boot_options *o, const struct rouse_document *d, uint64_t deadline,
-		      struct rouse_err *e)
+static int reach_base(const struct rouse_boot_options *o, const struct rouse_document *d,
+		      uint64_t deadline, struct rouse_err *e)
 {
 	const char *url = NULL, *sha256 = NULL;
 
@@ -147,19 +158,22 @@ static int reach_base(const struct rouse_boot_options *o, const struct rouse_doc
 }
 
 int rouse_acquire_document(const struct rouse_boot_options *o, const struct rouse_settings *s,
-			   const struct rouse_found *found, struct rouse_fetcher *f, uint64_t deadline,
-			   struct rouse_document *ret, struct rouse_err *e)
+			   const struct rouse_found *found, struct rouse_fetcher *f,
+			   uint64_t deadline, struct rouse_document *ret, struct rouse_err *e)
 {
 	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_key *keys = rouse_arena_alloc(&arena, s->keys.n * sizeof(*keys));
-	struct rouse_loader l = { .fetcher = f, .deadline = deadline, .keys = keys, .n_keys = s->keys.n,
+	struct rouse_loader l = { .fetcher = f,
+				  .deadline = deadline,
+				  .keys = keys,
+				  .n_keys = s->keys.n,
 				  .require_signature = s->require_signature };
 
 	for (size_t i = 0; i < s->keys.n; i++)
 		if (rouse_key_parse(&keys[i], ((const char *const *)s->keys.items)[i], e) < 0)
 			return -1;
-	if (load_top(&l, s, found, ret, e) < 0 || reach_base(o, ret, deadline, e) < 0 || rouse_load_bases(&l, ret, e) < 0 ||
-	    rouse_load_overrides(ret, "/", e) < 0 ||
+	if (load_top(&l, s, found, ret, e) < 0 || reach_base(o, ret, deadline, e) < 0 ||
+	    rouse_load_bases(&l, ret, e) < 0 || rouse_load_overrides(ret, "/", e) < 0 ||
 	    rouse_document_finish(ret, &found->instance, e) < 0)
 		return -1;
 	return rouse_acquire_check_caches(s, ret, e);

@@ -110,7 +110,8 @@ static void record_document(struct boot *b)
 }
 
 /* A file that may hold secrets. */
-static int keep_text(const struct rouse_root *root, const char *path, const char *text, struct rouse_err *e)
+static int keep_text(const struct rouse_root *root, const char *path, const char *text,
+		     struct rouse_err *e)
 {
 	auto_buf struct rouse_buf old = { 0 };
 	struct rouse_err ignored = { 0 };
@@ -125,13 +126,15 @@ static int keep_text(const struct rouse_root *root, const char *path, const char
 
 /* DIR/document.json, what all layers together say, and DIR/layers.json, for the commands of a running
  * machine. */
-static int keep_document(const struct boot *b, const char *root_path, const char *dir, struct rouse_err *e)
+static int keep_document(const struct boot *b, const char *root_path, const char *dir,
+			 struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_free char *document = rouse_asprintf("%s/document.json", dir),
 		       *layers = rouse_asprintf("%s/" ROUSE_LAYERS_NAME, dir),
 		       *merged = rouse_json_print(b->document.merged),
-		       *text = rouse_layers_print(&b->document, &b->found.instance, b->options->initramfs);
+		       *text = rouse_layers_print(&b->document, &b->found.instance,
+						  b->options->initramfs);
 
 	if (rouse_root_open(&root, root_path, e) < 0 || keep_text(&root, document, merged, e) < 0)
 		return -1;

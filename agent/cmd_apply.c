@@ -36,7 +36,8 @@ static int apply(struct rouse_run *run, struct rouse_report *report, struct rous
 	return r;
 }
 
-static void print_report(struct rouse_report *report, struct rouse_target *t, const struct rouse_err *e)
+static void print_report(struct rouse_report *report, struct rouse_target *t,
+			 const struct rouse_err *e)
 {
 	auto_free char *text = NULL;
 

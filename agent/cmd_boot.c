@@ -13,13 +13,15 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		{ "settings", required_argument, NULL, 's' },
 		{ 0 },
 	};
-	struct rouse_boot_options o = { .root = "/", .run = "/run/rouse",
+	struct rouse_boot_options o = { .root = "/",
+					.run = "/run/rouse",
 					.settings = "/etc/rouse/agent.json" };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')
-			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+			return rouse_usage(e, "unknown or incomplete option '%s'",
+					   argv[optind - 1]);
 		if (c == 'r')
 			o.root = optarg;
 		else if (c == 'u')

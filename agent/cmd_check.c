@@ -50,7 +50,8 @@ static json_t *shown(const struct rouse_origin *o)
 
 	if (o->secret)
 		return NULL;
-	return o->url && s ? json_string(rouse_print_url(url, sizeof(url), s)) : json_incref((json_t *)o->value);
+	return o->url && s ? json_string(rouse_print_url(url, sizeof(url), s))
+			   : json_incref((json_t *)o->value);
 }
 
 static void print_origin(void *arg, const struct rouse_origin *o)
@@ -106,7 +107,8 @@ static int parse(struct check *k, int argc, char **argv, struct rouse_err *e)
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')
-			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+			return rouse_usage(e, "unknown or incomplete option '%s'",
+					   argv[optind - 1]);
 		k->json |= c == 'j';
 		k->origin |= c == 'o';
 		if (c == 'd')
@@ -128,7 +130,8 @@ static int load(const struct check *k, struct rouse_loader *l, struct rouse_docu
 		return 0;
 	dir = open(k->overrides, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open directory '%s'", k->overrides);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open directory '%s'",
+				  k->overrides);
 	return rouse_load_overrides_at(d, dir, k->overrides, false, NULL, e);
 }
 
@@ -153,7 +156,8 @@ int rouse_cmd_check(int argc, char **argv, struct rouse_err *e)
 		return -1;
 	}
 	if (l.skipped)
-		(void)fprintf(stderr, "rouse: check: the base '%s' was not fetched; %s\n", l.skipped,
+		(void)fprintf(stderr, "rouse: check: the base '%s' was not fetched; %s\n",
+			      l.skipped,
 			      k.origin ? "what it says is not shown" : "this layer alone is valid");
 	if (k.origin)
 		print_origins(&d, k.json);

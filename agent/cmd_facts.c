@@ -38,7 +38,8 @@ int rouse_cmd_facts(int argc, char **argv, struct rouse_err *e)
 	if (rouse_target_parse(&t, argc, argv, "rdj", e) < 0)
 		return -1;
 	if (argc - optind > 1)
-		return rouse_usage(e, "expected at most one document, found %d arguments", argc - optind);
+		return rouse_usage(e, "expected at most one document, found %d arguments",
+				   argc - optind);
 	if (rouse_target_open(&t, argv[optind], &d, &run, e) < 0 || add_source(run.facts, e) < 0)
 		return -1;
 	text = rouse_json_print(run.facts);

@@ -23,14 +23,16 @@ static int write_secret(const char *path, const char *secret, struct rouse_err *
 
 int rouse_cmd_keygen(int argc, char **argv, struct rouse_err *e)
 {
-	static const struct option options[] = { { "output", required_argument, NULL, 'o' }, { 0 } };
+	static const struct option options[] = { { "output", required_argument, NULL, 'o' },
+						 { 0 } };
 	auto_free char *public = NULL, *secret = NULL, *own = NULL;
 	const char *name = NULL, *output = NULL;
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')
-			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+			return rouse_usage(e, "unknown or incomplete option '%s'",
+					   argv[optind - 1]);
 		output = optarg;
 	}
 	if (rouse_one_argument(argc, argv, "key name", &name, e) < 0 ||

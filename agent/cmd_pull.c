@@ -42,9 +42,10 @@ static int add_cache(struct options *o, const char *url, struct rouse_err *e)
 	if (o->spec.n_caches == MOST)
 		return rouse_usage(e, "more than %d caches", MOST);
 	if (!rouse_is_cache_url(url))
-		return rouse_usage(
-			e, "--cache: '%s' is not an https, http or file URL without a query, or an s3 URL",
-			rouse_print_url(text, sizeof(text), url));
+		return rouse_usage(e,
+				   "--cache: '%s' is not an https, http or file URL without a "
+				   "query, or an s3 URL",
+				   rouse_print_url(text, sizeof(text), url));
 	while (len && url[len - 1] == '/')
 		len--;
 	url = rouse_arena_strndup(&o->arena, url, len);

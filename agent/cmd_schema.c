@@ -8,7 +8,9 @@
 int rouse_cmd_schema(int argc, char **argv, struct rouse_err *e)
 {
 	static const struct option options[] = {
-		{ "man", no_argument, NULL, 'm' }, { "dictionary", no_argument, NULL, 'd' }, { 0 },
+		{ "man", no_argument, NULL, 'm' },
+		{ "dictionary", no_argument, NULL, 'd' },
+		{ 0 },
 	};
 	auto_buf struct rouse_buf out = { 0 };
 	auto_json json_t *schema = NULL;

@@ -36,7 +36,8 @@ int rouse_cmd_sign(int argc, char **argv, struct rouse_err *e)
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')
-			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+			return rouse_usage(e, "unknown or incomplete option '%s'",
+					   argv[optind - 1]);
 		key = optarg;
 	}
 	if (!key)
@@ -52,7 +53,8 @@ int rouse_cmd_sign(int argc, char **argv, struct rouse_err *e)
 	sig_path = rouse_asprintf("%s.sig", real);
 	line = rouse_asprintf("%s\n", signature);
 	if (rouse_root_open(&here, "/", e) < 0 ||
-	    rouse_fs_replace(&here, sig_path, line, strlen(line), 0644, (uid_t)-1, (gid_t)-1, e) < 0)
+	    rouse_fs_replace(&here, sig_path, line, strlen(line), 0644, (uid_t)-1, (gid_t)-1, e) <
+		    0)
 		return -1;
 	(void)printf("%s.sig\n", path);
 	return 0;

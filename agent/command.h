@@ -12,8 +12,8 @@
 struct rouse_command {
 	const char *name;
 	int (*run)(int argc, char **argv, struct rouse_err *e);
-	const char *args; /* synopsis behind the name */
-	const char *help; /* one sentence */
+	const char *args;    /* synopsis behind the name */
+	const char *help;    /* one sentence */
 	const char *options; /* lines of the option list, may be NULL */
 };
 
@@ -37,6 +37,7 @@ int rouse_cmd_status(int argc, char **argv, struct rouse_err *e);
 /* getopt_long(3) met something it does not know: fills *e (ROUSE_USAGE). */
 int rouse_usage(struct rouse_err *e, const char *fmt, ...) like_printf(2, 3);
 /* Demands exactly one argument behind the options. */
-int rouse_one_argument(int argc, char **argv, const char *what, const char **ret, struct rouse_err *e);
+int rouse_one_argument(int argc, char **argv, const char *what, const char **ret,
+		       struct rouse_err *e);
 /* Colour on stdout? A terminal, and neither NO_COLOR nor TERM=dumb. */
 bool rouse_use_colour(void);

@@ -18,24 +18,30 @@ struct head_conf {
 };
 
 static const struct rouse_field from_fields[] = {
-	ROUSE_REQUIRED(struct from_conf, url, "url", "Where the base document is.", .type = ROUSE_STRING,
-		       .format = "an https, http, file or s3 URL", .valid = rouse_is_url),
-	ROUSE_REQUIRED(struct from_conf, sha256, "sha256", "SHA-256 of its bytes.", .type = ROUSE_STRING,
-		       .format = "64 lower-case hex digits", .valid = rouse_is_sha256_hex,
-		       .pattern = "^[0-9a-f]{64}$"),
+	ROUSE_REQUIRED(struct from_conf, url, "url", "Where the base document is.",
+		       .type = ROUSE_STRING, .format = "an https, http, file or s3 URL",
+		       .valid = rouse_is_url),
+	ROUSE_REQUIRED(struct from_conf, sha256, "sha256", "SHA-256 of its bytes.",
+		       .type = ROUSE_STRING, .format = "64 lower-case hex digits",
+		       .valid = rouse_is_sha256_hex, .pattern = "^[0-9a-f]{64}$"),
 };
 static const struct rouse_field head_fields[] = {
 	ROUSE_REQUIRED(struct head_conf, version, "rouse", "Version of the document's format: 1.",
 		       .type = ROUSE_INT, .min = 1, .max = 1),
-	ROUSE_FIELD(struct head_conf, from, "from", "A pinned base document that this one is merged onto.",
-		    .type = ROUSE_OBJECT, .fields = from_fields, .n_fields = ARRAY_SIZE(from_fields),
+	ROUSE_FIELD(struct head_conf, from, "from",
+		    "A pinned base document that this one is merged onto.", .type = ROUSE_OBJECT,
+		    .fields = from_fields, .n_fields = ARRAY_SIZE(from_fields),
 		    .size = sizeof(struct from_conf)),
-	ROUSE_FIELD(struct head_conf, schema, "$schema", "For editors; not used.", .type = ROUSE_STRING),
+	ROUSE_FIELD(struct head_conf, schema, "$schema", "For editors; not used.",
+		    .type = ROUSE_STRING),
 };
 /* What must hold of a layer by itself: the pointer is read before the layers below are there. */
 static const struct rouse_shape head_shape = {
-	.type = ROUSE_OBJECT, .fields = head_fields, .n_fields = ARRAY_SIZE(head_fields),
-	.size = sizeof(struct head_conf), .open = true,
+	.type = ROUSE_OBJECT,
+	.fields = head_fields,
+	.n_fields = ARRAY_SIZE(head_fields),
+	.size = sizeof(struct head_conf),
+	.open = true,
 };
 
 /* All sections as one object: the head, then each module's struct at its own offset. */
@@ -60,14 +66,18 @@ const struct rouse_shape *rouse_document_shape(void)
 		whole.fields[n++] = head_fields[i];
 	for (size_t m = 0; m < rouse_n_modules; m++) {
 		whole.offset[m] = size;
-		for (size_t i = 0; i < rouse_modules[m]->n_fields && n < ARRAY_SIZE(whole.fields); i++) {
+		for (size_t i = 0; i < rouse_modules[m]->n_fields && n < ARRAY_SIZE(whole.fields);
+		     i++) {
 			whole.fields[n] = rouse_modules[m]->fields[i];
 			whole.fields[n++].offset += size;
 		}
 		size += aligned(rouse_modules[m]->conf_size);
 	}
 	whole.shape = (struct rouse_shape){
-		.type = ROUSE_OBJECT, .fields = whole.fields, .n_fields = n, .size = size,
+		.type = ROUSE_OBJECT,
+		.fields = whole.fields,
+		.n_fields = n,
+		.size = size,
 	};
 	return &whole.shape;
 }
@@ -92,7 +102,8 @@ int rouse_document_add(struct rouse_document *d, const char *name, const char *t
 	auto_json json_t *json = NULL;
 
 	if (d->n_layers == ROUSE_MAX_LAYERS)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: more than %d layers", name, ROUSE_MAX_LAYERS);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: more than %d layers", name,
+				  ROUSE_MAX_LAYERS);
 	if (len > ROUSE_MAX_DOCUMENT)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: larger than %llu bytes", name,
 				  (unsigned long long)ROUSE_MAX_DOCUMENT);
@@ -100,7 +111,8 @@ int rouse_document_add(struct rouse_document *d, const char *name, const char *t
 	if (!json)
 		return -1;
 	if (!json_is_object(json))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:1:1: expected an object { \"rouse\": 1, … }", name);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "%s:1:1: expected an object { \"rouse\": 1, … }", name);
 	if (below)
 		memmove(d->layers + 1, d->layers, d->n_layers * sizeof(*d->layers));
 	layer = below ? d->layers : d->layers + d->n_layers;
@@ -129,8 +141,8 @@ char *rouse_document_describe(const struct rouse_document *d, const struct rouse
 
 			if (rouse_json_locate(l->text, l->len, p->keys, p->n_keys - up,
 					      p->at_key && !up, &line, &column))
-				return rouse_asprintf("%s:%u:%u: %s%s%s", l->name, line, column, p->path,
-						      separator, p->message);
+				return rouse_asprintf("%s:%u:%u: %s%s%s", l->name, line, column,
+						      p->path, separator, p->message);
 		}
 	return rouse_asprintf("%s%s%s", p->path, separator, p->message);
 }
@@ -140,19 +152,21 @@ static int fail_with_problems(struct rouse_document *d, struct rouse_err *e)
 	auto_free char *first = rouse_document_describe(d, &d->problems.items[0]);
 
 	if (d->problems.n > 1)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s (and %zu more)", first, d->problems.n - 1);
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s (and %zu more)", first,
+				  d->problems.n - 1);
 	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s", first);
 }
 
-int rouse_document_from(const struct rouse_document *d, const char **ret_url, const char **ret_sha256,
-			struct rouse_err *e)
+int rouse_document_from(const struct rouse_document *d, const char **ret_url,
+			const char **ret_sha256, struct rouse_err *e)
 {
 	struct rouse_document one = { .n_layers = 1, .layers = { d->layers[0] } };
 	auto_arena struct rouse_arena arena = { 0 };
 	struct head_conf head = { 0 };
 	int r = 0;
 
-	if (rouse_schema_read(&head_shape, d->layers[0].json, NULL, &head, &arena, &one.problems) > 0)
+	if (rouse_schema_read(&head_shape, d->layers[0].json, NULL, &head, &arena, &one.problems) >
+	    0)
 		r = fail_with_problems(&one, e);
 	rouse_problems_done(&one.problems);
 	*ret_url = r == 0 && head.from ? head.from->url : NULL;

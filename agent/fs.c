@@ -13,7 +13,8 @@ int rouse_root_open(struct rouse_root *ret, const char *path, struct rouse_err *
 	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the root directory '%s'", path);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the root directory '%s'",
+				  path);
 	ret->fd = fd;
 	ret->path = rouse_strdup(path);
 	return 0;
@@ -77,7 +78,8 @@ int rouse_fs_mkdirs(const struct rouse_root *r, const char *path, bool all, stru
 		copy[i] = '\0';
 		fd = rouse_fs_open(r, copy, O_PATH | O_DIRECTORY, 0);
 		if (fd < 0 && errno != ENOENT)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open directory '%s'", copy);
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open directory '%s'",
+					  copy);
 		if (fd < 0) {
 			parent = rouse_fs_open_parent(r, copy, &name, e);
 			if (parent < 0)
@@ -92,7 +94,8 @@ int rouse_fs_mkdirs(const struct rouse_root *r, const char *path, bool all, stru
 	return 0;
 }
 
-int rouse_fs_read_fd(int fd, const char *path, size_t max, struct rouse_buf *ret, struct rouse_err *e)
+int rouse_fs_read_fd(int fd, const char *path, size_t max, struct rouse_buf *ret,
+		     struct rouse_err *e)
 {
 	char chunk[8192];
 
@@ -106,7 +109,8 @@ int rouse_fs_read_fd(int fd, const char *path, size_t max, struct rouse_buf *ret
 		if (n == 0)
 			break;
 		if (rouse_buf_add(ret, chunk, (size_t)n, max) < 0)
-			return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is larger than %zu bytes", path, max);
+			return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is larger than %zu bytes",
+					  path, max);
 	}
 	/* An empty file still gives a terminated string. */
 	return rouse_buf_add(ret, "", 0, max);
@@ -137,7 +141,8 @@ static int fill_file(int fd, const void *data, size_t len, mode_t mode, uid_t ui
 		return -1;
 	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0)
 		return -1;
-	return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -1 : 0; /* after fchown, which drops setuid */
+	return fchmod(fd, mode) < 0 || fsync(fd) < 0 ? -1
+						     : 0; /* after fchown, which drops setuid */
 }
 
 int rouse_fs_replace(const struct rouse_root *r, const char *path, const void *data, size_t len,
@@ -151,19 +156,22 @@ int rouse_fs_replace(const struct rouse_root *r, const char *path, const void *d
 		return -1;
 	dir = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the directory of '%s'", path);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the directory of '%s'",
+				  path);
 	temporary_name(temporary, sizeof(temporary), name);
 	fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make a file beside '%s'", path);
-	if (fill_file(fd, data, len, mode, uid, gid) < 0 || renameat(dir, temporary, dir, name) < 0) {
+	if (fill_file(fd, data, len, mode, uid, gid) < 0 ||
+	    renameat(dir, temporary, dir, name) < 0) {
 		int saved = errno;
 
 		(void)unlinkat(dir, temporary, 0);
 		return rouse_fail(e, ROUSE_SYSTEM, saved, "cannot write '%s'", path);
 	}
 	if (fsync(dir) < 0 && errno != EINVAL) /* EINVAL: a filesystem without it, such as vfat */
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync the directory of '%s'", path);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync the directory of '%s'",
+				  path);
 	return 0;
 }
 
@@ -178,7 +186,8 @@ int rouse_fs_symlink(const struct rouse_root *r, const char *target, const char 
 		return -1;
 	dir = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the directory of '%s'", path);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the directory of '%s'",
+				  path);
 	temporary_name(temporary, sizeof(temporary), name);
 	if (symlinkat(target, dir, temporary) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make a link beside '%s'", path);
@@ -189,15 +198,16 @@ int rouse_fs_symlink(const struct rouse_root *r, const char *target, const char 
 		return rouse_fail(e, ROUSE_SYSTEM, saved, "cannot make link '%s'", path);
 	}
 	if (fsync(dir) < 0 && errno != EINVAL)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync the directory of '%s'", path);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync the directory of '%s'",
+				  path);
 	return 0;
 }
 
 int rouse_fs_check_owner(const struct stat *st, const char *path, struct rouse_err *e)
 {
 	if (st->st_uid != 0 && st->st_uid != geteuid())
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' belongs to uid %u: root must own it", path,
-				  (unsigned)st->st_uid);
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' belongs to uid %u: root must own it",
+				  path, (unsigned)st->st_uid);
 	if (st->st_mode & (S_IWGRP | S_IWOTH))
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
 				  "'%s' may be written by others (mode %04o): chmod go-w it", path,

@@ -75,8 +75,8 @@ json_t *rouse_json_parse(const char *name, const char *text, size_t len, struct 
 
 	if (deep) {
 		position(text, deep, &line, &column);
-		(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%d:%d: nested more than %d levels deep", name,
-				 line, column, ROUSE_MAX_JSON_DEPTH);
+		(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%d:%d: nested more than %d levels deep",
+				 name, line, column, ROUSE_MAX_JSON_DEPTH);
 		return NULL;
 	}
 	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
@@ -188,8 +188,8 @@ static bool enter_array(struct cursor *c, uint64_t index)
 	}
 }
 
-bool rouse_json_locate(const char *text, size_t len, const char *const *keys, size_t n_keys, bool at_key,
-		       unsigned *ret_line, unsigned *ret_column)
+bool rouse_json_locate(const char *text, size_t len, const char *const *keys, size_t n_keys,
+		       bool at_key, unsigned *ret_line, unsigned *ret_column)
 {
 	struct cursor c = { .p = text, .end = text + len };
 	unsigned line = 1, column = 1;

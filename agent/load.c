@@ -38,13 +38,15 @@ static int check_signature(struct rouse_loader *l, const char *url, const struct
 	int r = rouse_fetch(l->fetcher, &t, e);
 
 	if (r < 0 && e->sys == ENOENT)
-		r = rouse_fail(e, ROUSE_UNTRUSTED, 0, "the document has no signature, which this image demands");
+		r = rouse_fail(e, ROUSE_UNTRUSTED, 0,
+			       "the document has no signature, which this image demands");
 	if (r == 0 && t.body_out.data)
-		for (char *line = strtok_r(t.body_out.data, "\r\n", &next); line && n < ARRAY_SIZE(lines);
-		     line = strtok_r(NULL, "\r\n", &next))
+		for (char *line = strtok_r(t.body_out.data, "\r\n", &next);
+		     line && n < ARRAY_SIZE(lines); line = strtok_r(NULL, "\r\n", &next))
 			lines[n++] = line;
 	if (r == 0)
-		r = rouse_signature_check(lines, n, l->keys, l->n_keys, text->data, text->len, NULL, e);
+		r = rouse_signature_check(lines, n, l->keys, l->n_keys, text->data, text->len, NULL,
+					  e);
 	rouse_buf_done(&t.body_out);
 	return r;
 }
@@ -56,15 +58,17 @@ static int check_trust(struct rouse_loader *l, const char *url, const char *sha2
 
 	rouse_sha256_hex(text->data, text->len, digest);
 	if (sha256 && strcmp(digest, sha256) != 0)
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "the SHA-256 is %s, but %s is demanded", digest,
-				  sha256);
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "the SHA-256 is %s, but %s is demanded",
+				  digest, sha256);
 	return l->require_signature ? check_signature(l, url, text, e) : 0;
 }
 
 int rouse_load_url(struct rouse_loader *l, struct rouse_document *d, const char *url,
 		   const char *sha256, bool below, struct rouse_err *e)
 {
-	struct rouse_fetch t = { .url = url, .max_bytes = ROUSE_MAX_DOCUMENT, .deadline = l->deadline,
+	struct rouse_fetch t = { .url = url,
+				 .max_bytes = ROUSE_MAX_DOCUMENT,
+				 .deadline = l->deadline,
 				 .max_redirects = 3 };
 	char name[512];
 	int r = rouse_fetch(l->fetcher, &t, e);
@@ -90,7 +94,8 @@ int rouse_load_bases(struct rouse_loader *l, struct rouse_document *d, struct ro
 		if (!url)
 			return 0;
 		if (n == MAX_BASES)
-			return rouse_fail(e, ROUSE_DOCUMENT, 0, "more than %d bases below each other", MAX_BASES);
+			return rouse_fail(e, ROUSE_DOCUMENT, 0,
+					  "more than %d bases below each other", MAX_BASES);
 		if (l->offline && !rouse_strip_prefix(url, "file://")) {
 			l->skipped = url;
 			return 0;
@@ -121,12 +126,12 @@ static int add_override(struct rouse_document *d, const char *name, const char *
 	l->is_override = true;
 	if (!rouse_json_locate(l->text, l->len, &key, 1, true, &line, &column))
 		return 0;
-	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%u:%u: from: an override cannot name a base", name, line,
-			  column);
+	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%u:%u: from: an override cannot name a base",
+			  name, line, column);
 }
 
-int rouse_read_override(int dir, const char *name, const char *path, bool trusted, struct rouse_buf *ret,
-			struct rouse_err *e)
+int rouse_read_override(int dir, const char *name, const char *path, bool trusted,
+			struct rouse_buf *ret, struct rouse_err *e)
 {
 	int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (trusted ? O_NOFOLLOW : 0);
 	auto_fd int fd = openat(dir, name, flags);
@@ -188,17 +193,17 @@ int rouse_load_overrides_at(struct rouse_document *d, int dir, const char *path,
 	return r;
 }
 
-int rouse_open_overrides(const struct rouse_root *root, const char **ret_path, struct rouse_arena *arena,
-			 struct rouse_err *e)
+int rouse_open_overrides(const struct rouse_root *root, const char **ret_path,
+			 struct rouse_arena *arena, struct rouse_err *e)
 {
-	const char *path = rouse_arena_printf(arena, "%s%s", rouse_streq(root->path, "/") ? "" : root->path,
-					      ROUSE_OVERRIDE_DIR);
+	const char *path = rouse_arena_printf(
+		arena, "%s%s", rouse_streq(root->path, "/") ? "" : root->path, ROUSE_OVERRIDE_DIR);
 	int dir = rouse_fs_open(root, ROUSE_OVERRIDE_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
 	*ret_path = path;
 	if (dir < 0 && (errno == ENOTDIR || errno == ELOOP))
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' is no directory (links are refused there)",
-				  path);
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'%s' is no directory (links are refused there)", path);
 	if (dir < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
 	return dir;

@@ -16,11 +16,11 @@ struct rouse_fetcher;
 struct rouse_loader {
 	struct rouse_fetcher *fetcher;
 	uint64_t deadline;
-	bool offline;                 /* leave out bases that are not files; see skipped */
-	bool require_signature;       /* what comes from a URL needs URL.sig by one of the keys */
+	bool offline;           /* leave out bases that are not files; see skipped */
+	bool require_signature; /* what comes from a URL needs URL.sig by one of the keys */
 	const struct rouse_key *keys;
 	size_t n_keys;
-	const char *skipped;          /* out: the base that was left out, borrowed from the layer */
+	const char *skipped; /* out: the base that was left out, borrowed from the layer */
 };
 
 /* A file as the top layer ("-": standard input). */
@@ -30,14 +30,16 @@ must_check int rouse_load_file(struct rouse_document *d, const char *path, struc
 must_check int rouse_load_url(struct rouse_loader *l, struct rouse_document *d, const char *url,
 			      const char *sha256, bool below, struct rouse_err *e);
 /* The pinned bases, each below the one that names it. */
-must_check int rouse_load_bases(struct rouse_loader *l, struct rouse_document *d, struct rouse_err *e);
+must_check int rouse_load_bases(struct rouse_loader *l, struct rouse_document *d,
+				struct rouse_err *e);
 /* ROUSE_OVERRIDE_DIR/NAME.json below `root` in the order of their names, above the others; no such
  * directory is fine. The directory and the files are refused (ROUSE_UNTRUSTED) when anyone but root may
  * write them, or they are links. */
-must_check int rouse_load_overrides(struct rouse_document *d, const char *root, struct rouse_err *e);
+must_check int rouse_load_overrides(struct rouse_document *d, const char *root,
+				    struct rouse_err *e);
 /* The document of the machine below `root`: the layers of its boot and its overrides as they are now. */
-must_check int rouse_load_running(struct rouse_document *d, const char *root, struct rouse_running *ret,
-				  struct rouse_err *e);
+must_check int rouse_load_running(struct rouse_document *d, const char *root,
+				  struct rouse_running *ret, struct rouse_err *e);
 /* Opens that directory; *ret_path is its name for messages, in the arena. Without one, -1 and ENOENT in
  * e->sys. */
 must_check int rouse_open_overrides(const struct rouse_root *root, const char **ret_path,
@@ -52,8 +54,9 @@ struct rouse_override {
 };
 /* The same of an open directory; `path` is for messages, `instead` may be NULL. Without `trusted`
  * neither owners nor links are looked at: for checking what lies elsewhere than on the machine. */
-must_check int rouse_load_overrides_at(struct rouse_document *d, int dir, const char *path, bool trusted,
-				       const struct rouse_override *instead, struct rouse_err *e);
+must_check int rouse_load_overrides_at(struct rouse_document *d, int dir, const char *path,
+				       bool trusted, const struct rouse_override *instead,
+				       struct rouse_err *e);
 /* The text of one. Whoever may write an override owns the machine, and a link might lead to where others
  * may: with `trusted` both are refused. */
 must_check int rouse_read_override(int dir, const char *name, const char *path, bool trusted,

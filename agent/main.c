@@ -10,7 +10,8 @@
 #include "command.h"
 
 static const struct rouse_command commands[] = {
-	{ "boot", rouse_cmd_boot, "[--root DIR]", "the boot: source, document, plan, apply, hand-off",
+	{ "boot", rouse_cmd_boot, "[--root DIR]",
+	  "the boot: source, document, plan, apply, hand-off",
 	  "  --root DIR         provision the system below DIR (default /)\n"
 	  "  --run DIR          status and report (default /run/rouse)\n"
 	  "  --settings FILE    the image's settings (default /etc/rouse/agent.json)\n" },
@@ -33,7 +34,8 @@ static const struct rouse_command commands[] = {
 	  "  --only SECTION     only what belongs to this section\n"
 	  "  --yes              do not ask\n"
 	  "  --json             the report as JSON\n" },
-	{ "edit", rouse_cmd_edit, "SECTION", "overrides a section of this machine's document, in your editor",
+	{ "edit", rouse_cmd_edit, "SECTION",
+	  "overrides a section of this machine's document, in your editor",
 	  "  --full             edit the whole section, not what differs\n"
 	  "  --revert           remove the override: the document counts again\n"
 	  "  --root DIR         the system below DIR\n" },
@@ -44,10 +46,12 @@ static const struct rouse_command commands[] = {
 	  "  --profile FILE     make the first PATH the next generation of this profile\n"
 	  "  --timeout D        end in this time (default 20m)\n"
 	  "  --json             counters as JSON\n" },
-	{ "generations", rouse_cmd_generations, "", "the system closures here: current, booted, healthy",
+	{ "generations", rouse_cmd_generations, "",
+	  "the system closures here: current, booted, healthy",
 	  "  --root DIR         of the system below DIR\n"
 	  "  --json             the same as JSON\n" },
-	{ "rollback", rouse_cmd_rollback, "[N]", "makes generation N current, or the last healthy one before",
+	{ "rollback", rouse_cmd_rollback, "[N]",
+	  "makes generation N current, or the last healthy one before",
 	  "  --root DIR         of the system below DIR\n" },
 	{ "gc", rouse_cmd_gc, "", "deletes old generations, and what nothing in the store needs",
 	  "  --keep N           keep the N newest generations (default 3)\n"
@@ -58,10 +62,12 @@ static const struct rouse_command commands[] = {
 	  "  --timeout D        end in this time (default 20m)\n"
 	  "  --json             what was deleted as JSON\n"
 	  "The current, the booted and the last healthy generation are always kept.\n" },
-	{ "health", rouse_cmd_health, "", "runs the health checks, gives the verdict, sends the signals",
+	{ "health", rouse_cmd_health, "",
+	  "runs the health checks, gives the verdict, sends the signals",
 	  "  --run DIR          status and report (default /run/rouse)\n"
 	  "  --json             the report as JSON\n" },
-	{ "status", rouse_cmd_status, "", "verdict, phase, what changed, what failed and what to do",
+	{ "status", rouse_cmd_status, "",
+	  "verdict, phase, what changed, what failed and what to do",
 	  "  --wait             wait for the verdict\n"
 	  "  --timeout D        … at most this long (\"90s\", \"5m\")\n"
 	  "  --run DIR          status and report (default /run/rouse)\n"
@@ -75,7 +81,8 @@ static const struct rouse_command commands[] = {
 	  "  --root DIR         the system below DIR\n"
 	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
 	  "  --json             the default for facts that `plan --facts` reads\n" },
-	{ "keygen", rouse_cmd_keygen, "NAME", "makes a key pair for signing documents; prints the public key",
+	{ "keygen", rouse_cmd_keygen, "NAME",
+	  "makes a key pair for signing documents; prints the public key",
 	  "  --output FILE      the secret key (default NAME.secret); never overwritten\n" },
 	{ "sign", rouse_cmd_sign, "DOC", "signs a document: DOC.sig beside it",
 	  "  --key FILE         the secret key\n" },
@@ -87,17 +94,19 @@ static const struct rouse_command commands[] = {
 static void print_help(void)
 {
 	(void)printf("usage: rouse COMMAND [OPTIONS] [ARGS]\n\n"
-		     "Provisions this machine from a document: disks, a Nix closure, users, files, health.\n\n");
+		     "Provisions this machine from a document: disks, a Nix closure, users, files, "
+		     "health.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		(void)printf("  %-11s %s\n", commands[i].name, commands[i].help);
-	(void)printf("\n`rouse COMMAND --help` lists its options. Exit status: 0 ok, 3 degraded, 64 usage,\n"
+	(void)printf("\n`rouse COMMAND --help` lists its options. Exit status: 0 ok, 3 degraded, "
+		     "64 usage,\n"
 		     "70 bug, 71 system, 75 unavailable, 77 untrusted, 78 document.\n");
 }
 
 static void print_command_help(const struct rouse_command *c)
 {
-	(void)printf("usage: rouse %s [OPTIONS]%s%s\n\n%s\n\n%s", c->name, *c->args ? " " : "", c->args,
-		     c->help, c->options ? c->options : "");
+	(void)printf("usage: rouse %s [OPTIONS]%s%s\n\n%s\n\n%s", c->name, *c->args ? " " : "",
+		     c->args, c->help, c->options ? c->options : "");
 }
 
 static bool wants_help(int argc, char **argv)
@@ -153,7 +162,8 @@ int main(int argc, char **argv)
 		print_help();
 		return ROUSE_USAGE;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
 		print_help();
 		return 0;
 	}
@@ -168,7 +178,8 @@ int main(int argc, char **argv)
 		return (int)e.kind;
 	}
 	if (fflush(stdout) != 0) {
-		(void)fprintf(stderr, "rouse: %s: cannot write the output: %s\n", argv[1], strerror(errno));
+		(void)fprintf(stderr, "rouse: %s: cannot write the output: %s\n", argv[1],
+			      strerror(errno));
 		return ROUSE_SYSTEM;
 	}
 	return 0;

@@ -52,7 +52,9 @@ void rouse_plan_room(struct rouse_plan *p, const char *mount, uint64_t bytes, ui
 {
 	if (p->n_rooms < ARRAY_SIZE(p->rooms))
 		p->rooms[p->n_rooms++] = (struct rouse_room){
-			.mount = rouse_arena_strdup(&p->arena, mount), .bytes = bytes, .inodes = inodes,
+			.mount = rouse_arena_strdup(&p->arena, mount),
+			.bytes = bytes,
+			.inodes = inodes,
 		};
 }
 
@@ -118,7 +120,8 @@ void rouse_plan_print(const struct rouse_plan *p, struct rouse_buf *out, bool co
 
 		rouse_buf_printf(out, "  %s%s%s%s%s %-9s %s\n", colour ? "\033[" : "",
 				 colour ? effects[s->effect].colour : "", colour ? "m" : "",
-				 effects[s->effect].mark, colour ? "\033[0m" : "", s->module->name, s->what);
+				 effects[s->effect].mark, colour ? "\033[0m" : "", s->module->name,
+				 s->what);
 	}
 	if (changes == 0)
 		rouse_buf_printf(out, "plan: nothing to change\n");

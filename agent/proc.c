@@ -19,7 +19,10 @@ static const char *const search_path[] = {
 	"/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-system/sw/bin", NULL,
 };
 static const char *const default_env[] = {
-	"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin", "LANG=C", "LC_ALL=C", NULL,
+	"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
+	"LANG=C",
+	"LC_ALL=C",
+	NULL,
 };
 
 static bool is_executable(const struct rouse_root *root, const char *path)
@@ -65,8 +68,7 @@ static _Noreturn void run_child(const struct rouse_proc *p, const char *path, in
 	(void)syscall(SYS_close_range, 3U, ~0U, 0);
 	if (p->chroot && (chroot(p->chroot) < 0 || chdir("/") < 0))
 		_exit(126);
-	(void)execve(path, (char *const *)p->argv,
-		     (char *const *)(p->env ? p->env : default_env));
+	(void)execve(path, (char *const *)p->argv, (char *const *)(p->env ? p->env : default_env));
 	_exit(127);
 }
 
@@ -82,13 +84,15 @@ static int open_input(const struct rouse_proc *p, struct rouse_err *e)
 	else
 		fd = (int)syscall(SYS_memfd_create, "rouse-input", 1U /* MFD_CLOEXEC */);
 	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the input of '%s'", p->argv[0]);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open the input of '%s'",
+				  p->argv[0]);
 	if (p->input && p->input_fd <= 0 &&
 	    (rouse_write_all(fd, p->input, p->input_len) < 0 || lseek(fd, 0, SEEK_SET) < 0)) {
 		int saved = errno;
 
 		(void)close(fd);
-		return rouse_fail(e, ROUSE_SYSTEM, saved, "cannot fill the input of '%s'", p->argv[0]);
+		return rouse_fail(e, ROUSE_SYSTEM, saved, "cannot fill the input of '%s'",
+				  p->argv[0]);
 	}
 	return fd;
 }
@@ -161,7 +165,8 @@ int rouse_proc_run(const struct rouse_proc *p, int *ret_status, struct rouse_buf
 	if (in < 0)
 		return -1;
 	if (pipe2(fds, O_CLOEXEC) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make a pipe for '%s'", p->argv[0]);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make a pipe for '%s'",
+				  p->argv[0]);
 	rd = fds[0];
 	wr = fds[1];
 	pid = fork();
@@ -174,7 +179,8 @@ int rouse_proc_run(const struct rouse_proc *p, int *ret_status, struct rouse_buf
 
 	if (!drain(rd, p->deadline, out ? out : &own) || !reap(pid, p->deadline, &status)) {
 		end_group(pid, &status);
-		return rouse_fail(e, ROUSE_SYSTEM, ETIMEDOUT, "'%s' was ended at its deadline", path);
+		return rouse_fail(e, ROUSE_SYSTEM, ETIMEDOUT, "'%s' was ended at its deadline",
+				  path);
 	}
 	if (WIFSIGNALED(status))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' was ended by signal %d", path,

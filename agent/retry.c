@@ -17,8 +17,8 @@ bool rouse_retry_status(long status)
 bool rouse_http_date(const char *text, int64_t *ret)
 {
 	/* RFC 9110 section 5.6.7: IMF-fixdate, and the two old forms that must still be understood. */
-	static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
-					     "%a %b %e %H:%M:%S %Y" };
+	static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT",
+					     "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		struct tm tm = { 0 };

@@ -39,8 +39,9 @@ char *rouse_path_of_keys(const char *const *keys, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (keys[i][0] == '#')
 			rouse_buf_printf(&path, "[%s]", keys[i] + 1);
-		else if (keys[i][0] && strspn(keys[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-						       "0123456789_-") == strlen(keys[i]))
+		else if (keys[i][0] &&
+			 strspn(keys[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					 "0123456789_-") == strlen(keys[i]))
 			rouse_buf_printf(&path, "%s%s", path.len ? "." : "", keys[i]);
 		else
 			rouse_buf_printf(&path, "[\"%s\"]", keys[i]);
@@ -48,8 +49,8 @@ char *rouse_path_of_keys(const char *const *keys, size_t n)
 	return path.data;
 }
 
-static void add_problem(struct rouse_problems *p, const char *const *keys, size_t n_keys, bool at_key,
-			char *message)
+static void add_problem(struct rouse_problems *p, const char *const *keys, size_t n_keys,
+			bool at_key, char *message)
 {
 	struct rouse_problem *item;
 
@@ -104,8 +105,8 @@ static const char *wanted(const struct rouse_shape *shape)
 	case ROUSE_INT:
 		return "a whole number";
 	case ROUSE_SIZE:
-		return shape->percent ? "a size such as \"200MB\", \"1GiB\" or \"25%\"" :
-					"a size such as \"200MB\" or \"1GiB\"";
+		return shape->percent ? "a size such as \"200MB\", \"1GiB\" or \"25%\""
+				      : "a size such as \"200MB\" or \"1GiB\"";
 	case ROUSE_DURATION:
 		return "a duration such as \"90s\" or \"5m\"";
 	case ROUSE_MODE:
@@ -126,7 +127,8 @@ static const char *wanted(const struct rouse_shape *shape)
 #define FOUND 160
 
 /* What stands there instead; the value itself only when it is short and no secret. */
-static const char *found(char buf[static FOUND], const struct rouse_shape *shape, const json_t *json)
+static const char *found(char buf[static FOUND], const struct rouse_shape *shape,
+			 const json_t *json)
 {
 	switch (json_typeof(json)) {
 	case JSON_OBJECT:
@@ -143,7 +145,8 @@ static const char *found(char buf[static FOUND], const struct rouse_shape *shape
 
 			if (rouse_strip_prefix(json_string_value(json), "s3://") &&
 			    s3_parse(&t, json_string_value(json), &e) < 0) {
-				(void)snprintf(buf, FOUND, "one of s3 that is wrong: %.*s", FOUND - 32, e.text);
+				(void)snprintf(buf, FOUND, "one of s3 that is wrong: %.*s",
+					       FOUND - 32, e.text);
 				return buf;
 			}
 			(void)snprintf(buf, FOUND, "\"%s\"",
@@ -178,8 +181,9 @@ static bool expected(struct reader *r, const struct rouse_shape *shape, const js
 /* The value of a name inside {instance.…}; *known says whether such a name exists at all. */
 static const char *instance_value(const struct rouse_instance *i, const char *name, bool *known)
 {
-	static const struct rouse_instance nobody = { .id = "x", .type = "x", .region = "x",
-						      .zone = "x", .hostname = "x" };
+	static const struct rouse_instance nobody = {
+		.id = "x", .type = "x", .region = "x", .zone = "x", .hostname = "x"
+	};
 	const struct rouse_instance *from = i ? i : &nobody;
 	const char *tag = rouse_strip_prefix(name, "tags.");
 	const struct {
@@ -231,16 +235,18 @@ static const char *interpolate(struct reader *r, const char *s)
 		}
 		close = strchr(s, '}');
 		if (!close || (size_t)(close - s) >= sizeof(name)) {
-			wrong(r, false, "\"{\" opens a name such as {instance.id}; write \"{{\" for a brace");
+			wrong(r, false,
+			      "\"{\" opens a name such as {instance.id}; write \"{{\" for a brace");
 			return NULL;
 		}
 		(void)snprintf(name, sizeof(name), "%.*s", (int)(close - s - 1), s + 1);
-		value = rouse_strip_prefix(name, "instance.") ?
-				instance_value(r->instance, name + strlen("instance."), &known) :
-				NULL;
+		value = rouse_strip_prefix(name, "instance.")
+				? instance_value(r->instance, name + strlen("instance."), &known)
+				: NULL;
 		if (!known) {
 			wrong(r, false,
-			      "unknown name {%s}; known: {instance.id}, .type, .region, .zone, .hostname, "
+			      "unknown name {%s}; known: {instance.id}, .type, .region, .zone, "
+			      ".hostname, "
 			      ".tags.NAME",
 			      name);
 			return NULL;
@@ -273,7 +279,8 @@ static bool check_words(struct reader *r, const struct rouse_shape *shape, const
 	}
 	near = rouse_nearest(s, n, word_at, shape->words);
 	if (near)
-		wrong(r, false, "unknown value \"%.64s\", did you mean \"%s\"? (one of %s)", s, near, all.data);
+		wrong(r, false, "unknown value \"%.64s\", did you mean \"%s\"? (one of %s)", s,
+		      near, all.data);
 	else
 		wrong(r, false, "unknown value \"%.64s\" (one of %s)", s, all.data);
 	return false;
@@ -311,7 +318,8 @@ static bool read_string(struct reader *r, const struct rouse_shape *shape, const
 	return true;
 }
 
-static bool read_int(struct reader *r, const struct rouse_shape *shape, const json_t *json, int64_t *ret)
+static bool read_int(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+		     int64_t *ret)
 {
 	int64_t v = json_integer_value(json);
 
@@ -322,8 +330,8 @@ static bool read_int(struct reader *r, const struct rouse_shape *shape, const js
 		return false;
 	}
 	if ((shape->min || shape->max) && (v < shape->min || v > shape->max)) {
-		wrong(r, false, "expected a number from %lld to %lld, found %lld", (long long)shape->min,
-		      (long long)shape->max, (long long)v);
+		wrong(r, false, "expected a number from %lld to %lld, found %lld",
+		      (long long)shape->min, (long long)shape->max, (long long)v);
 		return false;
 	}
 	*ret = v;
@@ -374,7 +382,8 @@ static bool read_mode(struct reader *r, const struct rouse_shape *shape, const j
 	return true;
 }
 
-static void read_value(struct reader *r, const struct rouse_shape *shape, const json_t *json, void *ret);
+static void read_value(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+		       void *ret);
 
 static const char *field_name_at(const void *ctx, size_t i)
 {
@@ -403,7 +412,8 @@ static void unknown_key(struct reader *r, const struct rouse_shape *shape, const
 }
 
 /* Reads into the struct itself, size bytes, zeroed. */
-static void read_fields(struct reader *r, const struct rouse_shape *shape, const json_t *json, void *ret)
+static void read_fields(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+			void *ret)
 {
 	const char *key;
 	json_t *value;
@@ -498,7 +508,8 @@ static void read_list(struct reader *r, const struct rouse_shape *shape, const j
 	list = (struct rouse_list){ .n = n, .items = rouse_arena_alloc(r->arena, n * stride) };
 	for (size_t i = 0; i < n; i++) {
 		r->keys[r->n_keys++] = rouse_arena_printf(r->arena, "#%zu", i);
-		read_item(r, shape->item, json_array_get(json, i), NULL, (char *)list.items + i * stride);
+		read_item(r, shape->item, json_array_get(json, i), NULL,
+			  (char *)list.items + i * stride);
 		r->n_keys--;
 	}
 	*ret = list;
@@ -522,14 +533,16 @@ static void read_map(struct reader *r, const struct rouse_shape *shape, const js
 	json_object_foreach ((json_t *)json, key, value) {
 		r->keys[r->n_keys++] = key;
 		if (shape->valid && !shape->valid(key))
-			wrong(r, true, "expected %s as key", shape->format ? shape->format : "a name");
+			wrong(r, true, "expected %s as key",
+			      shape->format ? shape->format : "a name");
 		read_item(r, shape->item, value, key, (char *)list.items + i++ * stride);
 		r->n_keys--;
 	}
 	*ret = list;
 }
 
-static void read_value(struct reader *r, const struct rouse_shape *shape, const json_t *json, void *ret)
+static void read_value(struct reader *r, const struct rouse_shape *shape, const json_t *json,
+		       void *ret)
 {
 	void *object;
 
@@ -574,8 +587,8 @@ static void read_value(struct reader *r, const struct rouse_shape *shape, const 
 }
 
 size_t rouse_schema_read(const struct rouse_shape *shape, const json_t *json,
-			 const struct rouse_instance *instance, void *ret, struct rouse_arena *arena,
-			 struct rouse_problems *problems)
+			 const struct rouse_instance *instance, void *ret,
+			 struct rouse_arena *arena, struct rouse_problems *problems)
 {
 	struct reader r = { .arena = arena, .instance = instance, .problems = problems };
 	size_t before = problems->n;

@@ -44,7 +44,8 @@ static json_t *schema_of_string(const struct rouse_shape *shape)
 
 static json_t *schema_of_object(const struct rouse_shape *shape)
 {
-	json_t *j = typed("object"), *properties = json_object(), *required = json_array(), *any, *either;
+	json_t *j = typed("object"), *properties = json_object(), *required = json_array(), *any,
+	       *either;
 
 	for (size_t i = 0; i < shape->n_fields; i++) {
 		const struct rouse_field *f = &shape->fields[i];
@@ -124,9 +125,9 @@ static json_t *schema_of(const struct rouse_shape *shape)
 		}
 		return j;
 	case ROUSE_SIZE:
-		return patterned(shape->percent ?
-					 "^([0-9]+([kKMGTP]?B|[KMGTP](iB)?)|([1-9][0-9]?|100)%)$" :
-					 "^[0-9]+([kKMGTP]?B|[KMGTP](iB)?)$");
+		return patterned(shape->percent
+					 ? "^([0-9]+([kKMGTP]?B|[KMGTP](iB)?)|([1-9][0-9]?|100)%)$"
+					 : "^[0-9]+([kKMGTP]?B|[KMGTP](iB)?)$");
 	case ROUSE_DURATION:
 		return patterned("^[0-9]+(ms|s|m|min|h|d)$");
 	case ROUSE_MODE:
@@ -155,9 +156,10 @@ json_t *rouse_schema_json(const struct rouse_shape *shape)
 static const char *type_word(const struct rouse_shape *shape)
 {
 	static const char *const words[] = {
-		[ROUSE_STRING] = "string",     [ROUSE_BOOL] = "boolean", [ROUSE_INT] = "number",
-		[ROUSE_SIZE] = "size",         [ROUSE_DURATION] = "duration",
-		[ROUSE_MODE] = "octal mode",   [ROUSE_OBJECT] = "object", [ROUSE_LIST] = "list",
+		[ROUSE_STRING] = "string",     [ROUSE_BOOL] = "boolean",
+		[ROUSE_INT] = "number",        [ROUSE_SIZE] = "size",
+		[ROUSE_DURATION] = "duration", [ROUSE_MODE] = "octal mode",
+		[ROUSE_OBJECT] = "object",     [ROUSE_LIST] = "list",
 		[ROUSE_MAP] = "object",
 	};
 	_Static_assert(ARRAY_SIZE(words) == ROUSE_TYPES_, "a word for each type");
@@ -185,8 +187,12 @@ static void man_of_field(const struct rouse_field *f, const char *prefix, struct
 	rouse_buf_printf(out, ".TP\n.B ");
 	roff(out, prefix);
 	roff(out, f->name);
-	rouse_buf_printf(out, "\n(%s%s", f->shape.type == ROUSE_STRING && f->shape.words ? "one of" : type_word(&f->shape),
-			 f->shape.type == ROUSE_STRING && f->shape.words ? "" : f->required ? ", required" : "");
+	rouse_buf_printf(out, "\n(%s%s",
+			 f->shape.type == ROUSE_STRING && f->shape.words ? "one of"
+									 : type_word(&f->shape),
+			 f->shape.type == ROUSE_STRING && f->shape.words ? ""
+			 : f->required                                   ? ", required"
+									 : "");
 	for (size_t i = 0; f->shape.words && f->shape.words[i]; i++) {
 		rouse_buf_printf(out, "%s ", i ? "," : "");
 		roff(out, f->shape.words[i]);

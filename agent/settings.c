@@ -19,8 +19,8 @@ static const struct rouse_shape key_shape = { .type = ROUSE_STRING,
 					      .valid = rouse_is_key };
 
 static const struct rouse_field cache_fields[] = {
-	ROUSE_REQUIRED(struct rouse_cache_conf, url, "url", "Where the cache is.", .type = ROUSE_STRING,
-		       .format = "a URL", .valid = rouse_is_url),
+	ROUSE_REQUIRED(struct rouse_cache_conf, url, "url", "Where the cache is.",
+		       .type = ROUSE_STRING, .format = "a URL", .valid = rouse_is_url),
 	ROUSE_REQUIRED(struct rouse_cache_conf, keys, "keys", "Whose signatures count there.",
 		       .type = ROUSE_LIST, .item = &key_shape, .max = 16),
 };
@@ -32,20 +32,22 @@ static const struct rouse_shape cache_shape = { .type = ROUSE_OBJECT,
 
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct rouse_settings, document, "document",
-		    "Where the document is when no source on the machine says it.", .type = ROUSE_STRING,
-		    .format = "an absolute path or a URL", .valid = is_document),
+		    "Where the document is when no source on the machine says it.",
+		    .type = ROUSE_STRING, .format = "an absolute path or a URL",
+		    .valid = is_document),
 	ROUSE_FIELD(struct rouse_settings, sha256, "sha256", "The digest that pins \"document\".",
 		    .type = ROUSE_STRING, .format = "64 lower-case hex digits",
 		    .valid = rouse_is_sha256_hex),
 	ROUSE_FIELD(struct rouse_settings, require_signature, "requireSignature",
 		    "Refuse documents that none of \"keys\" signed.", .type = ROUSE_BOOL),
-	ROUSE_FIELD(struct rouse_settings, keys, "keys", "Who may sign documents.", .type = ROUSE_LIST,
-		    .item = &key_shape, .max = 16),
+	ROUSE_FIELD(struct rouse_settings, keys, "keys", "Who may sign documents.",
+		    .type = ROUSE_LIST, .item = &key_shape, .max = 16),
 	ROUSE_FIELD(struct rouse_settings, caches, "caches",
-		    "The binary caches that documents may choose among; absent: any.", .type = ROUSE_MAP,
-		    .format = "a label", .valid = rouse_is_label, .item = &cache_shape),
-	ROUSE_FIELD(struct rouse_settings, deadline, "deadline", "The most that a whole boot may take.",
-		    .type = ROUSE_DURATION),
+		    "The binary caches that documents may choose among; absent: any.",
+		    .type = ROUSE_MAP, .format = "a label", .valid = rouse_is_label,
+		    .item = &cache_shape),
+	ROUSE_FIELD(struct rouse_settings, deadline, "deadline",
+		    "The most that a whole boot may take.", .type = ROUSE_DURATION),
 };
 
 static const struct rouse_shape shape = { .type = ROUSE_OBJECT,
@@ -88,16 +90,18 @@ static int decode(struct rouse_settings *s, const char *path, struct rouse_err *
 			       problems.items[0].message);
 	else if (s->require_signature && !s->keys.n)
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
-			       "%s: requireSignature: no signature can be right without \"keys\"", path);
+			       "%s: requireSignature: no signature can be right without \"keys\"",
+			       path);
 	else if (s->document && !rouse_is_absolute_path(s->document) &&
 		 !rouse_strip_prefix(s->document, "file://") && !s->sha256 && !s->require_signature)
-		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
-			       "%s: document: a URL needs \"sha256\" or \"requireSignature\" beside it: "
-			       "whoever answers there would own the machine",
-			       path);
+		r = rouse_fail(
+			e, ROUSE_DOCUMENT, 0,
+			"%s: document: a URL needs \"sha256\" or \"requireSignature\" beside it: "
+			"whoever answers there would own the machine",
+			path);
 	else if (s->sha256 && !s->document)
-		r = rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: sha256: there is no \"document\" that it pins",
-			       path);
+		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
+			       "%s: sha256: there is no \"document\" that it pins", path);
 	rouse_problems_done(&problems);
 	return r;
 }

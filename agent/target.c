@@ -59,16 +59,20 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 		       struct rouse_err *e)
 {
 	static const struct option options[] = {
-		{ "root", required_argument, NULL, 'r' },  { "disk", required_argument, NULL, 'd' },
-		{ "facts", required_argument, NULL, 'f' }, { "only", required_argument, NULL, 'o' },
-		{ "json", no_argument, NULL, 'j' },	   { "yes", no_argument, NULL, 'y' },
+		{ "root", required_argument, NULL, 'r' },
+		{ "disk", required_argument, NULL, 'd' },
+		{ "facts", required_argument, NULL, 'f' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "yes", no_argument, NULL, 'y' },
 		{ 0 },
 	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?' || !strchr(allowed, c))
-			return rouse_usage(e, "unknown or incomplete option '%s'", argv[optind - 1]);
+			return rouse_usage(e, "unknown or incomplete option '%s'",
+					   argv[optind - 1]);
 		if (c == 'r')
 			t->root = optarg;
 		else if (c == 'f')
@@ -88,8 +92,10 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 int rouse_target_document(int argc, char **argv, const char **ret, struct rouse_err *e)
 {
 	if (argc - optind > 1)
-		return rouse_usage(e, "expected at most one document, found %d arguments", argc - optind);
-	if (argc > optind && !*argv[optind]) /* an unset variable in a script means no document at all */
+		return rouse_usage(e, "expected at most one document, found %d arguments",
+				   argc - optind);
+	if (argc > optind &&
+	    !*argv[optind]) /* an unset variable in a script means no document at all */
 		return rouse_usage(e, "the name of the document is empty");
 	*ret = argc > optind ? argv[optind] : ROUSE_RUNNING;
 	return 0;
@@ -98,7 +104,8 @@ int rouse_target_document(int argc, char **argv, const char **ret, struct rouse_
 /* Recorded facts say also what kind of machine they are of, and who it is. */
 static void read_recorded(struct rouse_target *t, const json_t *facts, struct rouse_context *c)
 {
-	const json_t *context = json_object_get(facts, "context"), *i = json_object_get(facts, "instance");
+	const json_t *context = json_object_get(facts, "context"),
+		     *i = json_object_get(facts, "instance");
 
 	c->initramfs = json_is_true(json_object_get(context, "initramfs"));
 	c->image = json_is_true(json_object_get(context, "image"));
@@ -126,7 +133,8 @@ static int load_facts(struct rouse_target *t, struct rouse_run *run, struct rous
 	return 0;
 }
 
-static int load(struct rouse_target *t, const char *path, struct rouse_document *d, struct rouse_err *e)
+static int load(struct rouse_target *t, const char *path, struct rouse_document *d,
+		struct rouse_err *e)
 {
 	static const char empty[] = "{ \"rouse\": 1 }";
 	struct rouse_loader l = { .fetcher = t->fetcher,

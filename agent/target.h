@@ -29,8 +29,8 @@ static inline void target_auto(struct rouse_target *t)
 #define auto_target __attribute__((cleanup(target_auto)))
 
 /* Options a command allows, as a set of these letters: r root, d disk, f facts, o only, j json, y yes. */
-must_check int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char *allowed,
-				  struct rouse_err *e);
+must_check int rouse_target_parse(struct rouse_target *t, int argc, char **argv,
+				  const char *allowed, struct rouse_err *e);
 /* The argument of a command, or ROUSE_RUNNING when there is none; the name in *ret is for rouse_target_open. */
 #define ROUSE_RUNNING ""
 must_check int rouse_target_document(int argc, char **argv, const char **ret, struct rouse_err *e);

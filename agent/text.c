@@ -103,7 +103,7 @@ bool rouse_parse_duration(const char *s, uint64_t *ret_ms)
 	static const struct {
 		const char *suffix;
 		uint64_t factor;
-	} units[] = { { "ms", 1 },	  { "s", 1000 },     { "m", 60000 },
+	} units[] = { { "ms", 1 },      { "s", 1000 },    { "m", 60000 },
 		      { "min", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
 	uint64_t v = 0;
 	const char *rest = parse_digits(s, UINT32_MAX, &v);
@@ -158,7 +158,8 @@ const char *rouse_print_duration(char buf[static 24], uint64_t ms)
 	if (ms < 1000)
 		(void)snprintf(buf, 24, "%u ms", (unsigned)ms);
 	else if (ms < 100000)
-		(void)snprintf(buf, 24, "%u.%u s", (unsigned)(ms / 1000), (unsigned)(ms % 1000 / 100));
+		(void)snprintf(buf, 24, "%u.%u s", (unsigned)(ms / 1000),
+			       (unsigned)(ms % 1000 / 100));
 	else
 		(void)snprintf(buf, 24, "%llu m %02u s", (unsigned long long)(ms / 60000),
 			       (unsigned)(ms % 60000 / 1000));
@@ -311,7 +312,8 @@ static size_t edit_distance(const char *a, const char *b)
 
 		now[0] = i;
 		for (size_t j = 1; j <= lb; j++) {
-			bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+			bool same = tolower((unsigned char)a[i - 1]) ==
+				    tolower((unsigned char)b[j - 1]);
 			size_t best = last[j - 1] + (same ? 0 : 1);
 
 			if (last[j] + 1 < best)
@@ -356,7 +358,8 @@ void rouse_one_line(char *s)
 			*p = '?';
 		else if (*p < 0x20 || *p == 0x7f)
 			*p = ' ';
-		else if (n == 2 && *p == 0xc2 && p[1] < 0xa0) /* a C1 control: CSI in one character */
+		else if (n == 2 && *p == 0xc2 &&
+			 p[1] < 0xa0) /* a C1 control: CSI in one character */
 			p[0] = p[1] = ' ';
 		p += n ? n : 1;
 	}

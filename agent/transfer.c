@@ -163,10 +163,10 @@ static const struct {
 	unsigned bits;
 	uint8_t address[16];
 } metadata[] = {
-	{ AF_INET, 16, { 169, 254 } },            /* EC2, GCE, Azure, OpenStack… */
-	{ AF_INET, 32, { 168, 63, 129, 16 } },    /* Azure's wire server */
-	{ AF_INET, 32, { 100, 100, 100, 200 } },  /* Alibaba */
-	{ AF_INET6, 10, { 0xfe, 0x80 } },         /* OpenStack: fe80::a9fe:a9fe */
+	{ AF_INET, 16, { 169, 254 } },           /* EC2, GCE, Azure, OpenStack… */
+	{ AF_INET, 32, { 168, 63, 129, 16 } },   /* Azure's wire server */
+	{ AF_INET, 32, { 100, 100, 100, 200 } }, /* Alibaba */
+	{ AF_INET6, 10, { 0xfe, 0x80 } },        /* OpenStack: fe80::a9fe:a9fe */
 	{ AF_INET6, 128, { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 } }, /* EC2 */
 	{ AF_INET6, 128, { 0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54 } }, /* GCE */
 };

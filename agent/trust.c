@@ -85,8 +85,8 @@ void rouse_hmac_sha256(const void *key, size_t key_len, const void *data, size_t
 	unsigned len = 0;
 
 	demand(key_len <= INT_MAX &&
-	       HMAC(EVP_sha256(), key_len ? key : "", (int)key_len,
-		    n ? data : (const void *)"", n, ret, &len) != NULL &&
+	       HMAC(EVP_sha256(), key_len ? key : "", (int)key_len, n ? data : (const void *)"", n,
+		    ret, &len) != NULL &&
 	       len == ROUSE_SHA256_LEN);
 }
 
@@ -133,9 +133,10 @@ int rouse_key_parse(struct rouse_key *ret, const char *text, struct rouse_err *e
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
 				  "'%s' is a secret key; the public key belongs here", ignored);
 	if (!split_named(text, key.name, sizeof(key.name), key.bytes, sizeof(key.bytes)))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "'%.*s' is not a public key: expected \"name:\" and the base64 of 32 bytes",
-				  colon ? (int)(colon - text < 64 ? colon - text : 64) : 16, text);
+		return rouse_fail(
+			e, ROUSE_DOCUMENT, 0,
+			"'%.*s' is not a public key: expected \"name:\" and the base64 of 32 bytes",
+			colon ? (int)(colon - text < 64 ? colon - text : 64) : 16, text);
 	*ret = key;
 	return 0;
 }
@@ -143,11 +144,12 @@ int rouse_key_parse(struct rouse_key *ret, const char *text, struct rouse_err *e
 bool rouse_ed25519_verify(const uint8_t key[static 32], const uint8_t signature[static 64],
 			  const void *data, size_t n)
 {
-	EVP_PKEY *pkey auto_of(pkey) =
-		EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key, KEY_LEN);
+	EVP_PKEY *pkey auto_of(pkey) = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key,
+								   KEY_LEN);
 	EVP_MD_CTX *ctx auto_of(md_ctx) = EVP_MD_CTX_new();
 	bool good = pkey && ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
-		    EVP_DigestVerify(ctx, signature, SIGNATURE_LEN, n ? data : (const void *)"", n) == 1;
+		    EVP_DigestVerify(ctx, signature, SIGNATURE_LEN, n ? data : (const void *)"",
+				     n) == 1;
 
 	/* Whatever refused it is not of interest, and must not surface in a later TLS error. */
 	if (!good)
@@ -196,9 +198,10 @@ int rouse_signature_check(const char *const *signatures, size_t n_signatures,
 				  "signed by '%s', which is not a trusted key%s%s%s", unknown,
 				  n_keys ? " (trusted: '" : "", n_keys ? keys[0].name : "",
 				  n_keys ? (n_keys > 1 ? "', …)" : "')") : "");
-	return rouse_fail(e, ROUSE_UNTRUSTED, 0, n_signatures ? "no signature is readable: expected "
-								"\"name:\" and the base64 of 64 bytes"
-							      : "it is not signed");
+	return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+			  n_signatures ? "no signature is readable: expected "
+					 "\"name:\" and the base64 of 64 bytes"
+				       : "it is not signed");
 }
 
 static char *join_named(const char *name, const uint8_t *bytes, size_t n)
@@ -214,11 +217,12 @@ static char *join_named(const char *name, const uint8_t *bytes, size_t n)
 static int expand(const uint8_t seed[static KEY_LEN], uint8_t secret[static SECRET_LEN],
 		  EVP_PKEY **ret, struct rouse_err *e)
 {
-	EVP_PKEY *pkey auto_of(pkey) =
-		EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, KEY_LEN);
+	EVP_PKEY *pkey auto_of(pkey) = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed,
+								    KEY_LEN);
 	size_t len = KEY_LEN;
 
-	if (!pkey || EVP_PKEY_get_raw_public_key(pkey, secret + KEY_LEN, &len) != 1 || len != KEY_LEN)
+	if (!pkey || EVP_PKEY_get_raw_public_key(pkey, secret + KEY_LEN, &len) != 1 ||
+	    len != KEY_LEN)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "libcrypto cannot make an ed25519 key");
 	memmove(secret, seed, KEY_LEN);
 	*ret = take(pkey, NULL);
@@ -239,15 +243,17 @@ static bool is_key_name(const char *name)
 
 int rouse_key_generate(const char *name, char **ret_public, char **ret_secret, struct rouse_err *e)
 {
-	EVP_PKEY *pkey auto_of(pkey) = NULL, *made auto_of(pkey) = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	EVP_PKEY *pkey auto_of(pkey) = NULL,
+		       *made auto_of(pkey) = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	uint8_t seed[KEY_LEN], secret[SECRET_LEN];
 	size_t len = sizeof(seed);
 	int r;
 
 	if (!is_key_name(name))
-		return rouse_fail(e, ROUSE_USAGE, 0,
-				  "'%s' cannot name a key: 1 to 127 printable characters, no blank, no colon",
-				  name);
+		return rouse_fail(
+			e, ROUSE_USAGE, 0,
+			"'%s' cannot name a key: 1 to 127 printable characters, no blank, no colon",
+			name);
 	if (!made || EVP_PKEY_get_raw_private_key(made, seed, &len) != 1 || len != sizeof(seed))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "libcrypto cannot make an ed25519 key");
 	r = expand(seed, secret, &pkey, e);
@@ -274,7 +280,8 @@ static int sign_with(const uint8_t given[static SECRET_LEN], const void *data, s
 	same = memcmp(secret, given, SECRET_LEN) == 0;
 	explicit_bzero(secret, sizeof(secret));
 	if (!same)
-		return rouse_fail(e, ROUSE_USAGE, 0, "the secret key is damaged: its halves do not belong together");
+		return rouse_fail(e, ROUSE_USAGE, 0,
+				  "the secret key is damaged: its halves do not belong together");
 	if (!ctx || EVP_DigestSignInit(ctx, NULL, NULL, NULL, pkey) != 1 ||
 	    EVP_DigestSign(ctx, signature, &len, n ? data : (const void *)"", n) != 1 ||
 	    len != SIGNATURE_LEN)
@@ -289,8 +296,9 @@ int rouse_sign(const char *secret, const void *data, size_t n, char **ret, struc
 	int r;
 
 	if (!split_named(secret, name, sizeof(name), bytes, sizeof(bytes)))
-		return rouse_fail(e, ROUSE_USAGE, 0,
-				  "this is not a secret key: expected \"name:\" and the base64 of 64 bytes");
+		return rouse_fail(
+			e, ROUSE_USAGE, 0,
+			"this is not a secret key: expected \"name:\" and the base64 of 64 bytes");
 	r = sign_with(bytes, data, n, signature, e);
 	explicit_bzero(bytes, sizeof(bytes));
 	if (r == 0)

@@ -7,9 +7,9 @@
 #include <rouse/err.h>
 
 struct rouse_boot_options {
-	bool initramfs;     /* root is ours to make, at /sysroot; hand-off is switch-root */
-	const char *root;   /* "/" or "/sysroot" */
-	const char *run;    /* "/run/rouse" */
+	bool initramfs;       /* root is ours to make, at /sysroot; hand-off is switch-root */
+	const char *root;     /* "/" or "/sysroot" */
+	const char *run;      /* "/run/rouse" */
 	const char *settings; /* "/etc/rouse/agent.json" */
 };
 

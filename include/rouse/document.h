@@ -22,20 +22,20 @@ struct rouse_instance {
 };
 
 struct rouse_layer {
-	char *name;          /* file name or URL (redacted), for messages */
+	char *name; /* file name or URL (redacted), for messages */
 	char *text;
 	size_t len;
 	json_t *json;
-	char sha256[65];     /* of text */
-	bool is_override;    /* this machine's own, from override.d */
+	char sha256[65];  /* of text */
+	bool is_override; /* this machine's own, from override.d */
 };
 
 struct rouse_document {
 	size_t n_layers;
 	struct rouse_layer layers[ROUSE_MAX_LAYERS]; /* lowest first */
 	json_t *merged;
-	char sha256[65];                        /* of the merged document, canonical form */
-	void *conf[ROUSE_MAX_MODULES];          /* one struct per module, in the modules' order */
+	char sha256[65];               /* of the merged document, canonical form */
+	void *conf[ROUSE_MAX_MODULES]; /* one struct per module, in the modules' order */
 	struct rouse_arena arena;
 	struct rouse_problems problems;
 };
@@ -59,8 +59,8 @@ must_check int rouse_document_from(const struct rouse_document *d, const char **
 json_t *rouse_document_merge(const struct rouse_document *d, size_t n);
 /* Merges, validates, decodes. With problems, fails with ROUSE_DOCUMENT and the first of them as
  * "file:line:column: path: message"; all are in d->problems. */
-must_check int rouse_document_finish(struct rouse_document *d, const struct rouse_instance *instance,
-				     struct rouse_err *e);
+must_check int rouse_document_finish(struct rouse_document *d,
+				     const struct rouse_instance *instance, struct rouse_err *e);
 /* One problem as "file:line:column: path: message"; caller frees. */
 char *rouse_document_describe(const struct rouse_document *d, const struct rouse_problem *p);
 /* The shape of a whole document, made of the modules' tables; lives as long as the program. */

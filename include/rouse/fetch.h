@@ -39,23 +39,23 @@ struct rouse_fetch {
 	const char *const *headers; /* NULL-terminated "Name: value"; may be NULL; never logged */
 	const void *body;           /* for PUT and POST */
 	size_t body_len;
-	uint64_t max_bytes;         /* of the body; required; more is an error */
-	uint64_t deadline;          /* absolute; required; all tries together */
-	uint64_t connect_timeout;   /* ms, 0: ROUSE_CONNECT_TIMEOUT */
-	unsigned max_tries;         /* 0: as many as the deadline allows */
-	unsigned max_redirects;     /* 0: a redirect is an error */
-	bool link_local;            /* metadata service: no proxy, HTTP/1.1, a link-local address is allowed */
-	rouse_fetch_sink sink;      /* NULL: the body is collected in `body_out`. With a sink there is no
+	uint64_t max_bytes;       /* of the body; required; more is an error */
+	uint64_t deadline;        /* absolute; required; all tries together */
+	uint64_t connect_timeout; /* ms, 0: ROUSE_CONNECT_TIMEOUT */
+	unsigned max_tries;       /* 0: as many as the deadline allows */
+	unsigned max_redirects;   /* 0: a redirect is an error */
+	bool link_local; /* metadata service: no proxy, HTTP/1.1, a link-local address is allowed */
+	rouse_fetch_sink sink; /* NULL: the body is collected in `body_out`. With a sink there is no
 	                             * second try once a byte was delivered, unless `restart` is there */
 	int (*restart)(void *arg, struct rouse_err *e);
 	void *arg;
-	void *user;                 /* the caller's own */
+	void *user; /* the caller's own */
 	/* out */
-	long status;                /* HTTP status of the last answer, 0 when none; 200 for file: */
-	struct rouse_buf body_out;  /* of any final answer, also of an error's; caller frees */
+	long status;               /* HTTP status of the last answer, 0 when none; 200 for file: */
+	struct rouse_buf body_out; /* of any final answer, also of an error's; caller frees */
 	char retry_after[32], location[512];
-	struct rouse_err err;       /* rouse_fetch_many: this transfer's failure */
-	int result;                 /* rouse_fetch_many: 0 or -1 */
+	struct rouse_err err; /* rouse_fetch_many: this transfer's failure */
+	int result;           /* rouse_fetch_many: 0 or -1 */
 };
 
 /* One transfer with retries. Transport failures, 408, 429, 5xx (but 501, 505) are tried again with

@@ -18,7 +18,10 @@ struct rouse_root {
 	const char *path; /* as given, for messages; owned */
 };
 
-#define ROUSE_ROOT_INIT { .fd = -1, .path = NULL }
+#define ROUSE_ROOT_INIT                                                                            \
+	{                                                                                          \
+		.fd = -1, .path = NULL                                                             \
+	}
 
 must_check int rouse_root_open(struct rouse_root *ret, const char *path, struct rouse_err *e);
 void rouse_root_done(struct rouse_root *r);

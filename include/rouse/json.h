@@ -24,8 +24,8 @@ must_check json_t *rouse_json_parse(const char *name, const char *text, size_t l
 /* Finds where a value (or, with at_key, its key) stands in a text that rouse_json_parse accepted.
  * keys as in struct rouse_problem. false when the text has no such value. Lines and columns count
  * from 1; columns count bytes. */
-bool rouse_json_locate(const char *text, size_t len, const char *const *keys, size_t n_keys, bool at_key,
-		       unsigned *ret_line, unsigned *ret_column);
+bool rouse_json_locate(const char *text, size_t len, const char *const *keys, size_t n_keys,
+		       bool at_key, unsigned *ret_line, unsigned *ret_column);
 /* RFC 7396: merges `patch` into `*target` (a new reference replaces it). */
 void rouse_json_merge(json_t **target, const json_t *patch);
 /* The patch that makes `b` of `a` (which may be NULL): merging it into `a` gives what json_equal() calls

@@ -24,4 +24,5 @@ bool rouse_log_enabled(enum rouse_level level);
 void rouse_log_open_kmsg(void);
 /* Also writes to these consoles (/dev/console as pid 1); non-blocking. */
 void rouse_log_open_console(const char *path);
-void rouse_log(enum rouse_level level, const char *component, const char *fmt, ...) like_printf(3, 4);
+void rouse_log(enum rouse_level level, const char *component, const char *fmt, ...)
+	like_printf(3, 4);

@@ -10,10 +10,10 @@
 
 #include <rouse/auto.h>
 
-void *rouse_calloc(size_t n, size_t size);              /* zeroed; caller frees */
-void *rouse_realloc(void *p, size_t n, size_t size);    /* grown part is not zeroed */
-char *rouse_strdup(const char *s);                      /* caller frees */
-char *rouse_strndup(const char *s, size_t n);           /* at most n bytes; caller frees */
+void *rouse_calloc(size_t n, size_t size);                    /* zeroed; caller frees */
+void *rouse_realloc(void *p, size_t n, size_t size);          /* grown part is not zeroed */
+char *rouse_strdup(const char *s);                            /* caller frees */
+char *rouse_strndup(const char *s, size_t n);                 /* at most n bytes; caller frees */
 char *rouse_asprintf(const char *fmt, ...) like_printf(1, 2); /* caller frees */
 
 /* An arena: many small allocations, one release. */

@@ -28,14 +28,14 @@ struct rouse_instance;
 
 /* Where and how a run works; the same for observe, prepare and apply. */
 struct rouse_context {
-	const char *root;        /* where the target's "/" is reached: "/", "/sysroot", --root DIR */
-	bool initramfs;          /* the root filesystem is not mounted yet and is ours to make */
-	bool fallback;           /* what was asked for has failed: whatever works is good enough */
-	bool image;              /* --root or --disk: the target is not the running machine */
+	const char *root; /* where the target's "/" is reached: "/", "/sysroot", --root DIR */
+	bool initramfs;   /* the root filesystem is not mounted yet and is ours to make */
+	bool fallback;    /* what was asked for has failed: whatever works is good enough */
+	bool image;       /* --root or --disk: the target is not the running machine */
 	struct rouse_list disks; /* --disk NAME=FILE|DEVICE: struct rouse_pair */
 	const struct rouse_instance *instance;
 	struct rouse_fetcher *fetcher;
-	uint64_t deadline;       /* of the running phase, absolute */
+	uint64_t deadline; /* of the running phase, absolute */
 	/* Brings the network up where that is the agent's task; to be called before the first request.
 	 * NULL: the network is somebody else's. */
 	int (*network)(void *arg, uint64_t deadline, struct rouse_err *e);
@@ -44,14 +44,14 @@ struct rouse_context {
 	 * when `what` says it all. */
 	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
 	void *progress_arg;
-	json_t *counters;        /* object; modules add numbers to the report ("closure.bytes") */
+	json_t *counters; /* object; modules add numbers to the report ("closure.bytes") */
 };
 
 struct rouse_module {
-	const char *name; /* in the plan and the report */
+	const char *name;                 /* in the plan and the report */
 	const struct rouse_field *fields; /* its top-level keys */
 	size_t n_fields, conf_size;
-	const struct rouse_field *facts;  /* what observe() writes and plan() reads */
+	const struct rouse_field *facts; /* what observe() writes and plan() reads */
 	size_t n_facts, facts_size;
 
 	/* What tables cannot say (two partitions without a size…). Adds problems. May be NULL. */

@@ -24,9 +24,10 @@ enum rouse_effect {
 struct rouse_step {
 	const struct rouse_module *module; /* set by rouse_plan_add */
 	enum rouse_effect effect;
-	unsigned op;       /* the module's own enum */
-	const char *what;  /* one line for people, owned by the plan: "make ext4 'root' on /dev/vda2" */
-	const void *arg;   /* the module's own; owned by the plan's arena, const once planned */
+	unsigned op; /* the module's own enum */
+	const char
+		*what; /* one line for people, owned by the plan: "make ext4 'root' on /dev/vda2" */
+	const void *arg; /* the module's own; owned by the plan's arena, const once planned */
 };
 
 /* Room that a module's steps will make: where the closure will fit, known before disks change. */
@@ -41,7 +42,7 @@ struct rouse_plan_account;
 struct rouse_plan {
 	struct rouse_arena arena;
 	struct rouse_plan_account *accounts; /* that will be there when the steps are done */
-	const struct rouse_module *module; /* whose plan() runs now */
+	const struct rouse_module *module;   /* whose plan() runs now */
 	size_t n_steps, size_steps;
 	struct rouse_step *steps;
 	size_t n_rooms;

@@ -15,8 +15,8 @@ struct rouse_proc {
 	const char *chroot;      /* NULL: none; the program is looked up inside it */
 	const void *input;       /* bytes for stdin, NULL: /dev/null */
 	size_t input_len;
-	int input_fd;            /* > 0: stdin comes from this descriptor; borrowed */
-	uint64_t deadline;       /* absolute; required */
+	int input_fd;      /* > 0: stdin comes from this descriptor; borrowed */
+	uint64_t deadline; /* absolute; required */
 };
 
 /* Finds a program on the fixed path list (below `chroot` when not NULL); false when missing. */

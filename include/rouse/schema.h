@@ -15,17 +15,17 @@
 #include <rouse/limits.h>
 #include <rouse/mem.h>
 
-enum rouse_type {        /* stored as */
-	ROUSE_STRING,    /* const char *, NULL when absent; borrowed from the JSON or the arena */
-	ROUSE_BOOL,      /* bool */
-	ROUSE_INT,       /* int64_t */
-	ROUSE_SIZE,      /* struct rouse_size */
-	ROUSE_DURATION,  /* uint64_t, ms */
-	ROUSE_MODE,      /* uint32_t; the JSON holds an octal string */
-	ROUSE_OBJECT,    /* pointer to the struct of its fields, NULL when absent */
-	ROUSE_LIST,      /* struct rouse_list */
-	ROUSE_MAP,       /* struct rouse_list; keys keep the order of the text */
-	ROUSE_TYPES_
+enum rouse_type {               /* stored as */
+		  ROUSE_STRING, /* const char *, NULL when absent; borrowed from the JSON or the arena */
+		  ROUSE_BOOL,     /* bool */
+		  ROUSE_INT,      /* int64_t */
+		  ROUSE_SIZE,     /* struct rouse_size */
+		  ROUSE_DURATION, /* uint64_t, ms */
+		  ROUSE_MODE,     /* uint32_t; the JSON holds an octal string */
+		  ROUSE_OBJECT,   /* pointer to the struct of its fields, NULL when absent */
+		  ROUSE_LIST,     /* struct rouse_list */
+		  ROUSE_MAP,      /* struct rouse_list; keys keep the order of the text */
+		  ROUSE_TYPES_
 };
 
 struct rouse_size {
@@ -52,21 +52,22 @@ struct rouse_named_list {
 
 struct rouse_shape {
 	enum rouse_type type;
-	const char *format;        /* STRING, and keys of MAP: what is wanted, for messages: "an absolute path" */
+	const char *
+		format; /* STRING, and keys of MAP: what is wanted, for messages: "an absolute path" */
 	bool (*valid)(const char *s); /* … and the test of it; NULL: any text */
-	const char *pattern;       /* … as a regular expression, for the JSON Schema; may be NULL */
-	const char *const *words;  /* STRING: NULL-terminated list of the allowed values */
-	bool interpolate;          /* STRING: {instance.…} is replaced */
-	bool secret;               /* the value is never printed */
-	bool percent;              /* SIZE: "25%" is allowed */
-	int64_t min, max;          /* INT value; STRING length and LIST/MAP count when max > 0;
+	const char *pattern; /* … as a regular expression, for the JSON Schema; may be NULL */
+	const char *const *words; /* STRING: NULL-terminated list of the allowed values */
+	bool interpolate;         /* STRING: {instance.…} is replaced */
+	bool secret;              /* the value is never printed */
+	bool percent;             /* SIZE: "25%" is allowed */
+	int64_t min, max;         /* INT value; STRING length and LIST/MAP count when max > 0;
 	                            * DURATION in ms */
 	const struct rouse_field *fields; /* OBJECT */
 	size_t n_fields, size;            /* OBJECT: of the table, and of the struct */
-	const char *shorthand;     /* OBJECT: a JSON string stands for { shorthand: string };
+	const char *shorthand;            /* OBJECT: a JSON string stands for { shorthand: string };
 	                            * LIST: a single item may stand without the brackets (any value) */
-	const struct rouse_shape *item; /* LIST, MAP */
-	bool open;                 /* OBJECT: unknown keys are ignored (facts, metadata; never documents) */
+	const struct rouse_shape *item;   /* LIST, MAP */
+	bool open; /* OBJECT: unknown keys are ignored (facts, metadata; never documents) */
 };
 
 struct rouse_field {
@@ -90,24 +91,27 @@ struct rouse_field {
 	}
 
 /* Formats that several sections use, for `valid` and `format`. */
-bool rouse_is_absolute_path(const char *s); /* "/…", no "//", ".", "..", no trailing "/" but "/" itself */
-bool rouse_is_hostname(const char *s);      /* RFC 1123, at most 64 bytes (Linux HOST_NAME_MAX) */
-bool rouse_is_sha256_hex(const char *s);    /* 64 lower-case hex digits */
-bool rouse_is_url(const char *s);           /* https, http, file or s3 with a host or path; no blanks, no userinfo */
-bool rouse_is_cache_url(const char *s);     /* the same, beneath which objects can be named */
-bool rouse_is_store_path(const char *s);    /* /nix/store/<32 nix32>-<name> */
-bool rouse_is_label(const char *s);         /* key of disks, caches, checks…: [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
+bool rouse_is_absolute_path(
+	const char *s); /* "/…", no "//", ".", "..", no trailing "/" but "/" itself */
+bool rouse_is_hostname(const char *s);   /* RFC 1123, at most 64 bytes (Linux HOST_NAME_MAX) */
+bool rouse_is_sha256_hex(const char *s); /* 64 lower-case hex digits */
+bool rouse_is_url(
+	const char *s); /* https, http, file or s3 with a host or path; no blanks, no userinfo */
+bool rouse_is_cache_url(const char *s);  /* the same, beneath which objects can be named */
+bool rouse_is_store_path(const char *s); /* /nix/store/<32 nix32>-<name> */
+bool rouse_is_label(
+	const char *s); /* key of disks, caches, checks…: [A-Za-z0-9][A-Za-z0-9._-]{0,62} */
 
 /* What is wrong with a text, in the order in which it stands there. */
 struct rouse_problem {
-	char *path;          /* "disks.root.partitions[\"/boot\"].size"; "" for the whole text */
-	char *message;       /* "expected a size such as \"200MB\", found 200" */
-	size_t n_keys;       /* the same path, split, for finding it in a text: */
-	const char **keys;   /* "#3" is the fourth item of a list; ":shape" suffixes do not occur */
-	bool at_key;         /* the key itself is wrong (unknown key), not its value */
+	char *path;        /* "disks.root.partitions[\"/boot\"].size"; "" for the whole text */
+	char *message;     /* "expected a size such as \"200MB\", found 200" */
+	size_t n_keys;     /* the same path, split, for finding it in a text: */
+	const char **keys; /* "#3" is the fourth item of a list; ":shape" suffixes do not occur */
+	bool at_key;       /* the key itself is wrong (unknown key), not its value */
 };
 struct rouse_problems {
-	size_t n;            /* all of them; at most ROUSE_MAX_PROBLEMS are kept in items */
+	size_t n; /* all of them; at most ROUSE_MAX_PROBLEMS are kept in items */
 	struct rouse_problem items[ROUSE_MAX_PROBLEMS];
 };
 void rouse_problems_done(struct rouse_problems *p);

@@ -13,15 +13,16 @@ struct rouse_cache_conf {
 };
 
 struct rouse_settings {
-	const char *document;      /* URL or source name, NULL: detect */
-	const char *sha256;        /* pin of document, may be NULL */
+	const char *document; /* URL or source name, NULL: detect */
+	const char *sha256;   /* pin of document, may be NULL */
 	bool require_signature;
-	struct rouse_list keys;    /* const char *, "name:base64": may sign documents */
-	struct rouse_list caches;  /* struct rouse_cache_conf; if any, documents choose among them */
-	uint64_t deadline;         /* ms for the whole boot, 0: the sum of the phases */
+	struct rouse_list keys;   /* const char *, "name:base64": may sign documents */
+	struct rouse_list caches; /* struct rouse_cache_conf; if any, documents choose among them */
+	uint64_t deadline;        /* ms for the whole boot, 0: the sum of the phases */
 	struct rouse_arena arena;
 	json_t *json;
 };
 
-must_check int rouse_settings_load(struct rouse_settings *ret, const char *path, struct rouse_err *e);
+must_check int rouse_settings_load(struct rouse_settings *ret, const char *path,
+				   struct rouse_err *e);
 void rouse_settings_done(struct rouse_settings *s);

@@ -18,7 +18,8 @@ struct rouse_machine {
 	const char *sysroot; /* "" on a real machine: then /sys, /proc, /dev */
 	char *cmdline;       /* /proc/cmdline, owned */
 };
-must_check int rouse_machine_open(struct rouse_machine *m, const char *sysroot, struct rouse_err *e);
+must_check int rouse_machine_open(struct rouse_machine *m, const char *sysroot,
+				  struct rouse_err *e);
 void rouse_machine_done(struct rouse_machine *m);
 /* First line of <sysroot>/sys/class/dmi/id/NAME, blanks trimmed; false when absent or empty (all
  * 0xff counts as empty). */
@@ -31,16 +32,16 @@ char *rouse_machine_cmdline(const struct rouse_machine *m, const char *name);
 struct rouse_found {
 	struct rouse_instance instance; /* strings in arena */
 	struct rouse_arena arena;
-	char *user_data;     /* as delivered; NULL: this source says that there is none */
+	char *user_data; /* as delivered; NULL: this source says that there is none */
 	size_t user_data_len;
-	char *url, *sha256;  /* instead of user-data: a pointer to the document */
-	const char *source;  /* name of the source */
+	char *url, *sha256; /* instead of user-data: a pointer to the document */
+	const char *source; /* name of the source */
 };
 void rouse_found_done(struct rouse_found *f);
 
 struct rouse_source {
-	const char *name;     /* "ec2" */
-	bool network;         /* fetch needs the network */
+	const char *name; /* "ec2" */
+	bool network;     /* fetch needs the network */
 	/* Does something local identify this source? `why` gets one line for people. */
 	bool (*detect)(const struct rouse_machine *m, char *why, size_t why_size);
 	int (*fetch)(const struct rouse_machine *m, struct rouse_fetcher *f, uint64_t deadline,

@@ -30,26 +30,31 @@ static int cmdline_fetch(const struct rouse_machine *m, unused_arg struct rouse_
 {
 	auto_free char *given = rouse_machine_cmdline(m, "rouse.document");
 	auto_free char *sha256 = rouse_machine_cmdline(m, "rouse.sha256");
-	auto_free char *url = given && *given == '/' ? rouse_asprintf("file://%s", given) : take(given, NULL);
+	auto_free char *url = given && *given == '/' ? rouse_asprintf("file://%s", given)
+						     : take(given, NULL);
 	int r;
 
 	ret->instance.cloud = "cmdline";
 	if (!url)
-		return rouse_fail(e, ROUSE_BUG, 0, "rouse.document= has gone from the kernel command line");
+		return rouse_fail(e, ROUSE_BUG, 0,
+				  "rouse.document= has gone from the kernel command line");
 	r = source_pointer(ret, url, strlen(url), e);
 	if (r < 0)
 		return rouse_wrap(e, "rouse.document");
 	if (r == 0)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "rouse.document= on the kernel command line is not an https, http, file or s3 URL");
+				  "rouse.document= on the kernel command line is not an https, "
+				  "http, file or s3 URL");
 	if (!sha256)
 		return 0;
 	if (!rouse_is_sha256_hex(sha256))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "rouse.sha256= on the kernel command line is not 64 lower-case hex digits");
+		return rouse_fail(
+			e, ROUSE_DOCUMENT, 0,
+			"rouse.sha256= on the kernel command line is not 64 lower-case hex digits");
 	if (ret->sha256 && !rouse_streq(ret->sha256, sha256))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "rouse.document= and rouse.sha256= on the kernel command line name two digests");
+				  "rouse.document= and rouse.sha256= on the kernel command line "
+				  "name two digests");
 	free(ret->sha256);
 	ret->sha256 = take(sha256, NULL);
 	return 0;

@@ -103,7 +103,8 @@ static void set_value(struct rouse_found *f, const char *key, const char *value,
 
 	if (rouse_streq(key, "instance-id"))
 		member = &f->instance.id;
-	else if (rouse_streq(key, "local-hostname") || (rouse_streq(key, "hostname") && !f->instance.hostname))
+	else if (rouse_streq(key, "local-hostname") ||
+		 (rouse_streq(key, "hostname") && !f->instance.hostname))
 		member = &f->instance.hostname;
 	if (member)
 		*member = source_keep(f, value, len);
@@ -166,7 +167,8 @@ static bool has_label(blkid_probe p)
 	const char *label;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (blkid_probe_lookup_value(p, names[i], &label, NULL) == 0 && strcasecmp(label, "cidata") == 0)
+		if (blkid_probe_lookup_value(p, names[i], &label, NULL) == 0 &&
+		    strcasecmp(label, "cidata") == 0)
 			return true;
 	return false;
 }
@@ -195,12 +197,12 @@ static void probe_device(struct seed *seed, const char *path)
 /* Memory disks hold nothing that was there before us; floppies take seconds to say that they are not. */
 static bool is_candidate(const char *name)
 {
-	static const char *const not[] = { "ram", "zram", "fd", "nbd" };
+	static const char *const not [] = { "ram", "zram", "fd", "nbd" };
 
 	if (*name == '.' || strlen(name) > 50)
 		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(not); i++) {
-		const char *rest = rouse_strip_prefix(name, not[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(not ); i++) {
+		const char *rest = rouse_strip_prefix(name, not [i]);
 
 		if (rest && *rest >= '0' && *rest <= '9')
 			return false;
@@ -240,8 +242,8 @@ static void load_filesystem(const char *type)
 			continue;
 }
 
-static int read_file(const struct rouse_root *root, const char *name, size_t max, struct rouse_buf *ret,
-		     struct rouse_err *e)
+static int read_file(const struct rouse_root *root, const char *name, size_t max,
+		     struct rouse_buf *ret, struct rouse_err *e)
 {
 	if (rouse_fs_read(root, name, max, ret, e) == 0)
 		return 0;
@@ -273,7 +275,8 @@ static int read_disk(const struct seed *seed, struct rouse_found *f, struct rous
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make a directory in '/run'");
 	load_filesystem(seed->type);
 	if (mount(seed->device, dir, seed->type, flags, NULL) < 0) {
-		r = rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s)", seed->device, seed->type);
+		r = rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s)", seed->device,
+			       seed->type);
 	} else {
 		r = read_seed(dir, f, e);
 		if (r < 0)
@@ -296,7 +299,8 @@ static bool nocloud_detect(const struct rouse_machine *m, char *why, size_t why_
 	}
 	seed = find_seed(m);
 	if (seed.found)
-		(void)snprintf(why, why_size, "'%s' is labelled cidata (%s)", seed.device, seed.type);
+		(void)snprintf(why, why_size, "'%s' is labelled cidata (%s)", seed.device,
+			       seed.type);
 	return seed.found > 0;
 }
 
@@ -311,11 +315,13 @@ static int nocloud_fetch(const struct rouse_machine *m, unused_arg struct rouse_
 		seed = find_seed(m);
 	}
 	if (!seed.found)
-		return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
-				  "no disk labelled cidata has appeared, which ds=nocloud promises");
+		return rouse_fail(
+			e, ROUSE_UNAVAILABLE, 0,
+			"no disk labelled cidata has appeared, which ds=nocloud promises");
 	if (seed.found > 1)
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
-				  "%u disks are labelled cidata ('%s' is one): detach all but the one that is meant",
+				  "%u disks are labelled cidata ('%s' is one): detach all but the "
+				  "one that is meant",
 				  seed.found, seed.device);
 	return read_disk(&seed, ret, e);
 }
@@ -339,7 +345,8 @@ static int get(struct rouse_fetcher *f, uint64_t deadline, const char *base, con
 	       uint64_t max, struct rouse_buf *ret, struct rouse_err *e)
 {
 	size_t n = strlen(base);
-	auto_free char *url = rouse_asprintf("%s%s%s", base, n && base[n - 1] == '/' ? "" : "/", name);
+	auto_free char *url = rouse_asprintf("%s%s%s", base, n && base[n - 1] == '/' ? "" : "/",
+					     name);
 	struct rouse_fetch t = { .url = url, .max_bytes = max, .deadline = deadline };
 	int r = rouse_fetch(f, &t, e);
 
@@ -359,7 +366,8 @@ static int net_fetch(const struct rouse_machine *m, struct rouse_fetcher *f, uin
 
 	ret->instance.cloud = "nocloud";
 	if (!is_asked_for(m, &url, &who) || !url || !rouse_is_url(url))
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "%s: what follows ds=nocloud;s= is not a URL", who);
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "%s: what follows ds=nocloud;s= is not a URL",
+				  who);
 	if (get(f, deadline, url, "meta-data", ROUSE_MAX_METADATA, &meta, e) < 0 ||
 	    source_meta_data(ret, &meta, e) < 0 ||
 	    get(f, deadline, url, "user-data", ROUSE_MAX_USERDATA, &user, e) < 0)
@@ -371,7 +379,6 @@ static int net_fetch(const struct rouse_machine *m, struct rouse_fetcher *f, uin
 const struct rouse_source source_nocloud = { .name = "nocloud",
 					     .detect = nocloud_detect,
 					     .fetch = nocloud_fetch };
-const struct rouse_source source_nocloud_net = { .name = "nocloud-net",
-						 .network = true,
-						 .detect = net_detect,
-						 .fetch = net_fetch };
+const struct rouse_source source_nocloud_net = {
+	.name = "nocloud-net", .network = true, .detect = net_detect, .fetch = net_fetch
+};

@@ -13,10 +13,11 @@
  * The first that recognises itself is asked. What a person typed at the boot loader comes first;
  * then what the firmware says, which whoever attaches a disk cannot change; then disks.
  */
-const struct rouse_source *const rouse_sources[] = { &source_cmdline, &source_ec2, &source_nocloud_net,
-						     &source_nocloud, NULL };
+const struct rouse_source *const rouse_sources[] = { &source_cmdline, &source_ec2,
+						     &source_nocloud_net, &source_nocloud, NULL };
 
-const struct rouse_source *rouse_source_detect(const struct rouse_machine *m, char *why, size_t why_size)
+const struct rouse_source *rouse_source_detect(const struct rouse_machine *m, char *why,
+					       size_t why_size)
 {
 	for (size_t i = 0; rouse_sources[i]; i++)
 		if (rouse_sources[i]->detect(m, why, why_size))
@@ -94,10 +95,12 @@ char *rouse_machine_cmdline(const struct rouse_machine *m, const char *name)
 		p += strspn(p, " \t\n");
 		end = end_of_word(p);
 		p += *p == '"'; /* "name=a value" is also spelled with the name inside the quotes */
-		if ((size_t)(end - p) < n || strncmp(p, name, n) != 0 || (p + n != end && p[n] != '='))
+		if ((size_t)(end - p) < n || strncmp(p, name, n) != 0 ||
+		    (p + n != end && p[n] != '='))
 			continue;
 		free(value);
-		value = p + n == end ? rouse_strdup("") : unquoted(p + n + 1, (size_t)(end - p) - n - 1);
+		value = p + n == end ? rouse_strdup("")
+				     : unquoted(p + n + 1, (size_t)(end - p) - n - 1);
 	}
 	return value;
 }

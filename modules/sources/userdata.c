@@ -58,7 +58,8 @@ static int inflate_all(z_stream *z, struct rouse_buf *out, struct rouse_err *e)
 static int undo_gzip(struct rouse_found *f, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf out = { 0 };
-	z_stream z = { .next_in = (unsigned char *)f->user_data, .avail_in = (unsigned)f->user_data_len };
+	z_stream z = { .next_in = (unsigned char *)f->user_data,
+		       .avail_in = (unsigned)f->user_data_len };
 	z_stream *open auto_of(inflate) = NULL;
 
 	if (inflateInit2(&z, 15 + 16) != Z_OK) /* the largest window, gzip header */
@@ -121,12 +122,14 @@ int source_pointer(struct rouse_found *f, const char *text, size_t len, struct r
 		digest = (char *)rouse_strip_prefix(hash + 1, "sha256=");
 		if (!digest || !rouse_is_sha256_hex(digest))
 			return rouse_fail(e, ROUSE_DOCUMENT, 0,
-					  "what follows the '#' of the document's URL must be \"sha256=\" and "
+					  "what follows the '#' of the document's URL must be "
+					  "\"sha256=\" and "
 					  "64 lower-case hex digits");
 	}
 	if (!rouse_is_url(line))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "the document's URL must be an https, http, file or s3 one, without user and "
+				  "the document's URL must be an https, http, file or s3 one, "
+				  "without user and "
 				  "password");
 	free(f->url);
 	free(f->sha256);
@@ -141,7 +144,10 @@ static const struct {
 	size_t n;
 	const char *name;
 } kinds[] = {
-#define KIND(magic_, name_) { (magic_), sizeof(magic_) - 1, (name_) }
+#define KIND(magic_, name_)                                                                        \
+	{                                                                                          \
+		(magic_), sizeof(magic_) - 1, (name_)                                              \
+	}
 	KIND("#cloud-config-archive", "a cloud-config archive (cloud-init)"),
 	KIND("#cloud-config", "a cloud-config (cloud-init)"),
 	KIND("#cloud-boothook", "a boothook (cloud-init)"),
@@ -162,10 +168,14 @@ static const struct {
 	KIND("\xff\xfe", "UTF-16 text"),
 	KIND("\xfe\xff", "UTF-16 text"),
 	KIND("\x28\xb5\x2f\xfd", "a zstd file"),
-	KIND("\xfd" "7zXZ", "an xz file"),
+	KIND("\xfd"
+	     "7zXZ",
+	     "an xz file"),
 	KIND("BZh", "a bzip2 file"),
 	KIND("PK\x03\x04", "a zip file"),
-	KIND("\x7f" "ELF", "a program"),
+	KIND("\x7f"
+	     "ELF",
+	     "a program"),
 #undef KIND
 };
 
@@ -181,7 +191,8 @@ static int refuse(const struct rouse_found *f, const char *text, size_t len, str
 		}
 	rouse_sha256_hex(f->user_data, f->user_data_len, digest);
 	return rouse_fail(e, ROUSE_DOCUMENT, 0,
-			  "user-data is %s (%zu bytes, SHA-256 %.16s…), and rouse takes a JSON document, a pointer "
+			  "user-data is %s (%zu bytes, SHA-256 %.16s…), and rouse takes a JSON "
+			  "document, a pointer "
 			  "to one or a line \"URL#sha256=…\", each plain, in gzip or in base64",
 			  kind, f->user_data_len, digest);
 }
@@ -231,5 +242,6 @@ int rouse_userdata_unwrap(struct rouse_found *f, struct rouse_err *e)
 	}
 	if (!f->user_data)
 		return 0;
-	return rouse_fail(e, ROUSE_DOCUMENT, 0, "user-data is packed more than %d times", MAX_WRAPPERS);
+	return rouse_fail(e, ROUSE_DOCUMENT, 0, "user-data is packed more than %d times",
+			  MAX_WRAPPERS);
 }

@@ -34,7 +34,8 @@ static int open_home(const struct rouse_root *root, const char *home, uint32_t u
 	struct stat st = { 0 };
 
 	if (*home != '/')
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "home '%s' is no absolute path; correct it", home);
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "home '%s' is no absolute path; correct it",
+				  home);
 	if (rouse_open_parent(root, inside, false, &dir, &name, e) < 0)
 		return -1;
 	if (fstat(dir.fd, &st) < 0)

@@ -26,7 +26,10 @@ struct server {
 	char log[64];
 };
 
-#define SERVER_INIT { .pid = -1, .in = -1, .out = -1 }
+#define SERVER_INIT                                                                                \
+	{                                                                                          \
+		.pid = -1, .in = -1, .out = -1                                                     \
+	}
 
 static inline void server_stop(struct server *s)
 {
@@ -47,9 +50,15 @@ static inline void server_stop(struct server *s)
  * that is not NULL; false when that fails. */
 static inline bool server_start_tls(struct server *s, const char *scenario, const char *pem)
 {
-	char *argv[] = { (char *)"python3", (char *)"tests/cloud/imds.py", (char *)"--scenario",
-			 (char *)scenario, (char *)"--log", s->log, pem ? (char *)"--tls" : NULL,
-			 (char *)pem, NULL };
+	char *argv[] = { (char *)"python3",
+			 (char *)"tests/cloud/imds.py",
+			 (char *)"--scenario",
+			 (char *)scenario,
+			 (char *)"--log",
+			 s->log,
+			 pem ? (char *)"--tls" : NULL,
+			 (char *)pem,
+			 NULL };
 	extern char **environ;
 	posix_spawn_file_actions_t actions;
 	int in[2], out[2], log;

@@ -21,7 +21,8 @@ static void layers_merge_upwards(struct t *t)
 
 	T_CHECK(t, add(&d, "doc", "{\"rouse\":1,\"hostname\":\"doc\"}", false, &e) == 0);
 	T_CHECK(t, add(&d, "over", "{\"hostname\":\"over\"}", false, &e) == 0);
-	T_CHECK(t, add(&d, "base", "{\"rouse\":1,\"hostname\":\"base\",\"files\":{}}", true, &e) == 0);
+	T_CHECK(t,
+		add(&d, "base", "{\"rouse\":1,\"hostname\":\"base\",\"files\":{}}", true, &e) == 0);
 	T_STR(t, d.layers[0].name, "base");
 	T_CHECK(t, rouse_document_finish(&d, NULL, &e) == 0);
 	T_STR(t, string_at(&d, "hostname"), "over");
@@ -76,8 +77,9 @@ static void version_is_demanded_and_known(struct t *t)
 
 static void base_is_pinned_or_refused(struct t *t)
 {
-	static const char good[] = "{\"rouse\":1,\"from\":{\"url\":\"s3://b/k\",\"sha256\":"
-				   "\"0000000000000000000000000000000000000000000000000000000000000000\"}}";
+	static const char good[] =
+		"{\"rouse\":1,\"from\":{\"url\":\"s3://b/k\",\"sha256\":"
+		"\"0000000000000000000000000000000000000000000000000000000000000000\"}}";
 	auto_document struct rouse_document d = { 0 }, bare = { 0 };
 	struct rouse_err e = { 0 };
 	const char *url = NULL, *sha256 = NULL;
@@ -86,7 +88,8 @@ static void base_is_pinned_or_refused(struct t *t)
 	T_CHECK(t, rouse_document_from(&d, &url, &sha256, &e) == 0);
 	T_STR(t, url, "s3://b/k");
 	T_CHECK(t, strlen(sha256) == 64);
-	T_CHECK(t, add(&bare, "doc", "{\"rouse\":1,\"from\":{\"url\":\"https://h/k\"}}", false, &e) == 0);
+	T_CHECK(t, add(&bare, "doc", "{\"rouse\":1,\"from\":{\"url\":\"https://h/k\"}}", false,
+		       &e) == 0);
 	T_CHECK(t, rouse_document_from(&bare, &url, &sha256, &e) < 0);
 	T_HAS(t, e.text, "doc:1:19: from: \"sha256\" is missing");
 }
@@ -117,11 +120,14 @@ static void digest_is_of_what_it_says_not_of_how(struct t *t)
 
 	T_CHECK(t, add(&a, "a", "{\"rouse\":1,\"hostname\":\"x\"}", false, &e) == 0);
 	T_CHECK(t, add(&b, "b", "{ \"hostname\" : \"x\",\n\"rouse\":1 }", false, &e) == 0);
-	T_CHECK(t, rouse_document_finish(&a, NULL, &e) == 0 && rouse_document_finish(&b, NULL, &e) == 0);
+	T_CHECK(t, rouse_document_finish(&a, NULL, &e) == 0 &&
+			   rouse_document_finish(&b, NULL, &e) == 0);
 	T_STR(t, a.sha256, b.sha256);
 	T_CHECK(t, strcmp(a.layers[0].sha256, b.layers[0].sha256) != 0);
 }
 
-T_MAIN(T(layers_merge_upwards), T(null_in_a_layer_deletes), T(problem_names_the_layer_whose_value_counts),
+T_MAIN(T(layers_merge_upwards), T(null_in_a_layer_deletes),
+       T(problem_names_the_layer_whose_value_counts),
        T(missing_value_is_reported_where_its_object_is), T(version_is_demanded_and_known),
-       T(base_is_pinned_or_refused), T(layers_are_objects_and_bounded), T(digest_is_of_what_it_says_not_of_how))
+       T(base_is_pinned_or_refused), T(layers_are_objects_and_bounded),
+       T(digest_is_of_what_it_says_not_of_how))

@@ -26,7 +26,10 @@ static void fixture_done(struct fixture *x)
 	rouse_found_done(&x->found);
 }
 #define auto_fixture __attribute__((cleanup(fixture_done)))
-#define FIXTURE { .server = SERVER_INIT }
+#define FIXTURE                                                                                    \
+	{                                                                                          \
+		.server = SERVER_INIT                                                              \
+	}
 
 /* Asks a service that behaves like this for at most `budget`; -2 when it did not start. */
 static int ask(struct fixture *x, const char *scenario, uint64_t budget)
@@ -58,7 +61,8 @@ static void a_happy_instance_is_read_whole(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{" USER_DATA ": [{\"body\": \"{}\", \"needs_token\": true}]}", LONG) == 0);
+	T_CHECK(t,
+		ask(&x, "{" USER_DATA ": [{\"body\": \"{}\", \"needs_token\": true}]}", LONG) == 0);
 	T_STR(t, x.found.instance.cloud, "ec2");
 	T_STR(t, x.found.instance.id, "i-0abc123def4567890");
 	T_STR(t, x.found.instance.type, "m7i.large");
@@ -76,7 +80,8 @@ static void a_happy_instance_is_read_whole(struct t *t)
 
 static void no_user_data_is_an_answer(struct t *t)
 {
-	static const char *const none[] = { "{\"status\": 404, \"needs_token\": true}", "{\"body\": \"\"}" };
+	static const char *const none[] = { "{\"status\": 404, \"needs_token\": true}",
+					    "{\"body\": \"\"}" };
 
 	for (size_t i = 0; i < 2; i++) {
 		auto_fixture struct fixture x = FIXTURE;
@@ -91,9 +96,14 @@ static void no_user_data_is_an_answer(struct t *t)
 /* The mistake that others made: each of these was taken for "no user-data". */
 static void user_data_that_cannot_be_read_is_never_none(struct t *t)
 {
-	static const char *const broken[] = { "{\"status\": 500}", "{\"status\": 503}", "{\"status\": 429}",
-					      "{\"drop\": true}", "{\"rst\": true}", "{\"status\": 401}",
-					      "{\"body\": \"{}xx\", \"truncate\": 2}", "{\"delay\": 30000}",
+	static const char *const broken[] = { "{\"status\": 500}",
+					      "{\"status\": 503}",
+					      "{\"status\": 429}",
+					      "{\"drop\": true}",
+					      "{\"rst\": true}",
+					      "{\"status\": 401}",
+					      "{\"body\": \"{}xx\", \"truncate\": 2}",
+					      "{\"delay\": 30000}",
 					      "{\"status\": 404, \"body\": \"x\", \"length\": 9}" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
@@ -121,9 +131,12 @@ static void a_service_that_recovers_is_waited_for(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{\"connections\": [\"rst\", \"drop\", \"rst\"], " TOKEN ": [{\"status\": 503},"
-			   "{\"status\": 500}, {\"token\": true}], " USER_DATA ": [{\"status\": 503}, {\"body\": \"{}\"}]}",
-		       LONG) == 0);
+	T_CHECK(t,
+		ask(&x,
+		    "{\"connections\": [\"rst\", \"drop\", \"rst\"], " TOKEN ": [{\"status\": 503},"
+		    "{\"status\": 500}, {\"token\": true}], " USER_DATA
+		    ": [{\"status\": 503}, {\"body\": \"{}\"}]}",
+		    LONG) == 0);
 	T_STR(t, x.found.user_data, "{}");
 	T_CHECK(t, server_count(&x.server, "\"PUT\"") == 3);
 }
@@ -132,8 +145,9 @@ static void a_refused_token_is_replaced_before_every_retry(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{" IDENTITY ": [{\"status\": 401}, {\"status\": 401}, {\"status\": 401},"
-			   "{\"body\": \"{\\\"instanceId\\\": \\\"i-1\\\"}\", \"needs_token\": true}]}",
+	T_CHECK(t, ask(&x,
+		       "{" IDENTITY ": [{\"status\": 401}, {\"status\": 401}, {\"status\": 401},"
+		       "{\"body\": \"{\\\"instanceId\\\": \\\"i-1\\\"}\", \"needs_token\": true}]}",
 		       LONG) == 0);
 	T_STR(t, x.found.instance.id, "i-1");
 	T_CHECK(t, server_count(&x.server, "\"PUT\"") == 4);
@@ -155,7 +169,10 @@ static void tokens_that_are_never_accepted_end_at_the_deadline(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{\"*\": [{\"status\": 401}], \"ec2\": false, " TOKEN ": [{\"token\": true}]}", SHORT) == -1);
+	T_CHECK(t,
+		ask(&x,
+		    "{\"*\": [{\"status\": 401}], \"ec2\": false, " TOKEN ": [{\"token\": true}]}",
+		    SHORT) == -1);
 	T_CHECK(t, x.e.kind == ROUSE_UNAVAILABLE);
 	T_HAS(t, x.e.text, "tokens that it had just given (HTTP 401)");
 	T_CHECK(t, x.took < 30000);
@@ -174,7 +191,8 @@ static void each_refusal_of_a_token_has_its_own_sentence(struct t *t)
 		{ "{\"body\": \"\"}", "a token that is empty", ROUSE_SYSTEM },
 		{ "{\"body\": \"a\\r\\nX-Evil: 1\"}", "not text", ROUSE_SYSTEM },
 		{ "{\"size\": 100000}", "larger than", ROUSE_SYSTEM },
-		{ "{\"status\": 302, \"headers\": {\"Location\": \"http://evil.invalid/\"}}", "not followed", ROUSE_SYSTEM },
+		{ "{\"status\": 302, \"headers\": {\"Location\": \"http://evil.invalid/\"}}",
+		  "not followed", ROUSE_SYSTEM },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -202,7 +220,9 @@ static void a_redirect_is_never_followed(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{" USER_DATA ": [{\"status\": 302, \"headers\": {\"Location\": \"/latest/meta-data/instance-id\"}}]}",
+	T_CHECK(t, ask(&x,
+		       "{" USER_DATA ": [{\"status\": 302, \"headers\": {\"Location\": "
+		       "\"/latest/meta-data/instance-id\"}}]}",
 		       LONG) == -1);
 	T_CHECK(t, x.e.kind == ROUSE_SYSTEM);
 	T_CHECK(t, server_count(&x.server, "meta-data/instance-id") == 0);
@@ -213,16 +233,19 @@ static void user_data_is_kept_byte_for_byte_up_to_the_limit(struct t *t)
 	auto_fixture struct fixture x = FIXTURE, y = FIXTURE, z = FIXTURE;
 
 	T_CHECK(t, ask(&x, "{" USER_DATA ": [{\"base64\": \"H4sAAP8ACg==\"}]}", LONG) == 0);
-	T_CHECK(t, x.found.user_data_len == 7 && memcmp(x.found.user_data, "\x1f\x8b\0\0\xff\0\n", 7) == 0);
+	T_CHECK(t, x.found.user_data_len == 7 &&
+			   memcmp(x.found.user_data, "\x1f\x8b\0\0\xff\0\n", 7) == 0);
 	T_CHECK(t, ask(&y, "{" USER_DATA ": [{\"size\": 1048576}]}", LONG) == 0);
 	T_CHECK(t, y.found.user_data_len == ROUSE_MAX_USERDATA);
-	T_CHECK(t, ask(&z, "{" USER_DATA ": [{\"size\": 1048577, \"chunked\": true}]}", LONG) == -1);
+	T_CHECK(t,
+		ask(&z, "{" USER_DATA ": [{\"size\": 1048577, \"chunked\": true}]}", LONG) == -1);
 	T_CHECK(t, z.e.kind == ROUSE_SYSTEM && z.e.sys == EFBIG);
 }
 
 static void floods_and_drips_are_bounded(struct t *t)
 {
-	static const char *const floods[] = { "{\"size\": 104857600}", "{\"size\": 104857600, \"chunked\": true}",
+	static const char *const floods[] = { "{\"size\": 104857600}",
+					      "{\"size\": 104857600, \"chunked\": true}",
 					      "{\"size\": 100000, \"drip\": 50}" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(floods); i++) {
@@ -239,8 +262,10 @@ static void a_clone_without_an_identity_document_is_asked_value_by_value(struct 
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{" IDENTITY ": [{\"status\": 404}], \"GET /latest/meta-data/tags/instance\": [{\"status\": 404}],"
-			   "\"GET /latest/meta-data/local-hostname\": [{\"status\": 404}]}",
+	T_CHECK(t, ask(&x,
+		       "{" IDENTITY ": [{\"status\": 404}], \"GET "
+		       "/latest/meta-data/tags/instance\": [{\"status\": 404}],"
+		       "\"GET /latest/meta-data/local-hostname\": [{\"status\": 404}]}",
 		       LONG) == 0);
 	T_STR(t, x.found.instance.id, "i-0abc123def4567890");
 	T_STR(t, x.found.instance.zone, "eu-west-1b");
@@ -249,11 +274,13 @@ static void a_clone_without_an_identity_document_is_asked_value_by_value(struct 
 
 static void an_identity_that_is_not_json_is_this_machines_fault(struct t *t)
 {
-	static const char *const broken[] = { "\"<html>\"", "\"{\\\"instanceId\\\": 7}\"", "\"\"", "\"{\\\"a\\\": 1, \\\"a\\\": 1}\"" };
+	static const char *const broken[] = { "\"<html>\"", "\"{\\\"instanceId\\\": 7}\"", "\"\"",
+					      "\"{\\\"a\\\": 1, \\\"a\\\": 1}\"" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
 		auto_fixture struct fixture x = FIXTURE;
-		auto_free char *scenario = rouse_asprintf("{" IDENTITY ": [{\"body\": %s}]}", broken[i]);
+		auto_free char *scenario = rouse_asprintf("{" IDENTITY ": [{\"body\": %s}]}",
+							  broken[i]);
 
 		T_CHECK(t, ask(&x, scenario, LONG) == -1);
 		T_CHECK(t, x.e.kind == ROUSE_SYSTEM);
@@ -284,8 +311,9 @@ static void tags_with_strange_names_are_asked_for_and_kept(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{\"GET /latest/meta-data/tags/instance\": [{\"body\": \"a b/c\\nrole\"}],"
-			   "\"GET /latest/meta-data/tags/instance/a%20b%2Fc\": [{\"body\": \"v\"}]}",
+	T_CHECK(t, ask(&x,
+		       "{\"GET /latest/meta-data/tags/instance\": [{\"body\": \"a b/c\\nrole\"}],"
+		       "\"GET /latest/meta-data/tags/instance/a%20b%2Fc\": [{\"body\": \"v\"}]}",
 		       LONG) == 0);
 	T_CHECK(t, x.found.instance.tags.n == 2);
 	T_STR(t, tag(&x, 0)->key, "a b/c");
@@ -296,7 +324,9 @@ static void no_token_and_no_payload_is_in_an_error(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, "{" TOKEN ": [{\"body\": \"hunter2\"}], " IDENTITY ": [{\"status\": 403, \"body\": \"hunter2\"}]}",
+	T_CHECK(t, ask(&x,
+		       "{" TOKEN ": [{\"body\": \"hunter2\"}], " IDENTITY
+		       ": [{\"status\": 403, \"body\": \"hunter2\"}]}",
 		       LONG) == -1);
 	T_CHECK(t, !strstr(x.e.text, "hunter2"));
 }
@@ -307,8 +337,9 @@ T_MAIN(T(a_happy_instance_is_read_whole), T(no_user_data_is_an_answer),
        T(a_token_that_expires_between_requests_is_replaced),
        T(tokens_that_are_never_accepted_end_at_the_deadline),
        T(each_refusal_of_a_token_has_its_own_sentence),
-       T(a_silent_service_is_unavailable_and_the_hop_limit_is_named), T(a_redirect_is_never_followed),
-       T(user_data_is_kept_byte_for_byte_up_to_the_limit), T(floods_and_drips_are_bounded),
+       T(a_silent_service_is_unavailable_and_the_hop_limit_is_named),
+       T(a_redirect_is_never_followed), T(user_data_is_kept_byte_for_byte_up_to_the_limit),
+       T(floods_and_drips_are_bounded),
        T(a_clone_without_an_identity_document_is_asked_value_by_value),
        T(an_identity_that_is_not_json_is_this_machines_fault),
        T(a_service_that_names_another_instance_than_the_firmware_is_untrusted),

@@ -29,7 +29,10 @@ static void fixture_done(struct fixture *x)
 	free(x->url);
 }
 #define auto_fixture __attribute__((cleanup(fixture_done)))
-#define FIXTURE { .server = SERVER_INIT }
+#define FIXTURE                                                                                    \
+	{                                                                                          \
+		.server = SERVER_INIT                                                              \
+	}
 
 /* A server with this scenario, and a transfer of `path` from it. */
 static bool begin(struct fixture *x, const char *path, const char *scenario)
@@ -66,8 +69,9 @@ static void chunked_and_close_delimited_bodies_are_delivered_whole(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"body\": \"hello\", \"chunked\": true},"
-				   "{\"body\": \"hello\", \"no_length\": true}]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"body\": \"hello\", \"chunked\": true},"
+			 "{\"body\": \"hello\", \"no_length\": true}]}"));
 	for (int i = 0; i < 2; i++) {
 		T_CHECK(t, run(&x) == 0);
 		T_STR(t, x.t.body_out.data, "hello");
@@ -78,7 +82,8 @@ static void missing_is_an_answer_and_is_not_asked_again(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/a?secret=1", "{\"GET /a\": [{\"status\": 404, \"body\": \"NoSuchKey\"}]}"));
+	T_CHECK(t, begin(&x, "/a?secret=1",
+			 "{\"GET /a\": [{\"status\": 404, \"body\": \"NoSuchKey\"}]}"));
 	T_CHECK(t, run(&x) < 0);
 	T_CHECK(t, x.e.kind == ROUSE_DOCUMENT && x.e.sys == ENOENT && x.t.status == 404);
 	T_HAS(t, x.e.text, "it is not there (HTTP 404)");
@@ -93,8 +98,8 @@ static void denied_is_not_asked_again(struct t *t)
 
 	for (size_t i = 0; i < 2; i++) {
 		auto_fixture struct fixture x = FIXTURE;
-		auto_free char *scenario =
-			rouse_asprintf("{\"GET /a\": [{\"status\": %s}]}", status[i]);
+		auto_free char *scenario = rouse_asprintf("{\"GET /a\": [{\"status\": %s}]}",
+							  status[i]);
 
 		T_CHECK(t, begin(&x, "/a", scenario));
 		T_CHECK(t, run(&x) < 0);
@@ -108,8 +113,9 @@ static void statuses_that_pass_are_asked_again(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"status\": 503}, {\"status\": 429}, {\"status\": 500},"
-				   "{\"status\": 408}, {\"body\": \"ok\"}]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"status\": 503}, {\"status\": 429}, {\"status\": 500},"
+			 "{\"status\": 408}, {\"body\": \"ok\"}]}"));
 	T_CHECK(t, run(&x) == 0);
 	T_STR(t, x.t.body_out.data, "ok");
 	T_CHECK(t, server_count(&x.server, "/a") == 5);
@@ -154,8 +160,9 @@ static void retry_after_is_waited_for(struct t *t)
 	auto_fixture struct fixture x = FIXTURE;
 	uint64_t start;
 
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"status\": 429, \"headers\": {\"Retry-After\": \"1\"}},"
-				   "{\"body\": \"ok\"}]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"status\": 429, \"headers\": {\"Retry-After\": \"1\"}},"
+			 "{\"body\": \"ok\"}]}"));
 	start = rouse_clock_ms();
 	T_CHECK(t, run(&x) == 0);
 	T_CHECK(t, rouse_clock_ms() - start >= 1000);
@@ -167,8 +174,10 @@ static void retry_after_counts_from_the_servers_own_clock(struct t *t)
 	uint64_t start;
 
 	T_CHECK(t, begin(&x, "/a",
-			 "{\"GET /a\": [{\"status\": 503, \"headers\": {\"Date\": \"Sun, 06 Nov 1994 08:49:37 GMT\","
-			 "\"Retry-After\": \"Sun, 06 Nov 1994 08:49:38 GMT\"}}, {\"body\": \"ok\"}]}"));
+			 "{\"GET /a\": [{\"status\": 503, \"headers\": {\"Date\": \"Sun, 06 Nov "
+			 "1994 08:49:37 GMT\","
+			 "\"Retry-After\": \"Sun, 06 Nov 1994 08:49:38 GMT\"}}, {\"body\": "
+			 "\"ok\"}]}"));
 	start = rouse_clock_ms();
 	T_CHECK(t, run(&x) == 0);
 	T_CHECK(t, rouse_clock_ms() - start >= 1000);
@@ -180,7 +189,8 @@ static void garbage_and_past_dates_in_retry_after_do_not_delay(struct t *t)
 
 	T_CHECK(t, begin(&x, "/a",
 			 "{\"GET /a\": [{\"status\": 503, \"headers\": {\"Retry-After\": \"abc\"}},"
-			 "{\"status\": 503, \"headers\": {\"Retry-After\": \"Sun, 06 Nov 1994 08:49:38 GMT\"}},"
+			 "{\"status\": 503, \"headers\": {\"Retry-After\": \"Sun, 06 Nov 1994 "
+			 "08:49:38 GMT\"}},"
 			 "{\"body\": \"ok\"}]}"));
 	T_CHECK(t, run(&x) == 0);
 	T_CHECK(t, server_count(&x.server, "/a") == 3);
@@ -192,7 +202,8 @@ static void retry_after_beyond_the_deadline_fails_at_once(struct t *t)
 	uint64_t start;
 
 	T_CHECK(t, begin(&x, "/a",
-			 "{\"GET /a\": [{\"status\": 503, \"headers\": {\"Retry-After\": \"86400\"}}]}"));
+			 "{\"GET /a\": [{\"status\": 503, \"headers\": {\"Retry-After\": "
+			 "\"86400\"}}]}"));
 	start = rouse_clock_ms();
 	T_CHECK(t, run(&x) < 0 && x.e.kind == ROUSE_UNAVAILABLE);
 	T_CHECK(t, rouse_clock_ms() - start < LONG / 2);
@@ -201,9 +212,12 @@ static void retry_after_beyond_the_deadline_fails_at_once(struct t *t)
 
 static void each_truncation_is_noticed_and_tried_again(struct t *t)
 {
-	static const char *const how[] = { "\"truncate\": 3", "\"truncate\": 3, \"chunked\": true",
-					   "\"truncate\": 3, \"rst\": true", "\"drop\": true",
-					   "\"rst\": true", "\"length\": 9" };
+	static const char *const how[] = { "\"truncate\": 3",
+					   "\"truncate\": 3, \"chunked\": true",
+					   "\"truncate\": 3, \"rst\": true",
+					   "\"drop\": true",
+					   "\"rst\": true",
+					   "\"length\": 9" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
 		auto_fixture struct fixture x = FIXTURE;
@@ -221,8 +235,9 @@ static void a_truncated_answer_of_missing_is_not_believed(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"status\": 404, \"body\": \"hello\", \"truncate\": 3},"
-				   "{\"body\": \"ok\"}]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"status\": 404, \"body\": \"hello\", \"truncate\": 3},"
+			 "{\"body\": \"ok\"}]}"));
 	T_CHECK(t, run(&x) == 0);
 	T_STR(t, x.t.body_out.data, "ok");
 }
@@ -328,7 +343,9 @@ static void two_different_lengths_are_refused(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"body\": \"hello\", \"headers\": {\"Content-Length\": \"2\"}}]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"body\": \"hello\", \"headers\": {\"Content-Length\": "
+			 "\"2\"}}]}"));
 	T_CHECK(t, run(&x) < 0 && x.e.kind == ROUSE_UNAVAILABLE);
 	T_HAS(t, x.e.text, "two different Content-Length");
 }
@@ -337,7 +354,9 @@ static void a_redirect_is_an_error_unless_allowed(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"status\": 302, \"headers\": {\"Location\": \"/b?token=1\"}}]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"status\": 302, \"headers\": {\"Location\": "
+			 "\"/b?token=1\"}}]}"));
 	T_CHECK(t, run(&x) < 0 && x.e.kind == ROUSE_DOCUMENT && x.t.status == 302);
 	T_HAS(t, x.e.text, "is redirected (302) to '/b', which is not followed");
 	T_CHECK(t, server_count(&x.server, "\"GET\"") == 1);
@@ -348,8 +367,9 @@ static void an_allowed_redirect_stays_on_its_origin_with_its_headers(struct t *t
 	static const char *const headers[] = { "X-Mine: 1", NULL };
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/d/a", "{\"GET /d/a\": [{\"status\": 307, \"headers\": {\"Location\": \"b\"}}],"
-				     "\"GET /d/b\": [{\"body\": \"moved\"}]}"));
+	T_CHECK(t, begin(&x, "/d/a",
+			 "{\"GET /d/a\": [{\"status\": 307, \"headers\": {\"Location\": \"b\"}}],"
+			 "\"GET /d/b\": [{\"body\": \"moved\"}]}"));
 	x.t.max_redirects = 1;
 	x.t.headers = headers;
 	T_CHECK(t, run(&x) == 0);
@@ -359,13 +379,15 @@ static void an_allowed_redirect_stays_on_its_origin_with_its_headers(struct t *t
 
 static void a_redirect_to_another_scheme_or_plain_host_is_refused(struct t *t)
 {
-	static const char *const to[] = { "file:///etc/passwd", "http://127.0.0.2:1/x", "ftp://127.0.0.1/x",
-					  "http://user:pw@127.0.0.1/x", "gopher://127.0.0.1/", "https://u:p@h/" };
+	static const char *const to[] = { "file:///etc/passwd",  "http://127.0.0.2:1/x",
+					  "ftp://127.0.0.1/x",   "http://user:pw@127.0.0.1/x",
+					  "gopher://127.0.0.1/", "https://u:p@h/" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(to); i++) {
 		auto_fixture struct fixture x = FIXTURE;
 		auto_free char *scenario = rouse_asprintf(
-			"{\"GET /a\": [{\"status\": 302, \"headers\": {\"Location\": \"%s\"}}]}", to[i]);
+			"{\"GET /a\": [{\"status\": 302, \"headers\": {\"Location\": \"%s\"}}]}",
+			to[i]);
 
 		T_CHECK(t, begin(&x, "/a", scenario));
 		x.t.max_redirects = 3;
@@ -379,7 +401,8 @@ static void a_redirect_loop_ends(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"status\": 302, \"headers\": {\"Location\": \"/a\"}}]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"status\": 302, \"headers\": {\"Location\": \"/a\"}}]}"));
 	x.t.max_redirects = 3;
 	T_CHECK(t, run(&x) < 0 && x.e.kind == ROUSE_DOCUMENT);
 	T_HAS(t, x.e.text, "one redirect too many");
@@ -389,7 +412,8 @@ static void a_redirect_loop_ends(struct t *t)
 static void a_url_may_not_lead_to_a_metadata_service(struct t *t)
 {
 	static const char *const urls[] = { "http://169.254.169.254/latest/user-data",
-					    "http://2852039166/latest/user-data", "http://[fd00:ec2::254]/",
+					    "http://2852039166/latest/user-data",
+					    "http://[fd00:ec2::254]/",
 					    "http://[::ffff:169.254.169.254]/",
 					    "http://[64:ff9b::a9fe:a9fe]/",
 					    "http://[fe80::a9fe:a9fe]/openstack",
@@ -409,7 +433,8 @@ static void a_url_may_not_lead_to_a_metadata_service(struct t *t)
 
 static void userinfo_and_other_schemes_are_refused(struct t *t)
 {
-	static const char *const urls[] = { "http://user:pw@127.0.0.1:1/", "ftp://127.0.0.1/", "127.0.0.1", "" };
+	static const char *const urls[] = { "http://user:pw@127.0.0.1:1/", "ftp://127.0.0.1/",
+					    "127.0.0.1", "" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
 		auto_fixture struct fixture x = FIXTURE;
@@ -451,7 +476,9 @@ static void connections_are_used_again(struct t *t)
 	auto_fixture struct fixture x = FIXTURE;
 
 	/* The second connection would be reset, and nothing tries again. */
-	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"body\": \"hello\"}], \"connections\": [\"ok\", \"rst\", \"rst\"]}"));
+	T_CHECK(t, begin(&x, "/a",
+			 "{\"GET /a\": [{\"body\": \"hello\"}], \"connections\": [\"ok\", \"rst\", "
+			 "\"rst\"]}"));
 	x.t.max_tries = 1;
 	for (int i = 0; i < 5; i++)
 		T_CHECK(t, run(&x) == 0);
@@ -463,9 +490,23 @@ static void connections_are_used_again(struct t *t)
 static bool make_certificate(const char *pem, const char *name)
 {
 	auto_free char *subject = rouse_asprintf("subjectAltName=DNS:%s", name);
-	const char *const argv[] = { "openssl", "req",	  "-x509",   "-newkey",	     "ec",
-				     "-pkeyopt", "ec_paramgen_curve:P-256",  "-nodes", "-keyout", pem,
-				     "-out",	 pem,	  "-subj",   "/CN=rouse",  "-addext", subject, NULL };
+	const char *const argv[] = { "openssl",
+				     "req",
+				     "-x509",
+				     "-newkey",
+				     "ec",
+				     "-pkeyopt",
+				     "ec_paramgen_curve:P-256",
+				     "-nodes",
+				     "-keyout",
+				     pem,
+				     "-out",
+				     pem,
+				     "-subj",
+				     "/CN=rouse",
+				     "-addext",
+				     subject,
+				     NULL };
 	struct rouse_proc p = { .argv = argv, .deadline = rouse_clock_ms() + LONG };
 	struct rouse_err e;
 
@@ -535,7 +576,8 @@ static void a_redirect_to_another_host_goes_without_the_callers_headers(struct t
 
 	T_CHECK(t, begin_tls(&x, "localhost", &pem));
 	rouse_fetcher_set_ca(x.f, pem.data);
-	scenario = rouse_asprintf("{\"*\": [{\"status\": 302, \"headers\": {\"Location\": \"%s\"}}]}", x.url);
+	scenario = rouse_asprintf(
+		"{\"*\": [{\"status\": 302, \"headers\": {\"Location\": \"%s\"}}]}", x.url);
 	T_CHECK(t, server_start(&first, scenario));
 	url = server_url(&first, "/");
 	x.t.url = url;
@@ -574,7 +616,8 @@ static int restart(void *arg, unused_arg struct rouse_err *e)
 }
 
 #define TRUNCATED_ONCE                                                                             \
-	"{\"GET /a\": [{\"status\": 503, \"body\": \"busy\"}, {\"body\": \"hello\", \"truncate\": 3},"   \
+	"{\"GET /a\": [{\"status\": 503, \"body\": \"busy\"}, {\"body\": \"hello\", "              \
+	"\"truncate\": 3},"                                                                        \
 	"{\"body\": \"hello\"}]}"
 
 static void a_sink_without_restart_gets_no_byte_twice(struct t *t)
@@ -701,7 +744,9 @@ static void many_run_side_by_side_and_fail_each_for_itself(struct t *t)
 	auto_fixture struct fixture x = FIXTURE;
 	static struct crowd c;
 
-	T_CHECK(t, begin(&x, "/", "{\"GET /a\": [{\"body\": \"hello\"}], \"GET /busy\": [{\"status\": 503}, {}]}"));
+	T_CHECK(t, begin(&x, "/",
+			 "{\"GET /a\": [{\"body\": \"hello\"}], \"GET /busy\": [{\"status\": 503}, "
+			 "{}]}"));
 	crowd_fill(&c, &x.server);
 	T_CHECK(t, rouse_fetch_many(x.f, 16, next_of_crowd, done_of_crowd, &c, &x.e) == 0);
 	crowd_done(&c);
@@ -731,7 +776,8 @@ T_MAIN(T(a_body_is_delivered_whole), T(chunked_and_close_delimited_bodies_are_de
        T(tries_are_bounded_and_said), T(the_deadline_ends_the_tries), T(retry_after_is_waited_for),
        T(retry_after_counts_from_the_servers_own_clock),
        T(garbage_and_past_dates_in_retry_after_do_not_delay),
-       T(retry_after_beyond_the_deadline_fails_at_once), T(each_truncation_is_noticed_and_tried_again),
+       T(retry_after_beyond_the_deadline_fails_at_once),
+       T(each_truncation_is_noticed_and_tried_again),
        T(a_truncated_answer_of_missing_is_not_believed), T(nobody_listening_is_unavailable),
        T(a_name_that_does_not_resolve_is_unavailable), T(silence_ends_at_the_deadline),
        T(a_drip_of_bytes_ends_at_the_deadline), T(the_size_limit_holds_for_chunked_bodies),
@@ -741,11 +787,13 @@ T_MAIN(T(a_body_is_delivered_whole), T(chunked_and_close_delimited_bodies_are_de
        T(an_allowed_redirect_stays_on_its_origin_with_its_headers),
        T(a_redirect_to_another_scheme_or_plain_host_is_refused), T(a_redirect_loop_ends),
        T(a_url_may_not_lead_to_a_metadata_service), T(userinfo_and_other_schemes_are_refused),
-       T(a_put_sends_its_body_and_says_an_empty_length), T(the_proxy_of_the_environment_is_not_used),
-       T(connections_are_used_again), T(a_certificate_of_a_given_authority_is_trusted),
+       T(a_put_sends_its_body_and_says_an_empty_length),
+       T(the_proxy_of_the_environment_is_not_used), T(connections_are_used_again),
+       T(a_certificate_of_a_given_authority_is_trusted),
        T(an_unknown_authority_is_untrusted_and_not_asked_again),
        T(a_certificate_of_another_name_is_untrusted),
-       T(a_redirect_to_another_host_goes_without_the_callers_headers), T(a_sink_without_restart_gets_no_byte_twice),
-       T(a_sink_with_restart_begins_anew), T(a_sinks_own_error_ends_the_transfer),
-       T(a_file_is_read_within_its_limit), T(a_missing_file_is_told_from_an_unreadable_thing),
+       T(a_redirect_to_another_host_goes_without_the_callers_headers),
+       T(a_sink_without_restart_gets_no_byte_twice), T(a_sink_with_restart_begins_anew),
+       T(a_sinks_own_error_ends_the_transfer), T(a_file_is_read_within_its_limit),
+       T(a_missing_file_is_told_from_an_unreadable_thing),
        T(many_run_side_by_side_and_fail_each_for_itself), T(done_can_stop_everything))

@@ -50,7 +50,8 @@ static void parser_bounds_nesting(struct t *t)
 
 static void locate_finds_values_and_keys(struct t *t)
 {
-	static const char text[] = "{\n  \"a\": { \"b\\u0063\": [ 1,\n    {\"d\" : true} ] },\n  \"e]\": \"}\"\n}\n";
+	static const char text[] =
+		"{\n  \"a\": { \"b\\u0063\": [ 1,\n    {\"d\" : true} ] },\n  \"e]\": \"}\"\n}\n";
 	static const char *const path[] = { "a", "bc", "#1", "d" };
 	static const char *const quoted[] = { "e]" };
 	unsigned line = 0, column = 0;
@@ -70,7 +71,8 @@ static void locate_finds_values_and_keys(struct t *t)
 static void locate_knows_what_is_absent(struct t *t)
 {
 	static const char text[] = "{ \"a\": [1, 2] }";
-	static const char *const missing[] = { "b" }, *const beyond[] = { "a", "#2" }, *const deeper[] = { "a", "x" };
+	static const char *const missing[] = { "b" }, *const beyond[] = { "a", "#2" },
+				 *const deeper[] = { "a", "x" };
 	unsigned line = 0, column = 0;
 
 	T_CHECK(t, !rouse_json_locate(text, strlen(text), missing, 1, false, &line, &column));
@@ -88,7 +90,8 @@ static void merge_patch_follows_the_rfc(struct t *t)
 		{ "{\"a\":\"b\",\"b\":\"c\"}", "{\"a\":null}", "{\"b\":\"c\"}" },
 		{ "{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
 		{ "{\"a\":\"c\"}", "{\"a\":[\"b\"]}", "{\"a\":[\"b\"]}" },
-		{ "{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}", "{\"a\":{\"b\":\"d\"}}" },
+		{ "{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}",
+		  "{\"a\":{\"b\":\"d\"}}" },
 		{ "{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}" },
 		{ "[\"a\",\"b\"]", "[\"c\",\"d\"]", "[\"c\",\"d\"]" },
 		{ "{\"a\":\"b\"}", "[\"c\"]", "[\"c\"]" },
@@ -98,7 +101,8 @@ static void merge_patch_follows_the_rfc(struct t *t)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		auto_json json_t *target = json_loads(cases[i][0], 0, NULL), *patch = json_loads(cases[i][1], 0, NULL);
+		auto_json json_t *target = json_loads(cases[i][0], 0, NULL),
+				 *patch = json_loads(cases[i][1], 0, NULL);
 		auto_json json_t *want = json_loads(cases[i][2], 0, NULL);
 
 		rouse_json_merge(&target, patch);

@@ -59,7 +59,10 @@ static void fixture_done(struct fixture *x)
 		run(argv);
 }
 #define auto_fixture __attribute__((cleanup(fixture_done)))
-#define FIXTURE { .server = SERVER_INIT }
+#define FIXTURE                                                                                    \
+	{                                                                                          \
+		.server = SERVER_INIT                                                              \
+	}
 
 static bool make(struct fixture *x, const char *cmdline)
 {
@@ -86,7 +89,8 @@ static void add_iso(struct fixture *x, const char *name, const char *label)
 	auto_free char *sys = rouse_asprintf("/sys/class/block/%s", name);
 	auto_free char *path = rouse_asprintf("%s/dev/%s", x->dir, name);
 	auto_free char *files = rouse_asprintf("%s/proc", x->dir);
-	const char *const argv[] = { "xorriso", "-as", "mkisofs", "-quiet", "-V", label, "-o", path, files, NULL };
+	const char *const argv[] = { "xorriso", "-as", "mkisofs", "-quiet", "-V",
+				     label,     "-o",  path,      files,    NULL };
 
 	put(x, sys, "");
 	run(argv);
@@ -173,8 +177,10 @@ static void both_files_are_read_from_the_url(struct t *t)
 	auto_fixture struct fixture x = FIXTURE;
 
 	T_CHECK(t, fetch_url(&x,
-			     "{\"GET /seed/user-data\": [{\"body\": \"{}\"}], \"GET /seed/meta-data\": [{\"body\": "
-			     "\"# comment\\ninstance-id: \\\"iid-7\\\"\\nlocal-hostname:  web\\r\\nnested:\\n  instance-id: no\\n\"}]}",
+			     "{\"GET /seed/user-data\": [{\"body\": \"{}\"}], \"GET "
+			     "/seed/meta-data\": [{\"body\": "
+			     "\"# comment\\ninstance-id: \\\"iid-7\\\"\\nlocal-hostname:  "
+			     "web\\r\\nnested:\\n  instance-id: no\\n\"}]}",
 			     LONG) == 0);
 	T_STR(t, x.found.instance.id, "iid-7");
 	T_STR(t, x.found.instance.hostname, "web");
@@ -187,8 +193,10 @@ static void meta_data_may_be_json(struct t *t)
 	auto_fixture struct fixture x = FIXTURE;
 
 	T_CHECK(t, fetch_url(&x,
-			     "{\"GET /seed/user-data\": [{\"body\": \"{}\"}], \"GET /seed/meta-data\": [{\"body\": "
-			     "\"{\\\"instance-id\\\": \\\"i\\\", \\\"hostname\\\": \\\"h\\\", \\\"n\\\": 1}\"}]}",
+			     "{\"GET /seed/user-data\": [{\"body\": \"{}\"}], \"GET "
+			     "/seed/meta-data\": [{\"body\": "
+			     "\"{\\\"instance-id\\\": \\\"i\\\", \\\"hostname\\\": \\\"h\\\", "
+			     "\\\"n\\\": 1}\"}]}",
 			     LONG) == 0);
 	T_STR(t, x.found.instance.id, "i");
 	T_STR(t, x.found.instance.hostname, "h");
@@ -209,5 +217,6 @@ static void a_missing_file_is_none_and_a_broken_server_is_not(struct t *t)
 
 T_MAIN(T(a_disk_with_the_label_is_found_in_either_filesystem),
        T(an_ec2_instance_does_not_listen_to_a_labelled_disk), T(two_labelled_disks_are_refused),
-       T(a_disk_that_cannot_be_mounted_is_a_failure_and_not_none), T(both_files_are_read_from_the_url),
-       T(meta_data_may_be_json), T(a_missing_file_is_none_and_a_broken_server_is_not))
+       T(a_disk_that_cannot_be_mounted_is_a_failure_and_not_none),
+       T(both_files_are_read_from_the_url), T(meta_data_may_be_json),
+       T(a_missing_file_is_none_and_a_broken_server_is_not))

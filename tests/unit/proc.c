@@ -63,7 +63,8 @@ static void deadline_ends_the_whole_group(struct t *t)
 
 static void failures_name_the_program_and_its_last_words(struct t *t)
 {
-	static const char *const fails[] = { "sh", "-c", "echo one; echo 'no space here' >&2; exit 3", NULL };
+	static const char *const fails[] = { "sh", "-c",
+					     "echo one; echo 'no space here' >&2; exit 3", NULL };
 	static const char *const missing[] = { "no-such-program", NULL };
 	static const char *const killed[] = { "sh", "-c", "kill -9 $$", NULL };
 	struct rouse_proc p = { .argv = fails, .deadline = soon() };

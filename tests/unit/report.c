@@ -281,7 +281,8 @@ static void verdict_is_given_whatever_bytes_are_in_its_reason(struct t *t)
 	auto_free char *line = NULL;
 
 	T_CHECK(t, fixture_make(&f));
-	rouse_report_verdict(&f.r, ROUSE_FAILED, ROUSE_UNTRUSTED, "not a name: 'a\xff \x9b' caf\xc3");
+	rouse_report_verdict(&f.r, ROUSE_FAILED, ROUSE_UNTRUSTED,
+			     "not a name: 'a\xff \x9b' caf\xc3");
 	rouse_report_write(&f.r);
 	T_STR(t, word(f.r.json, "reason"), "not a name: 'a? ?' caf?");
 	line = rouse_report_console_line(&f.r);

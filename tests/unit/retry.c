@@ -10,7 +10,9 @@
 static void only_transient_statuses_are_tried_again(struct t *t)
 {
 	static const long again[] = { 408, 429, 500, 502, 503, 504, 599 };
-	static const long final[] = { 0, 200, 204, 301, 304, 400, 401, 403, 404, 410, 501, 505, 600 };
+	static const long final[] = {
+		0, 200, 204, 301, 304, 400, 401, 403, 404, 410, 501, 505, 600
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(again); i++)
 		T_CHECK(t, rouse_retry_status(again[i]));
@@ -52,14 +54,24 @@ static void retry_after_is_bounded(struct t *t)
 	T_CHECK(t, rouse_retry_after("120", NOW, &ms) && ms == ROUSE_MAX_RETRY_AFTER);
 	T_CHECK(t, rouse_retry_after("121", NOW, &ms) && ms == ROUSE_MAX_RETRY_AFTER);
 	T_CHECK(t, rouse_retry_after("86400", NOW, &ms) && ms == ROUSE_MAX_RETRY_AFTER);
-	T_CHECK(t, rouse_retry_after("99999999999999999999999", NOW, &ms) && ms == ROUSE_MAX_RETRY_AFTER);
-	T_CHECK(t, rouse_retry_after("Fri, 06 Nov 2294 08:49:37 GMT", NOW, &ms) && ms == ROUSE_MAX_RETRY_AFTER);
+	T_CHECK(t, rouse_retry_after("99999999999999999999999", NOW, &ms) &&
+			   ms == ROUSE_MAX_RETRY_AFTER);
+	T_CHECK(t, rouse_retry_after("Fri, 06 Nov 2294 08:49:37 GMT", NOW, &ms) &&
+			   ms == ROUSE_MAX_RETRY_AFTER);
 }
 
 static void garbage_in_retry_after_is_ignored(struct t *t)
 {
-	static const char *const garbage[] = { "",	"abc",	"-1",  "+7", "7s", "7.5", " 7", "0x10",
-					       "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Nov 1994",
+	static const char *const garbage[] = { "",
+					       "abc",
+					       "-1",
+					       "+7",
+					       "7s",
+					       "7.5",
+					       " 7",
+					       "0x10",
+					       "Sun, 06 Nov 1994 08:49:37 CET",
+					       "Sun, 06 Nov 1994",
 					       "Sun, 06 Nov 1994 08:49:37 GMT, 7" };
 	uint64_t ms = 42;
 

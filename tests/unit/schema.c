@@ -27,11 +27,14 @@ struct conf {
 static const char *const fs_words[] = { "ext4", "vfat", NULL };
 static const struct rouse_field part_fields[] = {
 	ROUSE_REQUIRED(struct part, size, "size", "Size.", .type = ROUSE_SIZE, .percent = true),
-	ROUSE_FIELD(struct part, fs, "filesystem", "Filesystem.", .type = ROUSE_STRING, .words = fs_words),
+	ROUSE_FIELD(struct part, fs, "filesystem", "Filesystem.", .type = ROUSE_STRING,
+		    .words = fs_words),
 	ROUSE_FIELD(struct part, name, "name", "Name.", .type = ROUSE_STRING, .min = 1, .max = 4),
 };
-static const struct rouse_shape part_shape = { .type = ROUSE_OBJECT, .fields = part_fields,
-					       .n_fields = ARRAY_SIZE(part_fields), .size = sizeof(struct part) };
+static const struct rouse_shape part_shape = { .type = ROUSE_OBJECT,
+					       .fields = part_fields,
+					       .n_fields = ARRAY_SIZE(part_fields),
+					       .size = sizeof(struct part) };
 static const struct rouse_field device_fields[] = {
 	ROUSE_FIELD(struct device, path, "path", "Path.", .type = ROUSE_STRING),
 	ROUSE_FIELD(struct device, serial, "serial", "Serial.", .type = ROUSE_STRING),
@@ -44,17 +47,22 @@ static const struct rouse_field conf_fields[] = {
 		    .format = "a host name", .valid = rouse_is_hostname),
 	ROUSE_FIELD(struct conf, on, "on", "On.", .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct conf, port, "port", "Port.", .type = ROUSE_INT, .min = 1, .max = 65535),
-	ROUSE_FIELD(struct conf, wait, "wait", "Wait.", .type = ROUSE_DURATION, .min = 1000, .max = 3600000),
+	ROUSE_FIELD(struct conf, wait, "wait", "Wait.", .type = ROUSE_DURATION, .min = 1000,
+		    .max = 3600000),
 	ROUSE_FIELD(struct conf, mode, "mode", "Mode.", .type = ROUSE_MODE),
-	ROUSE_FIELD(struct conf, device, "device", "Device.", .type = ROUSE_OBJECT, .fields = device_fields,
-		    .n_fields = ARRAY_SIZE(device_fields), .size = sizeof(struct device), .shorthand = "path"),
+	ROUSE_FIELD(struct conf, device, "device", "Device.", .type = ROUSE_OBJECT,
+		    .fields = device_fields, .n_fields = ARRAY_SIZE(device_fields),
+		    .size = sizeof(struct device), .shorthand = "path"),
 	ROUSE_FIELD(struct conf, parts, "parts", "Parts.", .type = ROUSE_MAP, .item = &part_shape,
 		    .format = "an absolute path", .valid = rouse_is_absolute_path, .max = 3),
-	ROUSE_FIELD(struct conf, words, "words", "Words.", .type = ROUSE_LIST, .item = &word_shape, .shorthand = ""),
+	ROUSE_FIELD(struct conf, words, "words", "Words.", .type = ROUSE_LIST, .item = &word_shape,
+		    .shorthand = ""),
 	ROUSE_FIELD(struct conf, named, "named", "Named.", .type = ROUSE_MAP, .item = &word_shape),
 };
-static const struct rouse_shape shape = { .type = ROUSE_OBJECT, .fields = conf_fields,
-					  .n_fields = ARRAY_SIZE(conf_fields), .size = sizeof(struct conf) };
+static const struct rouse_shape shape = { .type = ROUSE_OBJECT,
+					  .fields = conf_fields,
+					  .n_fields = ARRAY_SIZE(conf_fields),
+					  .size = sizeof(struct conf) };
 
 struct fixture {
 	struct rouse_arena arena;
@@ -76,7 +84,8 @@ static size_t read_(struct fixture *f, const char *text, const struct rouse_inst
 	struct rouse_err e = { 0 };
 
 	f->json = rouse_json_parse("t", text, strlen(text), &e);
-	return f->json ? rouse_schema_read(&shape, f->json, i, &f->conf, &f->arena, &f->problems) : 999;
+	return f->json ? rouse_schema_read(&shape, f->json, i, &f->conf, &f->arena, &f->problems)
+		       : 999;
 }
 
 static void schema_decodes_every_type(struct t *t)
@@ -84,12 +93,14 @@ static void schema_decodes_every_type(struct t *t)
 	auto_fixture struct fixture f = { 0 };
 	const struct part *p;
 
-	T_CHECK(t, read_(&f,
-			 "{\"host\":\"a.b\",\"on\":true,\"port\":80,\"wait\":\"90s\",\"mode\":\"0640\","
-			 "\"device\":{\"serial\":\"x\"},\"parts\":{\"/b\":{\"size\":\"2MB\"},"
-			 "\"/\":{\"size\":\"25%\",\"filesystem\":\"ext4\"}},\"words\":[\"a\",\"b\"],"
-			 "\"named\":{\"z\":\"1\",\"a\":\"2\"}}",
-			 NULL) == 0);
+	T_CHECK(t,
+		read_(&f,
+		      "{\"host\":\"a.b\",\"on\":true,\"port\":80,\"wait\":\"90s\",\"mode\":"
+		      "\"0640\","
+		      "\"device\":{\"serial\":\"x\"},\"parts\":{\"/b\":{\"size\":\"2MB\"},"
+		      "\"/\":{\"size\":\"25%\",\"filesystem\":\"ext4\"}},\"words\":[\"a\",\"b\"],"
+		      "\"named\":{\"z\":\"1\",\"a\":\"2\"}}",
+		      NULL) == 0);
 	T_STR(t, f.conf.host, "a.b");
 	T_CHECK(t, f.conf.on && f.conf.port == 80 && f.conf.wait == 90000 && f.conf.mode == 0640);
 	T_STR(t, f.conf.device->serial, "x");
@@ -124,7 +135,8 @@ static void schema_names_each_problem_in_order(struct t *t)
 	T_STR(t, f.problems.items[0].message, "unknown key, did you mean \"host\"?");
 	T_CHECK(t, f.problems.items[0].at_key);
 	T_STR(t, f.problems.items[1].message, "expected a number from 1 to 65535, found 70000");
-	T_STR(t, f.problems.items[2].message, "expected a duration from 1.0 s to 60 m 00 s, found \"1ms\"");
+	T_STR(t, f.problems.items[2].message,
+	      "expected a duration from 1.0 s to 60 m 00 s, found \"1ms\"");
 	T_STR(t, f.problems.items[3].message, "expected an octal mode such as \"0644\", found 644");
 	T_STR(t, f.problems.items[4].message, "expected true or false, found \"yes\"");
 	T_STR(t, f.problems.items[5].message, "expected an absolute path as key");
@@ -173,7 +185,8 @@ static void schema_bounds_entries(struct t *t)
 	auto_fixture struct fixture f = { 0 };
 
 	T_CHECK(t, read_(&f,
-			 "{\"parts\":{\"/a\":{\"size\":\"1B\"},\"/b\":{\"size\":\"1B\"},\"/c\":{\"size\":\"1B\"},"
+			 "{\"parts\":{\"/a\":{\"size\":\"1B\"},\"/b\":{\"size\":\"1B\"},\"/"
+			 "c\":{\"size\":\"1B\"},"
 			 "\"/d\":{\"size\":\"1B\"}}}",
 			 NULL) == 1);
 	T_STR(t, f.problems.items[0].message, "expected 0 to 3 entries, found 4");
@@ -186,27 +199,36 @@ static void json_schema_says_the_same(struct t *t)
 
 	T_CHECK(t, json_is_false(json_object_get(j, "additionalProperties")));
 	T_CHECK(t, json_object_size(properties) == ARRAY_SIZE(conf_fields));
-	T_CHECK(t, json_integer_value(json_object_get(json_object_get(properties, "port"), "maximum")) == 65535);
-	T_CHECK(t, json_array_size(json_object_get(json_object_get(properties, "device"), "anyOf")) == 2);
+	T_CHECK(t, json_integer_value(json_object_get(json_object_get(properties, "port"),
+						      "maximum")) == 65535);
+	T_CHECK(t, json_array_size(
+			   json_object_get(json_object_get(properties, "device"), "anyOf")) == 2);
 }
 
 static void formats_know_their_edges(struct t *t)
 {
 	T_CHECK(t, rouse_is_absolute_path("/") && rouse_is_absolute_path("/a/b"));
-	T_CHECK(t, !rouse_is_absolute_path("a") && !rouse_is_absolute_path("/a/") && !rouse_is_absolute_path("//a"));
+	T_CHECK(t, !rouse_is_absolute_path("a") && !rouse_is_absolute_path("/a/") &&
+			   !rouse_is_absolute_path("//a"));
 	T_CHECK(t, !rouse_is_absolute_path("/a/../b") && !rouse_is_absolute_path("/./a"));
-	T_CHECK(t, rouse_is_hostname("a-b.c1") && !rouse_is_hostname("-a") && !rouse_is_hostname("a-"));
-	T_CHECK(t, !rouse_is_hostname("a..b") && !rouse_is_hostname("a_b") && !rouse_is_hostname(""));
-	T_CHECK(t, rouse_is_url("https://h/x?y") && rouse_is_url("file:///x") && rouse_is_url("s3://b/k"));
-	T_CHECK(t, !rouse_is_url("https://") && !rouse_is_url("ftp://h/") && !rouse_is_url("https://u@h/"));
+	T_CHECK(t, rouse_is_hostname("a-b.c1") && !rouse_is_hostname("-a") &&
+			   !rouse_is_hostname("a-"));
+	T_CHECK(t,
+		!rouse_is_hostname("a..b") && !rouse_is_hostname("a_b") && !rouse_is_hostname(""));
+	T_CHECK(t, rouse_is_url("https://h/x?y") && rouse_is_url("file:///x") &&
+			   rouse_is_url("s3://b/k"));
+	T_CHECK(t, !rouse_is_url("https://") && !rouse_is_url("ftp://h/") &&
+			   !rouse_is_url("https://u@h/"));
 	T_CHECK(t, !rouse_is_url("https://h/a b") && !rouse_is_url("file://x/"));
 	T_CHECK(t, rouse_is_store_path("/nix/store/00000000000000000000000000000000-a"));
-	T_CHECK(t, !rouse_is_store_path("/nix/store/e0000000000000000000000000000000-a")); /* no e in nix32 */
+	T_CHECK(t, !rouse_is_store_path(
+			   "/nix/store/e0000000000000000000000000000000-a")); /* no e in nix32 */
 	T_CHECK(t, !rouse_is_store_path("/nix/store/00000000000000000000000000000000-"));
 	T_CHECK(t, !rouse_is_store_path("/nix/store/00000000000000000000000000000000-a/b"));
 	T_CHECK(t, !rouse_is_store_path("/nix/store/00000000000000000000000000000000-.."));
 }
 
-T_MAIN(T(schema_decodes_every_type), T(schema_takes_shorthands), T(schema_names_each_problem_in_order),
-       T(schema_never_prints_secrets), T(schema_replaces_instance_names), T(schema_checks_what_was_replaced),
+T_MAIN(T(schema_decodes_every_type), T(schema_takes_shorthands),
+       T(schema_names_each_problem_in_order), T(schema_never_prints_secrets),
+       T(schema_replaces_instance_names), T(schema_checks_what_was_replaced),
        T(schema_bounds_entries), T(json_schema_says_the_same), T(formats_know_their_edges))

@@ -54,8 +54,10 @@ static void every_setting_is_read(struct t *t)
 	T_CHECK(t, load(&x,
 			"{\"document\": \"https://example.com/a.json\", \"requireSignature\": true,"
 			"\"keys\": [\"" KEY "\"], \"deadline\": \"5m\","
-			"\"caches\": {\"acme\": {\"url\": \"https://cache.example.com\", \"keys\": [\"" KEY "\"]}},"
-			"\"sha256\": \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
+			"\"caches\": {\"acme\": {\"url\": \"https://cache.example.com\", \"keys\": "
+			"[\"" KEY "\"]}},"
+			"\"sha256\": "
+			"\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
 			0644) == 0);
 	T_STR(t, x.s.document, "https://example.com/a.json");
 	T_CHECK(t, x.s.require_signature && x.s.deadline == 300000 && x.s.keys.n == 1);
@@ -108,7 +110,8 @@ static void wrong_settings_name_what_is_wrong(struct t *t)
 		{ "{\"document\": \"/a\", \"document\": \"/b\"}", "duplicate" },
 		{ "{\"keys\": [\"x\"]}", "a public key" },
 		{ "{\"requireSignature\": true}", "no signature can be right without \"keys\"" },
-		{ "{\"sha256\": \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
+		{ "{\"sha256\": "
+		  "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
 		  "no \"document\"" },
 		{ "{\"deadline\": \"soon\"}", "deadline" },
 	};

@@ -34,11 +34,23 @@ static void put(const struct fixture *x, const char *path, const char *text)
 
 static void fixture_done(struct fixture *x)
 {
-	static const char *const made[] = { "/proc/cmdline", "/proc", "/sys/class/dmi/id/sys_vendor",
-					    "/sys/class/dmi/id/product_uuid", "/sys/class/dmi/id/bios_version",
-					    "/sys/class/dmi/id/product_serial", "/sys/class/dmi/id", "/sys/class/dmi",
-					    "/sys/class/block/vdb", "/sys/class/block", "/sys/class",
-					    "/sys/hypervisor/uuid", "/sys/hypervisor", "/sys", "/dev/vdb", "/dev", "" };
+	static const char *const made[] = { "/proc/cmdline",
+					    "/proc",
+					    "/sys/class/dmi/id/sys_vendor",
+					    "/sys/class/dmi/id/product_uuid",
+					    "/sys/class/dmi/id/bios_version",
+					    "/sys/class/dmi/id/product_serial",
+					    "/sys/class/dmi/id",
+					    "/sys/class/dmi",
+					    "/sys/class/block/vdb",
+					    "/sys/class/block",
+					    "/sys/class",
+					    "/sys/hypervisor/uuid",
+					    "/sys/hypervisor",
+					    "/sys",
+					    "/dev/vdb",
+					    "/dev",
+					    "" };
 
 	rouse_machine_done(&x->m);
 	rouse_found_done(&x->found);
@@ -73,7 +85,11 @@ static void a_command_line_is_read_as_the_kernel_does(struct t *t)
 	auto_fixture struct fixture x = { 0 };
 	static const struct {
 		const char *name, *value;
-	} cases[] = { { "a", "2" }, { "bare", "" }, { "quoted", "x y" }, { "outer", "p q" }, { "empty", "" } };
+	} cases[] = { { "a", "2" },
+		      { "bare", "" },
+		      { "quoted", "x y" },
+		      { "outer", "p q" },
+		      { "empty", "" } };
 
 	T_CHECK(t, make(&x, "a=1 bare abc=9 quoted=\"x y\" \"outer=p q\" empty= a=2\n"));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -175,8 +191,10 @@ static int fetch(struct fixture *x)
 
 static void the_command_line_gives_url_and_digest(struct t *t)
 {
-	static const char *const lines[] = { "rouse.document=https://example.com/a.json rouse.sha256=" DIGEST,
-					     "rouse.document=https://example.com/a.json#sha256=" DIGEST };
+	static const char *const lines[] = {
+		"rouse.document=https://example.com/a.json rouse.sha256=" DIGEST,
+		"rouse.document=https://example.com/a.json#sha256=" DIGEST
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		auto_fixture struct fixture x = { 0 };
@@ -200,13 +218,15 @@ static void a_path_on_the_command_line_is_a_file(struct t *t)
 
 static void a_wrong_command_line_is_refused(struct t *t)
 {
-	static const char *const lines[] = { "rouse.document=example.com/a.json",
-					     "rouse.document=ftp://example.com/a.json",
-					     "rouse.document=https://u:p@example.com/a.json",
-					     "rouse.document=https://example.com/a.json rouse.sha256=abc",
-					     "rouse.document=https://example.com/a.json rouse.sha256=",
-					     "rouse.document=https://example.com/a.json#sha256=abc",
-					     "rouse.document=https://example.com/a.json#part" };
+	static const char *const lines[] = {
+		"rouse.document=example.com/a.json",
+		"rouse.document=ftp://example.com/a.json",
+		"rouse.document=https://u:p@example.com/a.json",
+		"rouse.document=https://example.com/a.json rouse.sha256=abc",
+		"rouse.document=https://example.com/a.json rouse.sha256=",
+		"rouse.document=https://example.com/a.json#sha256=abc",
+		"rouse.document=https://example.com/a.json#part"
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		auto_fixture struct fixture x = { 0 };
@@ -222,8 +242,8 @@ static void two_digests_are_refused(struct t *t)
 {
 	auto_fixture struct fixture x = { 0 };
 
-	T_CHECK(t, make(&x, "rouse.document=https://example.com/#sha256=" DIGEST
-			    " rouse.sha256=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+	T_CHECK(t, make(&x, "rouse.document=https://example.com/#sha256=" DIGEST " rouse.sha256="
+			    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
 	T_CHECK(t, fetch(&x) < 0);
 	T_HAS(t, x.e.text, "two digests");
 }
@@ -264,10 +284,11 @@ static void a_promised_disk_that_does_not_come_is_unavailable(struct t *t)
 	T_HAS(t, x.e.text, "no disk labelled cidata has appeared");
 }
 
-T_MAIN(T(a_command_line_is_read_as_the_kernel_does), T(firmware_values_are_trimmed_and_erased_ones_are_absent),
-       T(nothing_local_means_no_source), T(a_uuid_alone_does_not_make_it_ec2),
-       T(ec2_is_known_by_its_vendor_or_by_xen_and_uuid), T(a_byte_swapped_uuid_is_known_too),
-       T(the_command_line_comes_before_the_firmware), T(the_command_line_gives_url_and_digest),
-       T(a_path_on_the_command_line_is_a_file), T(a_wrong_command_line_is_refused),
-       T(two_digests_are_refused), T(ds_nocloud_is_read_from_firmware_and_command_line),
+T_MAIN(T(a_command_line_is_read_as_the_kernel_does),
+       T(firmware_values_are_trimmed_and_erased_ones_are_absent), T(nothing_local_means_no_source),
+       T(a_uuid_alone_does_not_make_it_ec2), T(ec2_is_known_by_its_vendor_or_by_xen_and_uuid),
+       T(a_byte_swapped_uuid_is_known_too), T(the_command_line_comes_before_the_firmware),
+       T(the_command_line_gives_url_and_digest), T(a_path_on_the_command_line_is_a_file),
+       T(a_wrong_command_line_is_refused), T(two_digests_are_refused),
+       T(ds_nocloud_is_read_from_firmware_and_command_line),
        T(a_promised_disk_that_does_not_come_is_unavailable))

@@ -9,9 +9,14 @@ static void size_knows_decimal_and_binary_units(struct t *t)
 		const char *text;
 		uint64_t bytes;
 	} good[] = {
-		{ "0B", 0 },	       { "1B", 1 },		  { "200MB", 200000000 },
-		{ "1GiB", 1 << 30 },   { "4K", 4096 },		  { "3kB", 3000 },
-		{ "8EiB", 0 },	       { "8191PiB", UINT64_C(8191) << 50 },
+		{ "0B", 0 },
+		{ "1B", 1 },
+		{ "200MB", 200000000 },
+		{ "1GiB", 1 << 30 },
+		{ "4K", 4096 },
+		{ "3kB", 3000 },
+		{ "8EiB", 0 },
+		{ "8191PiB", UINT64_C(8191) << 50 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -25,8 +30,10 @@ static void size_knows_decimal_and_binary_units(struct t *t)
 
 static void size_refuses_everything_else(struct t *t)
 {
-	static const char *const bad[] = { "", "MB", "1", "-1MB", "+1MB", " 1MB", "1 MB", "1MBx", "0x1MB",
-					   "1.5GB", "8192PiB", "99999999999999999999MB", "1mb" };
+	static const char *const bad[] = { "",      "MB",    "1",       "-1MB",
+					   "+1MB",  " 1MB",  "1 MB",    "1MBx",
+					   "0x1MB", "1.5GB", "8192PiB", "99999999999999999999MB",
+					   "1mb" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		uint64_t n = 7;
@@ -68,22 +75,24 @@ static void duration_and_percent_and_mode(struct t *t)
 static void base64_goes_both_ways(struct t *t)
 {
 	static const char *const words[] = { "", "f", "fo", "foo", "foob", "fooba", "foobar" };
-	static const char *const codes[] = { "",	 "Zg==",     "Zm8=",	"Zm9v",
-					     "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" }; /* RFC 4648, 10 */
+	static const char *const codes[] = {
+		"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"
+	}; /* RFC 4648, 10 */
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		auto_free char *code = rouse_base64((const uint8_t *)words[i], strlen(words[i]));
 		uint8_t back[16];
 
 		T_STR(t, code, codes[i]);
-		T_CHECK(t, rouse_unbase64(back, sizeof(back), code, strlen(code)) == (int64_t)strlen(words[i]));
+		T_CHECK(t, rouse_unbase64(back, sizeof(back), code, strlen(code)) ==
+				   (int64_t)strlen(words[i]));
 		T_CHECK(t, memcmp(back, words[i], strlen(words[i])) == 0);
 	}
 }
 
 static void base64_is_strict(struct t *t)
 {
-	static const char *const bad[] = { "Z",	   "Zg",      "Zg=",  "Zg= ", "Z===", "====",
+	static const char *const bad[] = { "Z",    "Zg",   "Zg=",    "Zg= ",     "Z===", "====",
 					   "Zh==", "Zm9=", "Zm9v\n", "Zg==Zg==", "Zm_v" };
 	uint8_t back[16];
 
@@ -107,9 +116,11 @@ static void url_is_printed_without_secrets(struct t *t)
 {
 	char buf[64];
 
-	T_STR(t, rouse_print_url(buf, sizeof(buf), "https://u:p@h/a/b?X-Amz-Signature=1#f"), "https://h/a/b");
+	T_STR(t, rouse_print_url(buf, sizeof(buf), "https://u:p@h/a/b?X-Amz-Signature=1#f"),
+	      "https://h/a/b");
 	T_STR(t, rouse_print_url(buf, sizeof(buf), "https://h/a@b"), "https://h/a@b");
-	T_STR(t, rouse_print_url(buf, sizeof(buf), "https://h/a\n[forged]"), "https://h/a?[forged]");
+	T_STR(t, rouse_print_url(buf, sizeof(buf), "https://h/a\n[forged]"),
+	      "https://h/a?[forged]");
 }
 
 static const char *nth(const void *ctx, size_t i)
@@ -142,7 +153,9 @@ static void sizes_and_durations_read_well(struct t *t)
 
 static void one_line_is_utf8_without_controls(struct t *t)
 {
-	char text[] = "a\nb\x7f" "c\xff\xc3\xa9\xc2\x9b" "d\xe2\x82";
+	char text[] = "a\nb\x7f"
+		      "c\xff\xc3\xa9\xc2\x9b"
+		      "d\xe2\x82";
 
 	rouse_one_line(text);
 	T_STR(t, text, "a b c?\xc3\xa9  d??");
@@ -151,5 +164,5 @@ static void one_line_is_utf8_without_controls(struct t *t)
 T_MAIN(T(size_knows_decimal_and_binary_units), T(size_refuses_everything_else),
        T(number_ends_at_its_bound), T(duration_and_percent_and_mode), T(base64_goes_both_ways),
        T(base64_is_strict), T(utf8_refuses_overlong_surrogates_and_nul),
-       T(one_line_is_utf8_without_controls),
-       T(url_is_printed_without_secrets), T(nearest_word_is_near), T(sizes_and_durations_read_well))
+       T(one_line_is_utf8_without_controls), T(url_is_printed_without_secrets),
+       T(nearest_word_is_near), T(sizes_and_durations_read_well))

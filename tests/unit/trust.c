@@ -16,7 +16,8 @@
 	"/nix/store/j5jxw3iy7bbz4a57fh9g2xm2gxmyal8h-zlib-1.2.12,"                                 \
 	"/nix/store/yxvjs9drzsphm9pcf42a4byzj1kb9m7k-openssl-1.1.1n"
 #define CURL_SIGNATURE                                                                             \
-	"cache.nixos.org-1:TsTTb3WGTZKphvYdBHXwo6weVILmTytUjLB+vcX89fOjjRicCHmKA4RCPMVLkj6TMJ4GMX3HPVWRdD1hkeKZBQ=="
+	"cache.nixos.org-1:TsTTb3WGTZKphvYdBHXwo6weVILmTytUjLB+"                                   \
+	"vcX89fOjjRicCHmKA4RCPMVLkj6TMJ4GMX3HPVWRdD1hkeKZBQ=="
 #define NIXOS_KEY "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
 
 static void sha256_of_the_empty_text_and_of_abc_is_the_published_one(struct t *t)
@@ -84,10 +85,12 @@ static const struct {
 	size_t n;
 } rfc_8032[] = {
 	{ "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "",
-	  "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+	  "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e3970"
+	  "1cf9b46bd25bf5f0595bbe24655141438e7a100b",
 	  0 },
 	{ "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "\x72",
-	  "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+	  "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613"
+	  "d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
 	  1 },
 };
 
@@ -125,9 +128,9 @@ static void ed25519_refuses_each_changed_bit_of_key_and_signature(struct t *t)
 /* RFC 8032 section 5.1.7: S + L is the same point, and must be refused. */
 static void ed25519_refuses_a_malleable_signature(struct t *t)
 {
-	static const uint8_t order[32] = { 0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58,
-					   0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
-					   [31] = 0x10 };
+	static const uint8_t order[32] = { 0xed, 0xd3, 0xf5, 0x5c, 0x1a,       0x63,
+					   0x12, 0x58, 0xd6, 0x9c, 0xf7,       0xa2,
+					   0xde, 0xf9, 0xde, 0x14, [31] = 0x10 };
 	uint8_t key[32], signature[64];
 	unsigned carry = 0;
 
@@ -261,7 +264,8 @@ static void a_key_name_with_a_colon_or_a_blank_is_refused(struct t *t)
 static void one_good_signature_among_strangers_is_enough(struct t *t)
 {
 	const char *signatures[] = { "stranger:!!!", "nonsense",
-				     "other-1:TsTTb3WGTZKphvYdBHXwo6weVILmTytUjLB+vcX89fOjjRicCHmKA4RCPMVLkj6TMJ4GMX3HPVWRdD1hkeKZBQ==",
+				     "other-1:TsTTb3WGTZKphvYdBHXwo6weVILmTytUjLB+"
+				     "vcX89fOjjRicCHmKA4RCPMVLkj6TMJ4GMX3HPVWRdD1hkeKZBQ==",
 				     CURL_SIGNATURE };
 	struct rouse_err e = { 0 };
 	struct rouse_key key;
@@ -291,7 +295,8 @@ static void an_unknown_signer_and_no_signature_are_told_apart(struct t *t)
 	struct rouse_err e = { 0 };
 	struct rouse_key key;
 
-	T_CHECK(t, rouse_key_parse(&key, "mine-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", &e) == 0);
+	T_CHECK(t, rouse_key_parse(&key,
+				   "mine-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", &e) == 0);
 	T_CHECK(t, rouse_signature_check(signatures, 1, &key, 1, "x", 1, NULL, &e) < 0);
 	T_STR(t, e.text,
 	      "signed by 'cache.nixos.org-1', which is not a trusted key (trusted: 'mine-1')");

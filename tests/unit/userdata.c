@@ -60,7 +60,8 @@ static void a_document_stays_as_it_is(struct t *t)
 
 static void a_pointer_document_stays_a_document(struct t *t)
 {
-	static const char text[] = "{\"rouse\":1,\"from\":{\"url\":\"s3://a/b\",\"sha256\":\"" DIGEST "\"}}";
+	static const char text[] =
+		"{\"rouse\":1,\"from\":{\"url\":\"s3://a/b\",\"sha256\":\"" DIGEST "\"}}";
 	auto_found struct rouse_found f = { 0 };
 	struct rouse_err e = { 0 };
 
@@ -87,7 +88,8 @@ static void one_line_points_to_the_document(struct t *t)
 		const char *line, *url, *sha256;
 	} cases[] = {
 		{ "s3://bucket/web.json#sha256=" DIGEST "\n", "s3://bucket/web.json", DIGEST },
-		{ "  https://example.com/a.json?v=2#sha256=" DIGEST, "https://example.com/a.json?v=2", DIGEST },
+		{ "  https://example.com/a.json?v=2#sha256=" DIGEST,
+		  "https://example.com/a.json?v=2", DIGEST },
 		{ "https://example.com/signed.json\r\n", "https://example.com/signed.json", NULL },
 	};
 
@@ -107,7 +109,8 @@ static void a_wrong_pointer_is_refused(struct t *t)
 {
 	static const char *const lines[] = { "ftp://example.com/a.json", "https://u:p@example.com/",
 					     "https://example.com/a.json#sha256=123",
-					     ("https://example.com/a.json#sha1=" DIGEST), "https:///a.json" };
+					     ("https://example.com/a.json#sha1=" DIGEST),
+					     "https:///a.json" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		auto_found struct rouse_found f = { 0 };
@@ -129,7 +132,11 @@ static void gzip_and_base64_are_undone_in_any_order_and_twice(struct t *t)
 	const struct {
 		const char *data;
 		size_t n;
-	} cases[] = { { z.data, z.len }, { b, strlen(b) }, { bb, strlen(bb) }, { zb, strlen(zb) }, { bz.data, bz.len } };
+	} cases[] = { { z.data, z.len },
+		      { b, strlen(b) },
+		      { bb, strlen(bb) },
+		      { zb, strlen(zb) },
+		      { bz.data, bz.len } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		auto_found struct rouse_found f = { 0 };
@@ -280,6 +287,7 @@ T_MAIN(T(a_document_stays_as_it_is), T(a_pointer_document_stays_a_document),
        T(no_user_data_and_blanks_say_nothing), T(one_line_points_to_the_document),
        T(a_wrong_pointer_is_refused), T(gzip_and_base64_are_undone_in_any_order_and_twice),
        T(base64_in_lines_is_undone), T(a_packed_pointer_is_a_pointer),
-       T(two_gzip_files_behind_each_other_are_one), T(each_cut_and_each_trailing_byte_of_gzip_is_refused),
-       T(a_gzip_bomb_stops_at_the_limit), T(what_is_packed_too_often_is_refused),
-       T(what_is_not_ours_is_named_and_never_printed), T(a_byte_order_mark_is_left_out))
+       T(two_gzip_files_behind_each_other_are_one),
+       T(each_cut_and_each_trailing_byte_of_gzip_is_refused), T(a_gzip_bomb_stops_at_the_limit),
+       T(what_is_packed_too_often_is_refused), T(what_is_not_ours_is_named_and_never_printed),
+       T(a_byte_order_mark_is_left_out))

@@ -452,7 +452,6 @@ T_MAIN(T(user_in_an_empty_root_can_log_in), T(modes_and_owners_are_those_that_ss
        T(block_without_an_end_keeps_the_lines_behind_it),
        T(users_that_are_right_are_not_written_by_a_blind_plan),
        T(blind_plan_withdraws_the_keys_of_an_older_document), T(planted_ssh_symlink_is_refused),
-       T(home_planted_by_another_user_is_refused),
-       T(planted_key_links_are_not_read_nor_written), T(home_of_somebody_else_is_refused),
-       T(key_types_of_openssh_are_accepted), T(key_with_options_newline_or_wrong_blob_is_refused),
-       T(account_names_have_bounds))
+       T(home_planted_by_another_user_is_refused), T(planted_key_links_are_not_read_nor_written),
+       T(home_of_somebody_else_is_refused), T(key_types_of_openssh_are_accepted),
+       T(key_with_options_newline_or_wrong_blob_is_refused), T(account_names_have_bounds))
