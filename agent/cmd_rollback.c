@@ -34,27 +34,30 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 	return 0;
 }
 
-static int find(const struct options *o, const struct rouse_systems *s,
-		const struct rouse_system **ret, struct rouse_err *e)
+/* NULL with *e when there is none that could be started. */
+static const struct rouse_system *find(const struct options *o, const struct rouse_systems *s,
+				       struct rouse_err *e)
 {
-	*ret = o->number ? NULL : rouse_systems_before(s);
+	const struct rouse_system *to = o->number ? NULL : rouse_systems_before(s);
+
 	for (size_t i = 0; o->number && i < s->n; i++)
 		if (s->items[i].number == o->number)
-			*ret = &s->items[i];
-	if (!*ret && o->number)
-		return rouse_fail(e, ROUSE_USAGE, 0,
-				  "there is no generation %llu; `rouse generations` lists them",
-				  (unsigned long long)o->number);
-	if (!*ret)
-		return rouse_fail(e, ROUSE_SYSTEM, 0,
-				  "there is no generation before the current one to go back to");
-	if (!(*ret)->there)
-		return rouse_fail(
-			e, ROUSE_SYSTEM, 0,
-			"generation %llu is incomplete: '%s', or what it needs, is not in "
-			"the store",
-			(unsigned long long)(*ret)->number, (*ret)->path);
-	return 0;
+			to = &s->items[i];
+	if (to && to->there)
+		return to;
+	if (to)
+		(void)rouse_fail(e, ROUSE_SYSTEM, 0,
+				 "generation %llu is incomplete: '%s', or what it needs, is not in "
+				 "the store",
+				 (unsigned long long)to->number, to->path);
+	else if (o->number)
+		(void)rouse_fail(e, ROUSE_USAGE, 0,
+				 "there is no generation %llu; `rouse generations` lists them",
+				 (unsigned long long)o->number);
+	else
+		(void)rouse_fail(e, ROUSE_SYSTEM, 0,
+				 "there is no generation before the current one to go back to");
+	return NULL;
 }
 
 /* A NixOS system tells its boot loader; where rouse boots the machine, the profile is all there is.
@@ -109,7 +112,10 @@ int rouse_cmd_rollback(int argc, char **argv, struct rouse_err *e)
 	if (parse(&o, argc, argv, e) < 0 ||
 	    rouse_store_hold(o.root, false, rouse_clock_ms() + ROUSE_DEADLINE_SWITCH, &hold, e) <
 		    0 ||
-	    rouse_systems_read(o.root, &s, e) < 0 || find(&o, &s, &to, e) < 0)
+	    rouse_systems_read(o.root, &s, e) < 0)
+		return -1;
+	to = find(&o, &s, e);
+	if (!to)
 		return -1;
 	if (!to->current && rouse_rollback(o.root, &s, to, e) < 0)
 		return -1;
