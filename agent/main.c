@@ -23,14 +23,16 @@ static const struct rouse_command commands[] = {
 	{ "plan", rouse_cmd_plan, "[DOC]", "prints what apply would do; changes nothing",
 	  "  DOC                without it: what the boot used, with this machine's overrides\n"
 	  "  --root DIR         plan for the system below DIR\n"
-	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
+	  "  --disk NAME=FILE   the document's disk NAME is this image file or device; without\n"
+	  "                     --root, nothing but disks is looked at or changed\n"
 	  "  --facts FILE       plan for a machine whose facts were recorded\n"
 	  "  --only SECTION     only what belongs to this section\n"
 	  "  --json             the plan as JSON\n" },
 	{ "apply", rouse_cmd_apply, "[DOC]", "plans, prints the plan, applies it",
 	  "  DOC                without it: what the boot used, with this machine's overrides\n"
 	  "  --root DIR         apply to the system below DIR\n"
-	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
+	  "  --disk NAME=FILE   the document's disk NAME is this image file or device; without\n"
+	  "                     --root, nothing but disks is looked at or changed\n"
 	  "  --only SECTION     only what belongs to this section\n"
 	  "  --yes              do not ask\n"
 	  "  --json             the report as JSON\n" },
@@ -79,7 +81,8 @@ static const struct rouse_command commands[] = {
 	  "  --json             the figures as JSON\n" },
 	{ "facts", rouse_cmd_facts, "[DOC]", "what the agent sees of this machine",
 	  "  --root DIR         the system below DIR\n"
-	  "  --disk NAME=FILE   the document's disk NAME is this image file or device\n"
+	  "  --disk NAME=FILE   the document's disk NAME is this image file or device; without\n"
+	  "                     --root, nothing but disks is looked at or changed\n"
 	  "  --json             the default for facts that `plan --facts` reads\n" },
 	{ "keygen", rouse_cmd_keygen, "NAME",
 	  "makes a key pair for signing documents; prints the public key",

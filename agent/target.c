@@ -55,6 +55,19 @@ static int choose_module(struct rouse_target *t, struct rouse_err *e)
 	return rouse_usage(e, "--only: no section is named '%s'", t->only);
 }
 
+/* Image files are not this machine: nothing but their disks may be touched, or the users and files
+ * of a document that is meant for them would be made here. */
+static int stay_on_disks(struct rouse_target *t, struct rouse_err *e)
+{
+	const char *disks = rouse_modules[0]->name;
+
+	if (t->only && !rouse_streq(t->only, disks))
+		return rouse_usage(e, "--disk is about '%s' alone; '%s' needs --root DIR", disks,
+				   t->only);
+	t->only = disks;
+	return 0;
+}
+
 int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char *allowed,
 		       struct rouse_err *e)
 {
@@ -86,7 +99,9 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 		else if (add_disk(t, optarg, e) < 0)
 			return -1;
 	}
-	return t->only ? choose_module(t, e) : 0;
+	if (t->only && choose_module(t, e) < 0)
+		return -1;
+	return t->n_disks && !t->root ? stay_on_disks(t, e) : 0;
 }
 
 int rouse_target_document(int argc, char **argv, const char **ret, struct rouse_err *e)

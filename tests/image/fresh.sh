@@ -88,7 +88,18 @@ unprivileged()
 
 image 2G
 document "$two"
+only_disks() {
+	sed '1s/{/{ "hostname": "elsewhere", "users": { "nobody-here": {} }, "files": { "\/etc\/x": { "contents": "" } },/' \
+		doc.json > more.json
+	$ROUSE check more.json && $ROUSE plan --disk root=disk.img more.json > more.plan &&
+		! grep -vE '^  . disks |^plan:' more.plan
+	status=$?
+	! $ROUSE apply --yes --disk root=disk.img --only users more.json 2> more.err &&
+		grep -- '--root' more.err && return $status
+}
+
 check 'a plan changes nothing' sh -c "$(printf '%s plan --disk root=disk.img doc.json && cmp -n 2147483648 disk.img /dev/zero' "$ROUSE")"
+check 'an image is not this machine: only its disks are planned' only_disks
 check 'a blank image is provisioned' apply
 check 'sgdisk finds no problem' sh -c "sgdisk -v disk.img | grep 'No problems found'"
 check 'sfdisk reads the partitions that the document says' table
