@@ -196,6 +196,17 @@ verdict_is ready 0
 ok "$scenario: the instance is the seed's" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-seed-1
 scene_halt
 
+scenario='NoCloud disk on vfat, second boot'
+truncate -s 8M "$scene/seed.img"
+mkfs.vfat -n CIDATA "$scene/seed.img" > "$scene/vfat.log"
+sed -i 's/seed-1/seed-2/' "$scene/seed/meta-data"
+mcopy -i "$scene/seed.img" "$scene/seed/user-data" "$scene/seed/meta-data" ::
+boot 90 --disk "$scene/seed.img" --forward "$port_ssh:22"
+verdict_is ready 0
+ok "$scenario: only the host name was changed" contains "$scene/report.json" "'web-seed-2' in /etc/hostname"
+ok "$scenario: the seed is not taken for the root disk" lacks "$scene/report.json" 'GPT'
+scene_halt
+
 rm -f "$scene/provisioned.img"
 scene_disk 4G
 
