@@ -5,6 +5,8 @@
 CC       ?= cc
 B        := build$(if $(FUZZER),/fuzzer)$(if $(SAN),/san)$(if $(filter clang%,$(notdir $(firstword $(CC)))),/clang)
 VERSION  := 0.1.0
+# No clock is believed that says it is earlier; see reproducible-builds.org for the variable.
+EPOCH    := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
 PREFIX   ?= /usr
 SBINDIR  ?= $(PREFIX)/sbin
 MANDIR   ?= $(PREFIX)/share/man
@@ -12,7 +14,7 @@ UNITDIR  ?= /lib/systemd/system
 comma    := ,
 Q        := $(if $(V),,@)
 SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)$(if $(FUZZER), -fsanitize=fuzzer-no-link -DROUSE_FUZZER)
-PKGS     := libcurl jansson fdisk blkid mount ext2fs libcrypto libzstd liblzma zlib libkmod
+PKGS     := libcurl jansson fdisk blkid mount ext2fs libssl libcrypto libzstd liblzma zlib libkmod
 
 flag      = $(shell echo 'int x;' | $(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
 WARN     := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wvla -Wconversion -Wno-sign-conversion \
@@ -65,6 +67,8 @@ $(B)/obj/%.o: %.c
 	$(if $(Q),@echo '  CC      $<')
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj/agent/tls.o: ALLFLAGS += -DROUSE_EPOCH=$(EPOCH)
 
 $(UNIT): $(B)/unit/%: $(B)/obj/tests/unit/%.o $(CORE)
 	$(if $(Q),@echo '  LD      $@')

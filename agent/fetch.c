@@ -76,6 +76,7 @@ struct rouse_fetcher *rouse_fetcher_clone(const struct rouse_fetcher *f)
 	aws_unref(ret->aws);
 	ret->aws = aws_ref(f->aws);
 	rouse_fetcher_set_ca(ret, f->ca_pem);
+	ret->clock = f->clock;
 	return ret;
 }
 

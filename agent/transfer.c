@@ -270,6 +270,7 @@ static void set_tls(struct transfer *tr)
 	} else if (tr->f->ca_file) {
 		(void)curl_easy_setopt(c, CURLOPT_CAINFO, tr->f->ca_file);
 	}
+	tls_clock_use(&tr->f->clock, c);
 }
 
 static void set_bounds(struct transfer *tr)
@@ -523,6 +524,8 @@ static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_
 enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err *e)
 {
 	(void)curl_easy_getinfo(tr->easy, CURLINFO_RESPONSE_CODE, &tr->t->status);
+	if (tr->t->link_local)
+		tls_clock_hear(&tr->f->clock, tr->date);
 	if (tr->stopped) { /* also when another address of the same name then worked */
 		*e = tr->stop;
 		return TRANSFER_FAILED;

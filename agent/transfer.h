@@ -10,6 +10,8 @@
 
 #include <rouse/fetch.h>
 
+#include "tls.h"
+
 struct transfer {
 	struct rouse_fetch *t;
 	struct rouse_fetcher *f;
@@ -42,6 +44,7 @@ struct rouse_fetcher {
 	struct aws *aws; /* what it knows together with its clones */
 	char *ca_pem;
 	const char *ca_file;
+	struct tls_clock clock;
 	struct rouse_fetch_counters counters;
 };
 

@@ -44,7 +44,8 @@ struct rouse_fetch {
 	uint64_t connect_timeout; /* ms, 0: ROUSE_CONNECT_TIMEOUT */
 	unsigned max_tries;       /* 0: as many as the deadline allows */
 	unsigned max_redirects;   /* 0: a redirect is an error */
-	bool link_local; /* metadata service: no proxy, HTTP/1.1, a link-local address is allowed */
+	bool link_local; /* metadata service: no proxy, HTTP/1.1, a link-local address is allowed; what
+	                   * it says about the time is believed where certificates are checked */
 	rouse_fetch_sink sink; /* NULL: the body is collected in `body_out`. With a sink there is no
 	                             * second try once a byte was delivered, unless `restart` is there */
 	int (*restart)(void *arg, struct rouse_err *e);
