@@ -15,63 +15,23 @@
 #include <rouse/schema.h>
 #include <rouse/text.h>
 
-#define MOST 32 /* of each option, and of paths */
+#include "pull_options.h"
 
 struct options {
-	struct rouse_cache caches[MOST];
-	struct rouse_key keys[MOST];
-	struct rouse_pin roots[MOST];
-	struct rouse_closure_spec spec;
-	const char *store, *profile;
-	uint64_t timeout;
+	struct pull_options common;
+	const char *store, *profile, *manifest;
 	bool json;
-	struct rouse_arena arena;
 };
 
 static void options_done(struct options *o)
 {
-	rouse_arena_done(&o->arena);
+	pull_options_done(&o->common);
 }
 #define auto_options __attribute__((cleanup(options_done)))
-
-static int add_cache(struct options *o, const char *url, struct rouse_err *e)
-{
-	size_t len = strlen(url);
-	char text[256];
-
-	if (o->spec.n_caches == MOST)
-		return rouse_usage(e, "more than %d caches", MOST);
-	if (!rouse_is_cache_url(url))
-		return rouse_usage(e,
-				   "--cache: '%s' is not an https, http or file URL without a "
-				   "query, or an s3 URL",
-				   rouse_print_url(text, sizeof(text), url));
-	while (len && url[len - 1] == '/')
-		len--;
-	url = rouse_arena_strndup(&o->arena, url, len);
-	o->caches[o->spec.n_caches++] = (struct rouse_cache){ url, url };
-	return 0;
-}
-
-static int add_key(struct options *o, const char *text, struct rouse_err *e)
-{
-	if (o->spec.n_keys == MOST)
-		return rouse_usage(e, "more than %d keys", MOST);
-	if (rouse_key_parse(&o->keys[o->spec.n_keys], text, e) < 0) {
-		e->kind = ROUSE_USAGE;
-		return rouse_wrap(e, "--key");
-	}
-	o->spec.n_keys++;
-	return 0;
-}
 
 static int take_option(struct options *o, int c, struct rouse_err *e)
 {
 	switch (c) {
-	case 'c':
-		return add_cache(o, optarg, e);
-	case 'k':
-		return add_key(o, optarg, e);
 	case 's':
 		o->store = optarg;
 		return 0;
@@ -80,42 +40,24 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 		return rouse_is_absolute_path(optarg) && optarg[1]
 			       ? 0
 			       : rouse_usage(e, "--profile: '%s' is not an absolute path", optarg);
-	case 't':
-		return rouse_parse_duration(optarg, &o->timeout) && o->timeout
-			       ? 0
-			       : rouse_usage(e, "--timeout: '%s' is not a time such as \"90s\"",
-					     optarg);
-	default:
+	case 'm':
+		o->manifest = optarg;
+		return 0;
+	case 'j':
 		o->json = true;
 		return 0;
+	default:
+		return pull_options_take(&o->common, c, optarg, e);
 	}
-}
-
-/* PATH, or PATH#sha256-…: the hash that its archive must have. */
-static int add_root(struct options *o, const char *text, struct rouse_err *e)
-{
-	const char *hash = strchr(text, '#');
-	const char *path = rouse_arena_strndup(&o->arena, text,
-					       hash ? (size_t)(hash - text) : strlen(text));
-
-	if (o->spec.n_roots == MOST)
-		return rouse_usage(e, "more than %d paths", MOST);
-	if (!rouse_is_store_path(path))
-		return rouse_usage(e, "'%s' is not a store path", path);
-	if (hash && !rouse_is_nar_hash(hash + 1))
-		return rouse_usage(e, "'%s' is not a SHA-256 such as \"sha256-…\"", hash + 1);
-	o->roots[o->spec.n_roots++] = (struct rouse_pin){ path, hash ? hash + 1 : NULL };
-	return 0;
 }
 
 static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 {
 	static const struct option options[] = {
-		{ "cache", required_argument, NULL, 'c' },
-		{ "key", required_argument, NULL, 'k' },
+		PULL_OPTIONS,
 		{ "store", required_argument, NULL, 's' },
 		{ "profile", required_argument, NULL, 'p' },
-		{ "timeout", required_argument, NULL, 't' },
+		{ "manifest", required_argument, NULL, 'm' },
 		{ "json", no_argument, NULL, 'j' },
 		{ 0 },
 	};
@@ -128,14 +70,9 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 		if (take_option(o, c, e) < 0)
 			return -1;
 	}
-	if (optind == argc)
-		return rouse_usage(e, "expected a store path");
-	if (!o->spec.n_caches)
-		return rouse_usage(e, "expected --cache URL");
-	for (; optind < argc; optind++)
-		if (add_root(o, argv[optind], e) < 0)
-			return -1;
-	return 0;
+	if (pull_options_paths(&o->common, argc - optind, argv + optind, e) < 0)
+		return -1;
+	return o->manifest ? pull_options_manifest(&o->common, o->manifest, e) : 0;
 }
 
 /* One line on a terminal that is written over. */
@@ -178,7 +115,7 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 
 	if (rouse_store_hold(ctx->root, false, ctx->deadline, &hold, e) < 0)
 		return -1;
-	c = rouse_closure_new(&o->spec);
+	c = rouse_closure_new(&o->common.spec);
 	if (rouse_closure_resolve(c, ctx, e) < 0 || rouse_closure_fits(c, ctx, NULL, e) < 0)
 		return -1;
 	if (hold < 0 && rouse_store_hold(ctx->root, true, ctx->deadline, &hold, e) < 0)
@@ -186,8 +123,8 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 	size = rouse_closure_measure(c);
 	if (rouse_closure_pull(c, ctx, e) < 0)
 		return -1;
-	if (o->profile &&
-	    rouse_generation_make(ctx->root, o->profile, o->roots[0].path, &generation, e) < 0)
+	if (o->profile && rouse_generation_make(ctx->root, o->profile, o->common.roots[0].path,
+						&generation, e) < 0)
 		return -1;
 	if (o->json) {
 		auto_free char *text = NULL;
@@ -205,14 +142,12 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 
 int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 {
-	auto_options struct options o = { .store = "/", .timeout = ROUSE_DEADLINE_APPLY };
+	auto_options struct options o = { .store = "/", .common.timeout = ROUSE_DEADLINE_APPLY };
 	auto_fetcher struct rouse_fetcher *f = NULL;
 	auto_json json_t *counters = NULL;
 	struct rouse_context ctx = { 0 };
 	int r;
 
-	o.spec =
-		(struct rouse_closure_spec){ .caches = o.caches, .keys = o.keys, .roots = o.roots };
 	if (parse(&o, argc, argv, e) < 0)
 		return -1;
 	f = rouse_fetcher_new();
@@ -222,7 +157,7 @@ int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 		.image = strcmp(o.store, "/") != 0,
 		.fetcher = f,
 		.counters = counters,
-		.deadline = rouse_clock_ms() + o.timeout,
+		.deadline = rouse_clock_ms() + o.common.timeout,
 		.progress = !o.json && isatty(STDERR_FILENO) ? show_progress : NULL,
 	};
 	r = pull(&o, &ctx, e);

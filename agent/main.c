@@ -46,8 +46,15 @@ static const struct rouse_command commands[] = {
 	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"
 	  "  --store DIR        the root that gets nix/store (default /)\n"
 	  "  --profile FILE     make the first PATH the next generation of this profile\n"
+	  "  --manifest M       the closure manifest: FILE, or URL#sha256=DIGEST\n"
 	  "  --timeout D        end in this time (default 20m)\n"
 	  "  --json             counters as JSON\n" },
+	{ "manifest", rouse_cmd_manifest, "PATH[#HASH]…",
+	  "writes the closure manifest of paths, from their caches",
+	  "  --cache URL        a binary cache; repeat in order of preference\n"
+	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"
+	  "  --output FILE      write it there, and print what a document says of it\n"
+	  "  --timeout D        end in this time (default 3m)\n" },
 	{ "generations", rouse_cmd_generations, "",
 	  "the system closures here: current, booted, healthy",
 	  "  --root DIR         of the system below DIR\n"

@@ -21,9 +21,11 @@ struct rouse_cache {
 		*url; /* name: for messages; url: https, http, file or s3, without a trailing "/" */
 };
 
-/* A root of the closure: a full store path, and what its archive must hash to (NULL: as signed). */
+/* A root of the closure: a full store path, and what its archive must hash to (NULL: as signed). With a
+ * manifest (rouse/manifest.h) the whole closure is as that says. */
 struct rouse_pin {
 	const char *path, *nar_hash;
+	const char *manifest_url, *manifest_sha256; /* both or none; the digest in hex */
 };
 
 /* Borrowed; must outlive the closure. */
@@ -34,6 +36,7 @@ struct rouse_closure_spec {
 	size_t n_keys;
 	const struct rouse_pin *roots;
 	size_t n_roots;
+	bool elsewhere; /* the store here does not matter: all of it is looked up in the caches */
 };
 
 /* A digest as documents pin it: "sha256-…=" (SRI), or "sha256:" and nix32, hex or base64. */

@@ -26,12 +26,19 @@ struct cache_conf {
 	struct rouse_list keys; /* const char * */
 };
 
+struct manifest_conf {
+	const char *url, *sha256;
+	int64_t paths, nar_size, download_size; /* 0: not said */
+};
+
 struct system_conf {
 	const char *path, *nar_hash;
+	struct manifest_conf *manifest;
 };
 
 struct profile_conf {
 	const char *key, *path, *nar_hash;
+	struct manifest_conf *manifest;
 };
 
 struct conf {
@@ -76,13 +83,36 @@ static const struct rouse_shape cache_shape = {
 	.size = sizeof(struct cache_conf),
 };
 
+static const struct rouse_field manifest_fields[] = {
+	ROUSE_REQUIRED(struct manifest_conf, url, "url", "Where the manifest is.",
+		       .type = ROUSE_STRING, .format = "an https, http, file or s3 URL",
+		       .valid = rouse_is_url),
+	ROUSE_REQUIRED(struct manifest_conf, sha256, "sha256", "The digest of its text, in hex.",
+		       .type = ROUSE_STRING, .format = "64 lower-case hex digits",
+		       .pattern = "^[0-9a-f]{64}$", .valid = rouse_is_sha256_hex),
+	ROUSE_FIELD(struct manifest_conf, paths, "paths", "How many paths it lists, for the plan.",
+		    .type = ROUSE_INT, .max = ROUSE_MAX_CLOSURE_PATHS),
+	ROUSE_FIELD(struct manifest_conf, nar_size, "narSize",
+		    "How many bytes they unpack to, for the plan.", .type = ROUSE_INT,
+		    .max = ROUSE_MAX_CLOSURE_SIZE),
+	ROUSE_FIELD(struct manifest_conf, download_size, "downloadSize",
+		    "How many bytes are to be downloaded, for the plan.", .type = ROUSE_INT,
+		    .max = ROUSE_MAX_CLOSURE_SIZE),
+};
+
 #define PIN_FIELDS(type_)                                                                          \
 	ROUSE_REQUIRED(type_, path, "path", "The store path.", .type = ROUSE_STRING,               \
 		       .format = "a store path, \"/nix/store/…\"", .valid = rouse_is_store_path),  \
 		ROUSE_FIELD(type_, nar_hash, "narHash",                                            \
 			    "What the path's archive must hash to, beyond what is signed.",        \
 			    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",             \
-			    .valid = rouse_is_nar_hash)
+			    .valid = rouse_is_nar_hash),                                           \
+		ROUSE_FIELD(type_, manifest, "manifest",                                           \
+			    "The closure manifest (`rouse manifest`): pins every path, so that "   \
+			    "no signature is needed, and replaces the walk through the caches.",   \
+			    .type = ROUSE_OBJECT, .fields = manifest_fields,                       \
+			    .n_fields = ARRAY_SIZE(manifest_fields),                               \
+			    .size = sizeof(struct manifest_conf))
 
 static const struct rouse_field system_fields[] = { PIN_FIELDS(struct system_conf) };
 static const struct rouse_field profile_fields[] = { PIN_FIELDS(struct profile_conf) };
@@ -148,7 +178,21 @@ static const struct rouse_field fact_fields[] = {
 struct want {
 	struct rouse_pin pin;
 	const char *profile; /* below PROFILES */
+	const struct manifest_conf *manifest;
 };
+
+static struct want make_want(const char *path, const char *nar_hash, const struct manifest_conf *m,
+			     const char *profile)
+{
+	return (struct want){
+		.pin = { .path = path,
+			 .nar_hash = nar_hash,
+			 .manifest_url = m ? m->url : NULL,
+			 .manifest_sha256 = m ? m->sha256 : NULL },
+		.profile = profile,
+		.manifest = m,
+	};
+}
 
 static size_t count_wants(const struct conf *conf)
 {
@@ -168,14 +212,15 @@ static struct want *list_wants(const struct conf *conf, struct rouse_arena *aren
 	size_t n = 0;
 
 	if (conf->system)
-		w[n++] = (struct want){ { conf->system->path, conf->system->nar_hash }, "system" };
+		w[n++] = make_want(conf->system->path, conf->system->nar_hash,
+				   conf->system->manifest, "system");
 	for (size_t i = 0; i < conf->profiles.n; i++) {
 		const struct profile_conf *p = users[i].list.items;
 
 		for (size_t k = 0; k < users[i].list.n; k++)
-			w[n++] = (struct want){ { p[k].path, p[k].nar_hash },
-						rouse_arena_printf(arena, "per-user/%s/%s",
-								   users[i].key, p[k].key) };
+			w[n++] = make_want(p[k].path, p[k].nar_hash, p[k].manifest,
+					   rouse_arena_printf(arena, "per-user/%s/%s", users[i].key,
+							      p[k].key));
 	}
 	*ret_n = n;
 	return w;
@@ -185,9 +230,14 @@ static void check(const void *conf_, struct rouse_problems *problems)
 {
 	const struct conf *conf = conf_;
 	const struct cache_conf *caches = conf->caches.items;
+	auto_arena struct rouse_arena arena = { 0 };
+	size_t n = 0, pinned = 0;
+	const struct want *w = list_wants(conf, &arena, &n);
 
+	for (size_t i = 0; i < n; i++)
+		pinned += w[i].manifest != NULL;
 	for (size_t i = 0; i < conf->caches.n; i++)
-		if (!caches[i].keys.n)
+		if (!caches[i].keys.n && (!n || pinned < n))
 			rouse_problem(
 				problems, (const char *const[]){ "caches", caches[i].key, NULL },
 				"\"keys\" is empty: nothing that this cache has could be trusted");
@@ -300,6 +350,28 @@ static void name_caches(const struct conf *conf, struct rouse_buf *out)
 		rouse_buf_printf(out, "%s%s", i ? ", " : "", caches[i].key);
 }
 
+/* " (463 paths, 1.1 GiB)", as far as the document says. */
+static const char *size_of(const struct want *w, struct rouse_arena *arena)
+{
+	const struct manifest_conf *m = w->manifest;
+	char nar[16], download[16];
+	struct rouse_buf b = { 0 };
+	const char *text = "";
+
+	if (m && m->paths)
+		rouse_buf_printf(&b, ", %lld path%s", (long long)m->paths,
+				 m->paths == 1 ? "" : "s");
+	if (m && m->nar_size)
+		rouse_buf_printf(&b, ", %s", rouse_print_size(nar, (uint64_t)m->nar_size));
+	if (m && m->download_size)
+		rouse_buf_printf(&b, ", %s to download",
+				 rouse_print_size(download, (uint64_t)m->download_size));
+	if (b.len)
+		text = rouse_arena_printf(arena, " (%s)", b.data + 2);
+	rouse_buf_done(&b);
+	return text;
+}
+
 static int plan(const void *conf_, const void *facts_, const struct rouse_context *c unused_arg,
 		struct rouse_plan *p, struct rouse_err *e)
 {
@@ -326,8 +398,8 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 						  "'%s' is not in the store, and \"caches\" names "
 						  "none to pull it from",
 						  w[i].pin.path);
-			rouse_plan_add(p, ROUSE_CREATE, OP_PULL, &w[i], "pull %s from %s%s",
-				       w[i].pin.path, caches.data,
+			rouse_plan_add(p, ROUSE_CREATE, OP_PULL, &w[i], "pull %s from %s%s%s",
+				       w[i].pin.path, caches.data, size_of(&w[i], &p->arena),
 				       facts->unseen ? ", unless it is on the disk" : "");
 		}
 		if (facts->unseen)

@@ -9,6 +9,7 @@
 
 #include "nix32.h"
 #include "path.h"
+#include "pinned.h"
 #include "store.h"
 
 struct rouse_closure *rouse_closure_new(const struct rouse_closure_spec *spec)
@@ -25,6 +26,7 @@ void rouse_closure_free(struct rouse_closure *c)
 	if (!c)
 		return;
 	rouse_paths_done(&c->paths);
+	rouse_paths_done(&c->pinned);
 	free(c->caches);
 	free(c);
 }
@@ -117,11 +119,45 @@ static bool take_registered(struct walk *w, struct rouse_path *p)
 {
 	const struct rouse_path *r = rouse_paths_find(w->registered, p->name);
 
-	if (!r || !r->valid || !matches_pin(w->c, p->name, r->nar_hash))
+	const struct rouse_path *pinned = rouse_paths_find(&w->c->pinned, p->name);
+
+	if (!r || !r->valid || !matches_pin(w->c, p->name, r->nar_hash) ||
+	    (pinned && memcmp(pinned->nar_hash, r->nar_hash, sizeof(r->nar_hash)) != 0))
 		return false;
 	rouse_path_copy(&w->c->paths, p, r);
 	p->valid = true;
 	return true;
+}
+
+/* Does a manifest say what it is? */
+static bool take_pinned(struct walk *w, struct rouse_path *p)
+{
+	const struct rouse_path *from = rouse_paths_find(&w->c->pinned, p->name);
+
+	if (!from)
+		return false;
+	rouse_path_copy(&w->c->paths, p, from);
+	p->pinned = true;
+	p->url = rouse_arena_strdup(&w->c->paths.arena, from->url);
+	p->compression = from->compression;
+	p->file_size = from->file_size;
+	p->cache = from->cache;
+	return true;
+}
+
+/* Takes what nobody needs to be asked for. */
+static int take_known(struct walk *w, struct rouse_err *e)
+{
+	while (w->next < w->c->paths.n) {
+		struct rouse_path *p = w->c->paths.items[w->next];
+
+		if (!take_registered(w, p) && !take_pinned(w, p))
+			return 0;
+		w->next++;
+		if (follow(w, p, e) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_path *p)
@@ -189,15 +225,9 @@ static struct rouse_fetch *next_ask(void *ctx)
 		}
 	if (w->n_again)
 		return ask_path(w, w->again[--w->n_again]);
-	while (w->next < w->c->paths.n) {
-		struct rouse_path *p = w->c->paths.items[w->next++];
-
-		if (!take_registered(w, p))
-			return ask_path(w, p);
-		if (follow(w, p, &w->failure) < 0)
-			return NULL;
-	}
-	return NULL;
+	if (take_known(w, &w->failure) < 0 || w->next == w->c->paths.n)
+		return NULL;
+	return ask_path(w, w->c->paths.items[w->next++]);
 }
 
 /* How bad a failure is when several caches failed in different ways. */
@@ -263,7 +293,9 @@ static int verify(struct walk *w, struct rouse_path *p, const struct rouse_narin
 	if (!rouse_streq(n->name, p->name))
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' answers for '%s%s' with '%s%s'",
 				  where, ROUSE_STORE_PREFIX, p->name, ROUSE_STORE_PREFIX, n->name);
-	if (rouse_narinfo_verify(n, where, w->c->spec->keys, w->c->spec->n_keys, e) < 0)
+	/* What is known already must be the same (see same_content), whoever says so. */
+	if (!p->known &&
+	    rouse_narinfo_verify(n, where, w->c->spec->keys, w->c->spec->n_keys, e) < 0)
 		return -1;
 	if (!matches_pin(w->c, p->name, n->nar_hash)) {
 		char hash[ROUSE_NAR_HASH_TEXT];
@@ -426,15 +458,30 @@ static void count(const struct rouse_closure *c, const struct rouse_context *ctx
 			    json_integer((json_int_t)c->requests));
 }
 
+static void add_roots(struct rouse_closure *c)
+{
+	for (size_t i = 0; i < c->spec->n_roots; i++)
+		(void)rouse_paths_add(&c->paths, rouse_store_name(c->spec->roots[i].path));
+}
+
 static int walk(struct rouse_closure *c, const struct rouse_context *ctx,
 		const struct rouse_paths *registered, struct rouse_err *e)
 {
 	struct walk w = { .c = c, .ctx = ctx, .registered = registered };
 
 	/* What is in the store needs nobody: a machine without a network still comes up. */
-	while (w.next < c->paths.n && take_registered(&w, c->paths.items[w.next]))
-		if (follow(&w, c->paths.items[w.next++], e) < 0)
+	if (take_known(&w, e) < 0)
+		return -1;
+	if (w.next < c->paths.n && rouse_has_manifests(c->spec)) {
+		if (rouse_pinned_load(c, ctx, e) < 0)
 			return -1;
+		/* Anew: what the store has may be another build than what is pinned. */
+		rouse_paths_done(&c->paths);
+		add_roots(c);
+		w = (struct walk){ .c = c, .ctx = ctx, .registered = registered };
+		if (take_known(&w, e) < 0)
+			return -1;
+	}
 	if (w.next == c->paths.n)
 		return 0;
 	if (!c->spec->n_caches)
@@ -449,18 +496,16 @@ int rouse_closure_resolve(struct rouse_closure *c, const struct rouse_context *c
 {
 	auto_store struct rouse_store store = ROUSE_STORE_INIT;
 
-	if (rouse_store_look(&store, ctx->root, e) < 0)
+	if (!c->spec->elsewhere && rouse_store_look(&store, ctx->root, e) < 0)
 		return -1;
-	for (size_t i = 0; i < c->spec->n_roots; i++) {
-		const char *name = rouse_store_name(c->spec->roots[i].path);
-
-		if (!name)
+	for (size_t i = 0; i < c->spec->n_roots; i++)
+		if (!rouse_store_name(c->spec->roots[i].path))
 			return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is not a store path",
 					  c->spec->roots[i].path);
-		(void)rouse_paths_add(&c->paths, name);
-	}
+	add_roots(c);
 	if (walk(c, ctx, &store.registered, e) < 0)
 		return -1;
+	rouse_paths_done(&c->pinned);
 	count(c, ctx);
 	return 0;
 }
@@ -486,15 +531,25 @@ struct rouse_closure_size rouse_closure_measure(const struct rouse_closure *c)
 	return s;
 }
 
+bool rouse_closure_has_more(const struct rouse_closure *c, const struct rouse_path *path)
+{
+	return path->pinned ? c->spec->n_caches > 0 : has_more_caches(c, path);
+}
+
 int rouse_closure_next_source(struct rouse_closure *c, struct rouse_path *path,
 			      const struct rouse_context *ctx, struct rouse_err *e)
 {
 	struct walk w = { .c = c, .ctx = ctx, .next = c->paths.n };
 
-	if (!has_more_caches(c, path))
+	if (!rouse_closure_has_more(c, path))
 		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no other cache has '%s%s'",
 				  ROUSE_STORE_PREFIX, path->name);
-	path->cache++;
+	/* Where a manifest says it is, it is not; every cache may know better. */
+	if (path->pinned)
+		path->cache = 0;
+	else
+		path->cache++;
+	path->pinned = false;
 	queue_again(&w, path);
 	return run_walk(&w, 1, e);
 }

@@ -16,11 +16,14 @@ struct rouse_cache_state {
 struct rouse_closure {
 	const struct rouse_closure_spec *spec;
 	struct rouse_paths paths;
+	struct rouse_paths pinned;        /* what manifests say; empty once resolved */
 	struct rouse_cache_state *caches; /* as in spec */
 	uint64_t requests;
 	uint64_t fetched, fetched_bytes; /* by pulling */
 };
 
+/* May another cache have the archive of a path that path->cache could not deliver? */
+bool rouse_closure_has_more(const struct rouse_closure *c, const struct rouse_path *path);
 /* Asks the caches behind path->cache for the same archive (same hash, size and references), after
  * one of them could not deliver it. -1 when there is none. */
 must_check int rouse_closure_next_source(struct rouse_closure *c, struct rouse_path *path,

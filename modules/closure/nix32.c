@@ -93,3 +93,10 @@ const char *rouse_nar_hash_print(char buf[static ROUSE_NAR_HASH_TEXT],
 	rouse_nix32(buf + 7, hash, ROUSE_SHA256_LEN);
 	return buf;
 }
+
+char *rouse_nar_hash_sri(const uint8_t hash[static ROUSE_SHA256_LEN])
+{
+	auto_free char *text = rouse_base64(hash, ROUSE_SHA256_LEN);
+
+	return rouse_asprintf("sha256-%s", text);
+}

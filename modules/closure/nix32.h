@@ -24,3 +24,6 @@ must_check bool rouse_nar_hash_parse(const char *text, uint8_t ret[static ROUSE_
 #define ROUSE_NAR_HASH_TEXT 60
 const char *rouse_nar_hash_print(char buf[static ROUSE_NAR_HASH_TEXT],
 				 const uint8_t hash[static ROUSE_SHA256_LEN]);
+
+/* The same as SRI, "sha256-" and base64, as documents have it. Caller frees. */
+char *rouse_nar_hash_sri(const uint8_t hash[static ROUSE_SHA256_LEN]);

@@ -238,7 +238,7 @@ static struct rouse_fetch *next_job(void *ctx)
 		/* Compression may lose a little; FileSize is nobody's word. */
 		.max_bytes = path->nar_size + path->nar_size / 64 + MIB,
 		.deadline = w->p->ctx->deadline,
-		.max_tries = path->cache + 1 < c->spec->n_caches ? ROUSE_CACHE_TRIES : 0,
+		.max_tries = rouse_closure_has_more(c, path) ? ROUSE_CACHE_TRIES : 0,
 		.sink = receive,
 		.restart = job_begin,
 		.arg = j,
@@ -265,7 +265,7 @@ static void job_failed(struct job *j, const struct rouse_err *why)
 	__atomic_sub_fetch(&p->bytes, j->out, __ATOMIC_RELAXED);
 	(void)pthread_mutex_lock(&p->mutex);
 	if (e.kind == ROUSE_SYSTEM || e.kind == ROUSE_BUG || e.sys == ECANCELED ||
-	    j->path->cache + 1 >= p->c->spec->n_caches) {
+	    !rouse_closure_has_more(p->c, j->path)) {
 		set_error(p, &e);
 	} else {
 		j->path->failure = rouse_arena_alloc(&p->c->paths.arena, sizeof(e));

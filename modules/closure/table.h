@@ -22,6 +22,7 @@ struct rouse_path {
 	size_t n_references;
 
 	bool valid;     /* registered, and in the store */
+	bool pinned;    /* known by a manifest: the caches have not been asked */
 	unsigned cache; /* where it is, or where it is asked for */
 	enum rouse_compression compression;
 	uint64_t file_size;

@@ -10,7 +10,16 @@
 
 #define HARNESSES(X)                                                                               \
 	X(accounts)                                                                                \
-	X(dhcp) X(document) X(locate) X(metadata) X(nar) X(narinfo) X(unpack) X(userdata) X(values)
+	X(dhcp)                                                                                    \
+	X(document)                                                                                \
+	X(locate)                                                                                  \
+	X(manifest)                                                                                \
+	X(metadata)                                                                                \
+	X(nar)                                                                                     \
+	X(narinfo)                                                                                 \
+	X(unpack)                                                                                  \
+	X(userdata)                                                                                \
+	X(values)
 
 #define DECLARE(name) int fuzz_##name(const uint8_t *data, size_t size);
 HARNESSES(DECLARE)
