@@ -145,13 +145,22 @@ static bool has_carrier(int fd, const char *name)
 	return ioctl(fd, SIOCGIFFLAGS, &q) == 0 && (q.ifr_flags & IFF_RUNNING);
 }
 
-/* udev gives a card its name, which the kernel refuses when the card is up already; the image's
- * own network would look for a name that never comes. What udev is done with, it has a file for. */
-static bool has_its_name(unsigned index)
+static bool is_up(int fd, const char *name)
 {
-	auto_free char *path = rouse_asprintf("/run/udev/data/n%u", index);
+	struct ifreq q = { 0 };
 
-	return !rouse_udev_runs() || access(path, F_OK) == 0;
+	(void)snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", name);
+	return ioctl(fd, SIOCGIFFLAGS, &q) == 0 && (q.ifr_flags & IFF_UP);
+}
+
+/* udev gives a card its name, which the kernel refuses when the card is up already; the image's
+ * own network would wait for the end of that for ever. A card that somebody else has brought up
+ * keeps the name it has. */
+static bool has_its_name(int fd, const char *name, unsigned index)
+{
+	auto_free char *record = rouse_asprintf("/run/udev/data/n%u", index);
+
+	return !rouse_udev_runs() || is_up(fd, name) || rouse_udev_named(record);
 }
 
 static int open_port(struct port *p)
@@ -184,7 +193,7 @@ static void scan(struct net *n)
 	for (struct if_nameindex *i = all; i && i->if_index && n->n < MAX_PORTS; i++) {
 		struct port p = { .card.index = i->if_index, .fd = -1 };
 
-		if (is_known(n, i->if_index) || !has_its_name(i->if_index) ||
+		if (is_known(n, i->if_index) || !has_its_name(n->events, i->if_name, i->if_index) ||
 		    !is_port(n->events, i->if_name, p.card.mac))
 			continue;
 		(void)snprintf(p.card.name, sizeof(p.card.name), "%s", i->if_name);

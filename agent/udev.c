@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <rouse/init.h>
 
+#include <string.h>
 #include <unistd.h>
 
 #include <rouse/clock.h>
+#include <rouse/fs.h>
+#include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/proc.h>
+#include <rouse/text.h>
 
 bool rouse_udev_runs(void)
 {
@@ -16,6 +20,17 @@ bool rouse_udev_runs(void)
 bool rouse_udev_busy(void)
 {
 	return rouse_udev_runs() && access("/run/udev/queue", F_OK) == 0;
+}
+
+bool rouse_udev_named(const char *record)
+{
+	auto_buf struct rouse_buf text = { 0 };
+	struct rouse_err e = { 0 };
+
+	if (rouse_read_file(record, ROUSE_MAX_UDEV_RECORD, &text, &e) < 0)
+		return false; /* udev has not looked at it yet */
+	return !strstr(text.data, "\nE:ID_RENAMING=1\n") &&
+	       !strstr(text.data, "\nE:ID_PROCESSING=1\n");
 }
 
 /* The file alone would not do: a udevd that has just started has not read its first event yet, and

@@ -38,6 +38,11 @@ size_t rouse_kmod_coldplug(void);
 bool rouse_udev_runs(void);
 /* … and is it busy with devices that it has heard of? */
 bool rouse_udev_busy(void);
+/* Does udev's record of a network interface (/run/udev/data/nINDEX; udev's own format, one
+ * "E:NAME=VALUE" a line for each property) say that the interface has the name that it will keep?
+ * The record is written once before the interface is renamed, with ID_RENAMING or, since systemd
+ * 254, ID_PROCESSING in it, and again without them behind the rename. */
+bool rouse_udev_named(const char *record);
 /* Waits until every device that the kernel has announced so far is there. */
 void rouse_udev_settle(uint64_t deadline);
 

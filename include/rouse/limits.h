@@ -151,6 +151,8 @@
 #define ROUSE_DEADLINE_LVM 60000
 /* Signatures in one place: a disk that was used for everything has a handful. */
 #define ROUSE_MAX_DISK_SIGNATURES 64
+/* What udev knows of one device: properties and links, a few KiB. */
+#define ROUSE_MAX_UDEV_RECORD (256 * KIB)
 /* How long a disk that the document names may take to appear (EBS attaches while we boot). */
 #define ROUSE_DEADLINE_DEVICES 30000
 /* After the last disk appeared, for the next one, before the only one is taken for the root. */
