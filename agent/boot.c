@@ -164,6 +164,7 @@ static void prepare_run(struct boot *b)
 	b->run.context = (struct rouse_context){
 		.root = b->options->root,
 		.initramfs = b->options->initramfs,
+		.boot = true,
 		.instance = &b->found.instance,
 		.fetcher = b->fetcher,
 		.network = bring_network,

@@ -94,11 +94,11 @@
 #define ROUSE_DEADLINE_LEASE 60000
 #define ROUSE_DEADLINE_SOURCE 120000
 #define ROUSE_DEADLINE_DOCUMENT 180000
-#define ROUSE_DEADLINE_FACTS 60000
+#define ROUSE_DEADLINE_FACTS 330000
 #define ROUSE_DEADLINE_PREPARE 180000
 #define ROUSE_DEADLINE_APPLY 1200000
 #define ROUSE_DEADLINE_HANDOFF 60000
-#define ROUSE_DEADLINE_BOOT 1890000  /* their sum: what pid 1 waits when the image says nothing */
+#define ROUSE_DEADLINE_BOOT 2160000  /* their sum: what pid 1 waits when the image says nothing */
 #define ROUSE_DEADLINE_HEALTH 300000 /* default of health.deadline */
 
 /* One request: connect, and the time without a byte after which a transfer is stalled. */
@@ -139,7 +139,7 @@
 #define ROUSE_STATUS_TIMEOUT 7200000
 
 /* Disks of one document, and on one machine: EC2 attaches 128 volumes at most. */
-#define ROUSE_MAX_DISKS 32
+#define ROUSE_MAX_DISKS 128
 #define ROUSE_MAX_MACHINE_DISKS 256
 /* Entries of a partition table: what every tool makes; more or fewer is somebody else's table. */
 #define ROUSE_MAX_PARTITIONS 128
@@ -155,6 +155,9 @@
 #define ROUSE_MAX_UDEV_RECORD (256 * KIB)
 /* How long a disk that the document names may take to appear (EBS attaches while we boot). */
 #define ROUSE_DEADLINE_DEVICES 30000
+/* … and the longest that a document may ask for: slower volumes are a failed attachment. With it the
+ * facts of a boot are complete within their phase. */
+#define ROUSE_MAX_DEVICE_WAIT 300000
 /* After the last disk appeared, for the next one, before the only one is taken for the root. */
 #define ROUSE_DEVICES_QUIET 200
 /* How long another program may hold the lock of a disk: udev probes for a second or two. */

@@ -30,6 +30,7 @@ struct rouse_instance;
 struct rouse_context {
 	const char *root; /* where the target's "/" is reached: "/", "/sysroot", --root DIR */
 	bool initramfs;   /* the root filesystem is not mounted yet and is ours to make */
+	bool boot;        /* the machine comes up: what is not there yet may still come */
 	bool fallback;    /* what was asked for has failed: whatever works is good enough */
 	bool image;       /* --root or --disk: the target is not the running machine */
 	struct rouse_list disks; /* --disk NAME=FILE|DEVICE: struct rouse_pair */

@@ -75,7 +75,7 @@ static int check_unchanged(int fd, const struct disks_action *a, struct rouse_er
 {
 	auto_json json_t *now = NULL;
 
-	if (disks_inspect(fd, a->device, a->ours, &now, e) < 0)
+	if (disks_inspect(fd, a->device, a->ours, a->sector, &now, e) < 0)
 		return -1;
 	if (!rouse_streq(json_string_value(json_object_get(now, "fingerprint")), a->fingerprint))
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
@@ -127,9 +127,12 @@ static int session_of(struct state *state, const struct disks_action *a,
 
 static int write_table(const struct session *s, const struct disks_action *a, struct rouse_err *e)
 {
-	const struct disks_target whole = {
-		.fd = s->fd, .size = a->size, .sector = a->sector, .what = a->device
+	struct disks_target whole = {
+		.fd = s->fd, .size = a->size, .sector = a->sector, .head = MIB, .what = a->device
 	};
+
+	for (size_t i = 0; i < a->n_rows; i++)
+		whole.head = a->rows[i].start < whole.head ? a->rows[i].start : whole.head;
 
 	if (disks_table_write(s->fd, a, e) < 0)
 		return -1;
@@ -281,6 +284,8 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_MAKE_VOLUME:
 	case DISKS_OP_FINISH:
 		return disks_lvm_apply(step->op, step->arg, c, e);
+	case DISKS_OP_SKIP:
+		return 0;
 	case DISKS_OP_ERASE:
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:

@@ -6,11 +6,6 @@
 
 #include <rouse/text.h>
 
-static bool is_device(const char *s)
-{
-	return strcmp(s, "root") == 0 || rouse_is_absolute_path(s);
-}
-
 static bool is_mount_or_name(const char *s)
 {
 	return rouse_is_absolute_path(s) || rouse_is_label(s);
@@ -39,32 +34,6 @@ static bool is_volume_label(const char *s)
 			return false;
 	return *s && rouse_utf8_valid(s, strlen(s));
 }
-
-static const char *const kinds[] = { "instance-store", NULL };
-
-static const struct rouse_field device_fields[] = {
-	ROUSE_FIELD(struct disks_device, path, "path",
-		    "\"root\" (the disk that holds, or in the initramfs will hold, the root "
-		    "filesystem), or a "
-		    "path that survives reordering, such as /dev/disk/by-id/….",
-		    .type = ROUSE_STRING, .format = "\"root\" or an absolute path",
-		    .valid = is_device),
-	ROUSE_FIELD(struct disks_device, serial, "serial",
-		    "The serial number; a virtio disk shows its first 20 bytes.",
-		    .type = ROUSE_STRING, .min = 1, .max = 128),
-	ROUSE_FIELD(struct disks_device, wwn, "wwn",
-		    "The world wide name, with or without its type.", .type = ROUSE_STRING,
-		    .min = 1, .max = 128),
-	ROUSE_FIELD(struct disks_device, label, "label",
-		    "Label of a filesystem on the disk, or the name of one of its GPT partitions.",
-		    .type = ROUSE_STRING, .min = 1, .max = 255),
-	ROUSE_FIELD(struct disks_device, ebs, "ebs",
-		    "The name in the EC2 block device mapping (\"/dev/sdf\"), read from the NVMe "
-		    "controller.",
-		    .type = ROUSE_STRING, .min = 1, .max = 32),
-	ROUSE_FIELD(struct disks_device, kind, "kind", "What kind of disk; exactly one must match.",
-		    .type = ROUSE_STRING, .words = kinds),
-};
 
 static const struct rouse_shape mount_option = {
 	.type = ROUSE_STRING,
@@ -106,6 +75,12 @@ static const struct rouse_field lvm_fields[] = {
 		    .valid = is_mount_or_name, .max = ROUSE_MAX_VOLUMES, .item = &volume_shape),
 };
 
+static const struct rouse_shape attribute_shape = {
+	.type = ROUSE_STRING,
+	.format = "an attribute such as \"read-only\", or the number of a bit from 48 to 63",
+	.valid = disks_is_attribute,
+};
+
 static const struct rouse_field partition_fields[] = {
 	ROUSE_FIELD(struct disks_partition, lvm, "lvm",
 		    "Makes it a physical volume of this volume group, with one volume for its "
@@ -125,11 +100,36 @@ static const struct rouse_field partition_fields[] = {
 		    .type = ROUSE_STRING, .format = "a label of printable UTF-8",
 		    .valid = is_volume_label),
 	ROUSE_FIELD(struct disks_partition, type, "type",
-		    "Partition type (Discoverable Partitions Specification); by default of its "
+		    "Partition type: a name of the Discoverable Partitions Specification "
+		    "(\"esp\", \"root-arm64\", \"linux-raid\"…) or a GUID; by default of its "
 		    "mount point.",
-		    .type = ROUSE_STRING, .words = disks_type_words),
+		    .type = ROUSE_STRING,
+		    .format = "a partition type such as \"esp\" or \"linux-lvm\", or a GUID",
+		    .valid = disks_is_type),
 	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", "Options of mount(8).",
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
+	ROUSE_FIELD(struct disks_partition, min, "min",
+		    "Without \"size\": at least this much of what is left.", .type = ROUSE_SIZE),
+	ROUSE_FIELD(struct disks_partition, max, "max",
+		    "Without \"size\": at most this much of what is left.", .type = ROUSE_SIZE),
+	ROUSE_FIELD(struct disks_partition, weight, "weight",
+		    "Without \"size\": its share of what is left, beside the weights of others; "
+		    "1 by default.",
+		    .type = ROUSE_INT, .min = 1, .max = 1000000),
+	ROUSE_FIELD(struct disks_partition, number, "number",
+		    "Its number; by default the first that is free.", .type = ROUSE_INT, .min = 1,
+		    .max = ROUSE_MAX_PARTITIONS),
+	ROUSE_FIELD(struct disks_partition, start, "start",
+		    "Where it begins on the disk; by default behind the one before it.",
+		    .type = ROUSE_SIZE),
+	ROUSE_FIELD(struct disks_partition, guid, "guid",
+		    "Its unique GUID; by default derived from the seed and its name.",
+		    .type = ROUSE_STRING, .format = "a GUID", .valid = disks_is_guid),
+	ROUSE_FIELD(struct disks_partition, attributes, "attributes",
+		    "Attributes: \"read-only\", \"no-auto\", \"grow-filesystem\", "
+		    "\"legacy-boot\", \"required\", \"no-block-io\", or the number of a bit from "
+		    "48 on.",
+		    .type = ROUSE_LIST, .item = &attribute_shape, .max = 16, .shorthand = "item"),
 };
 
 static const struct rouse_shape partition_shape = {
@@ -145,10 +145,13 @@ static const struct rouse_shape consent_shape = {
 	.valid = is_consent,
 };
 
+static const char *const missing_words[] = { "fail", "skip", NULL };
+static const char *const hybrid_words[] = { "refuse", "keep", NULL };
+
 static const struct rouse_field disk_fields[] = {
 	ROUSE_REQUIRED(struct disks_disk, device, "device",
 		       "Which disk: \"root\", a path, or a matcher.", .type = ROUSE_OBJECT,
-		       .fields = device_fields, .n_fields = ARRAY_SIZE(device_fields),
+		       .fields = disks_device_fields, .n_fields = DISKS_N_DEVICE_FIELDS,
 		       .size = sizeof(struct disks_device), .shorthand = "path"),
 	ROUSE_FIELD(struct disks_disk, partitions, "partitions",
 		    "Partitions by mount point, or by a name when it is not mounted.",
@@ -166,6 +169,20 @@ static const struct rouse_field disk_fields[] = {
 		    .valid = is_volume_label),
 	ROUSE_FIELD(struct disks_disk, mount_options, "mountOptions", "Options of mount(8).",
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
+	ROUSE_FIELD(struct disks_disk, missing, "missing",
+		    "What to do when it is not there: \"fail\" (by default), or \"skip\" it.",
+		    .type = ROUSE_STRING, .words = missing_words),
+	ROUSE_FIELD(struct disks_disk, wait, "wait",
+		    "How long a boot waits for it to appear; 30s by default, and not at all where "
+		    "it may be missing.",
+		    .type = ROUSE_DURATION, .min = 1, .max = ROUSE_MAX_DEVICE_WAIT),
+	ROUSE_FIELD(struct disks_disk, sector_size, "sectorSize",
+		    "Of an image file: bytes of a sector, from 512 to 4096.", .type = ROUSE_INT,
+		    .min = 512, .max = 4096),
+	ROUSE_FIELD(struct disks_disk, hybrid, "hybridMbr",
+		    "A table whose MBR lists partitions, too, is not changed (\"refuse\", by "
+		    "default), or the MBR is kept in step (\"keep\").",
+		    .type = ROUSE_STRING, .words = hybrid_words),
 	ROUSE_FIELD(struct disks_disk, replace, "replace",
 		    "What may be destroyed on it: signatures (\"ext4\", \"ntfs:Temporary "
 		    "Storage\"), or "
@@ -197,18 +214,6 @@ const char *disks_seed(const struct disks_conf *conf)
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
-
-static size_t count_matchers(const struct disks_device *d)
-{
-	return !!d->path + !!d->serial + !!d->wwn + !!d->label + !!d->ebs + !!d->kind;
-}
-
-static bool same_device(const struct disks_device *a, const struct disks_device *b)
-{
-	return rouse_streq(a->path, b->path) && rouse_streq(a->serial, b->serial) &&
-	       rouse_streq(a->wwn, b->wwn) && rouse_streq(a->label, b->label) &&
-	       rouse_streq(a->ebs, b->ebs) && rouse_streq(a->kind, b->kind);
-}
 
 static void check_label(const char *filesystem, const char *label, const char *const *keys,
 			struct rouse_problems *problems)
@@ -288,11 +293,10 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      "partition is its path");
 }
 
-/* One partition may take what is left; percentages must fit. Labels tell partitions apart. */
+/* Percentages must fit. Labels tell partitions apart. */
 static void check_partitions(const struct disks_disk *d, struct rouse_problems *problems)
 {
 	const struct disks_partition *p = d->partitions.items;
-	const char *rest = NULL;
 	unsigned percent = 0;
 
 	for (size_t i = 0; i < d->partitions.n; i++) {
@@ -301,14 +305,6 @@ static void check_partitions(const struct disks_disk *d, struct rouse_problems *
 
 		check_partition(d, &p[i], problems);
 		percent += p[i].size.percent;
-		if (!p[i].size.bytes && !p[i].size.percent) {
-			if (rest)
-				rouse_problem(problems, at,
-					      "no \"size\", and \"%s\" has none either: only one "
-					      "partition can take what is left",
-					      rest);
-			rest = p[i].key;
-		}
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(disks_partition_label(&p[i], mine, sizeof(mine)),
 				   disks_partition_label(&p[k], other, sizeof(other))) == 0)
@@ -462,16 +458,14 @@ void disks_conf_check(const void *conf_, struct rouse_problems *problems)
 
 		if (!d[i].device)
 			continue; /* the tables have said so */
-		if (count_matchers(d[i].device) != 1)
-			rouse_problem(
-				problems, at,
-				"expected exactly one of path, serial, wwn, label, ebs, kind");
+		disks_device_check(&d[i], problems);
 		for (size_t k = 0; k < i; k++)
-			if (d[k].device && same_device(d[i].device, d[k].device))
+			if (d[k].device && disks_same_device(d[i].device, d[k].device))
 				rouse_problem(problems, at, "is the same device as disks.%s",
 					      d[k].key);
 		check_whole(&d[i], problems);
 		check_partitions(&d[i], problems);
+		disks_places_check(&d[i], problems);
 	}
 	check_mounts(conf, problems);
 	check_groups(conf, problems);

@@ -344,7 +344,8 @@ int disks_erase(const struct disks_target *t, struct rouse_err *e)
 		table = t->size -
 			disks_usable_end(t->size,
 					 t->sector); /* one sector more than the backup has */
-		return disks_zero(t->fd, table + t->sector, MIB - table - t->sector, t->what, e);
+		return disks_zero(t->fd, table + t->sector, t->head - table - t->sector, t->what,
+				  e);
 	}
 	if (disks_zero(t->fd, t->offset, 1024, t->what, e) < 0 ||
 	    disks_zero(t->fd, t->offset + 2048, head - 2048, t->what, e) < 0)

@@ -3,7 +3,8 @@
  * The module `disks`, inside. The document's section (conf), what the machine has (facts), what a
  * step carries (action), and the tables of filesystems and partition types.
  *
- *   conf.c    tables and checks of the section     match.c   which disk a name means (pure)
+ *   conf.c device.c types.c names.c                match.c   which disk a name means (pure)
+ *             tables and checks of the section
  *   facts.c   table of the facts                   layout.c  where partitions go (pure)
  *   observe.c inspect.c content.c gpt.c nvme.c     plan.c    steps and refusals (pure)
  *             read the machine                     apply.c table.c mount.c and one file for each
@@ -34,9 +35,17 @@
 
 /* ---- the document ---------------------------------------------------------------------------- */
 
+struct disks_span { /* of bytes; 0: unbounded. `about` is a size within one percent */
+	struct rouse_size about, min, max;
+};
+
 struct disks_device {
 	const char *path; /* "root", or a path */
-	const char *serial, *wwn, *label, *ebs, *kind;
+	const char *serial, *wwn, *model, *label, *ebs, *gce, *pci, *kind, *largest;
+	struct rouse_list lun; /* int64_t: one at most; a list, for 0 is one */
+	/* What narrows a matcher that may mean several disks. */
+	const struct disks_span *size;
+	int64_t count; /* 0: one, or as many as there are where the section takes several */
 };
 
 struct disks_lvm {
@@ -47,9 +56,12 @@ struct disks_lvm {
 struct disks_partition {
 	const char *key; /* where it is mounted, or a plain name */
 	struct rouse_size size;
-	const char *filesystem, *label, *type;
-	const struct disks_lvm *lvm;     /* it is a physical volume */
-	struct rouse_list mount_options; /* const char * */
+	const char *filesystem, *label, *type, *guid; /* type: a word or a GUID */
+	struct rouse_size min, max, start; /* min, max: of what takes a share of the rest */
+	int64_t number, weight;            /* 0: the next one; 1 */
+	struct rouse_list attributes;      /* const char *: words, or numbers of bits */
+	const struct disks_lvm *lvm;       /* it is a physical volume */
+	struct rouse_list mount_options;   /* const char * */
 };
 
 struct disks_disk {
@@ -59,6 +71,10 @@ struct disks_disk {
 	const char *filesystem, *mount, *label;
 	struct rouse_list mount_options; /* const char * */
 	struct rouse_list replace;       /* const char *: "ext4", "ntfs:Label", "anything" */
+	const char *missing;             /* "fail", "skip"; NULL: fail */
+	uint64_t wait;                   /* ms; 0: as long as such a disk may take */
+	int64_t sector_size;             /* of an image; 0: 512, or what its table says */
+	const char *hybrid;              /* "keep", "refuse"; NULL: refuse */
 };
 
 struct disks_conf {
@@ -70,6 +86,8 @@ extern const struct rouse_field disks_conf_fields[];
 extern const size_t disks_n_conf_fields;
 void disks_conf_check(const void *conf, struct rouse_problems *problems);
 const char *disks_seed(const struct disks_conf *conf);
+/* … of one disk: numbers, starts, shares (places.c). */
+void disks_places_check(const struct disks_disk *d, struct rouse_problems *problems);
 static inline bool disks_is_mount_point(const char *key)
 {
 	return key[0] == '/';
@@ -122,11 +140,16 @@ extern const char *const disks_class_words[]; /* NULL-ended, in the order of the
 
 struct disks_fact {
 	const char *device, *bound; /* bound: the document's name, by --disk */
-	bool file, root, removable, read_only, config_drive;
+	bool file, root, boots, removable, read_only, config_drive, hybrid;
 	int64_t size, sector, end; /* end: of the space that partitions may use */
-	const char *serial, *wwn, *model, *ebs;
+	const char *serial, *wwn, *model;
+	const char *ebs, *volume, *gce; /* names that EC2 and GCE give to it, and its EBS volume */
+	const char *pci, *vmbus;        /* "0000:00:1f.0"; GUID of the Hyper-V controller */
+	int64_t lun, nsid;
 	struct rouse_list names; /* const char *: other paths of it that the document mentions */
 	const char *class_word, *guid, *damage;
+	const char *unusual; /* why its table is not one to edit, though it is right */
+	int64_t entries;     /* for which its table has room; 0: as usual */
 	int64_t diskseq;
 	struct rouse_list partitions; /* struct disks_entry */
 	const struct disks_content *content;
@@ -197,9 +220,14 @@ const struct disks_filesystem *disks_filesystem_find(const char *name); /* NULL:
 extern const char *const disks_filesystem_words[];
 extern const struct disks_filesystem disks_ext4, disks_vfat, disks_xfs, disks_btrfs, disks_swap;
 
-extern const char *const disks_type_words[];
-const char *disks_type_guid(const char *word); /* NULL: unknown */
-const char *disks_type_word(const char *guid); /* … and back */
+/* By word or GUID; NULL: unknown. As the document has it, so GUIDs may be of either case. */
+const char *disks_type_guid(const char *word);
+const char *disks_type_word(const char *guid); /* … and back; the GUID itself where there is none */
+bool disks_is_type(const char *s);
+bool disks_is_guid(const char *s); /* but not the zero one */
+bool disks_same_guid(const char *a, const char *b);
+bool disks_is_attribute(const char *s);
+uint64_t disks_attributes(const struct disks_partition *p); /* bits */
 
 /* ---- identity: HMAC-SHA256(seed, "disk/name/kind"), shaped as a version 4 UUID ---------------- */
 
@@ -208,6 +236,9 @@ void disks_uuid(const char *seed, const char *disk, const char *name, const char
 void disks_uuid_print(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN]);
 void disks_guid(const char *seed, const char *disk, const char *name, const char *kind,
 		char ret[static DISKS_GUID_LEN]);
+/* The unique GUID that a partition gets: the document's, or the derived one. */
+void disks_guid_of(const struct disks_conf *conf, const struct disks_disk *d,
+		   const struct disks_partition *p, char ret[static DISKS_GUID_LEN]);
 /* What a partition is called: its label, or what its mount point suggests. */
 const char *disks_partition_label(const struct disks_partition *p, char *buf, size_t size);
 const char *disks_partition_type(const struct disks_partition *p); /* a word */
@@ -219,7 +250,8 @@ struct disks_slot {
 	const struct disks_partition *conf;
 	const struct disks_entry *entry; /* NULL: to be made */
 	unsigned number;
-	uint64_t start, size; /* as they will be */
+	uint64_t start, size;             /* as they will be */
+	bool retype, rename, reattribute; /* of an entry that is there */
 };
 
 struct disks_layout {
@@ -242,12 +274,43 @@ const struct disks_content *disks_pending_at(const struct disks_fact *f, uint64_
 /* Is it mounted where `mount` is reached below `root`? */
 bool disks_mounted_at(const struct disks_content *c, const char *root, const char *mount);
 
-/* Which disk each name of the document means; ret[i] belongs to disk i of the conf. In an image
- * only bound ones count. *ret_guessed: the root disk was found by elimination. ROUSE_UNAVAILABLE
- * when a device is not there (yet). */
+/* ---- which disks ------------------------------------------------------------------------------ */
+
+/* The table of `device`, whose length a table that holds it has to know. */
+#define DISKS_N_DEVICE_FIELDS 13
+extern const struct rouse_field disks_device_fields[];
+bool disks_is_pci_address(const char *s);
+void disks_device_check(const struct disks_disk *d, struct rouse_problems *problems);
+bool disks_same_device(const struct disks_device *a, const struct disks_device *b);
+/* What a matcher is called, and whether it selects: what it means may change when disks come and go,
+ * so what bears our identity wins, and what holds the root or has another name is no candidate. */
+struct disks_matcher {
+	const char *name;
+	bool selects;
+	bool (*is)(const struct disks_fact *f, const struct disks_device *d);
+};
+const struct disks_matcher *disks_matcher_of(const struct disks_device *d);
+bool disks_has_size(const struct disks_fact *f, const struct disks_span *span);
+/* Several disks make what this section describes. */
+bool disks_takes_several(const struct disks_disk *d);
+
+/* What a name of the document means. */
+struct disks_found {
+	const struct disks_fact *f; /* the first one; NULL: it is missing, and may be */
+	size_t n;
+	const struct disks_fact *const *all; /* in the arena, in an order that stays */
+	bool missing;
+	bool open; /* one more disk would make a difference: the root was found by elimination… */
+};
+
+/* ret[i] belongs to disk i of the conf. In an image only bound ones count. ROUSE_UNAVAILABLE when a
+ * device is not there (yet); then all of ret is filled in as far as it is known. */
 must_check int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
-			   const struct rouse_context *c, const struct disks_fact **ret,
-			   bool *ret_guessed, struct rouse_err *e);
+			   const struct rouse_context *c, struct rouse_arena *arena,
+			   struct disks_found *ret, struct rouse_err *e);
+/* Does anything on it (a table, a filesystem, a half-made one) bear the identity of this name? */
+bool disks_bears_identity(const struct disks_conf *conf, const struct disks_disk *d,
+			  const struct disks_fact *f);
 /* "a GPT with 2 partitions (…)", "ext4 'data'"…: what is on a disk, for messages. */
 const char *disks_describe(const struct disks_fact *f, struct rouse_arena *arena);
 const char *disks_describe_content(const struct disks_content *c, struct rouse_arena *arena);
@@ -271,19 +334,26 @@ must_check int disks_table_list(int fd, uint64_t size, uint64_t sector, json_t *
  * makes, which tell which of two contradicting headers counts. */
 must_check int disks_gpt_read(int fd, uint64_t size, uint64_t sector, const char *const *ours,
 			      json_t *disk, enum disks_class *ret, struct rouse_err *e);
-/* Facts of one disk, without what depends on the document. */
-must_check int disks_inspect(int fd, const char *path, const char *const *ours, json_t **ret,
-			     struct rouse_err *e);
+/* Facts of one disk, without what depends on the document. `sector`: of an image in which no table
+ * tells; 0: 512. */
+must_check int disks_inspect(int fd, const char *path, const char *const *ours, uint64_t sector,
+			     json_t **ret, struct rouse_err *e);
 int disks_observe(const void *conf, const struct rouse_context *c, json_t *facts,
 		  struct rouse_err *e);
 /* GUIDs of the tables that this document makes, NULL-ended, in the arena. */
 const char *const *disks_our_guids(const struct disks_conf *conf, struct rouse_arena *arena);
-/* The EBS volume's name in the block device mapping ("sdf"); false when it is none. */
-bool disks_nvme_ebs(int fd, char *buf, size_t size);
+/* What an NVMe namespace says of itself: "nsid", and in clouds "ebs", "volume", "gce". */
+void disks_nvme_read(int fd, const char *model, json_t *disk);
+/* The same of the two identify pages, of 4096 bytes each; `controller` may be NULL. */
+void disks_nvme_parse(const uint8_t *controller, const uint8_t *namespace, const char *model,
+		      json_t *disk);
 /* Adds "mounts", "readOnly", "busy" and free space of a mounted device to its content. */
 void disks_usage_of(const char *sys_name, json_t *content);
-/* The whole disks that hold `path` (through partitions and slaves); count, at most max. */
+/* The whole disks that hold `path` (through partitions, dm, md, btrfs and overlays), in root.c;
+ * count, at most max. */
 size_t disks_holding(const char *path, char (*ret)[64], size_t max);
+/* Sets "boots" on the disk of which "root=" or else the boot loader speaks. */
+void disks_mark_boots(json_t *disks);
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
@@ -301,12 +371,14 @@ enum disks_op {
 	DISKS_OP_VOLUME,   /* make one, or with `extends` grow it */
 	DISKS_OP_MAKE_VOLUME,
 	DISKS_OP_FINISH, /* a volume is no longer pending */
+	DISKS_OP_SKIP,   /* a disk that may be missing */
 };
 
 /* Where a filesystem is made: `size` bytes at `offset` of fd. */
 struct disks_target {
 	int fd;
 	uint64_t offset, size, sector;
+	uint64_t head; /* of a disk with a table: where its first partition begins */
 	const uint8_t *uuid;
 	const char *label;
 	const char *what; /* for messages */
@@ -325,6 +397,7 @@ struct disks_row {
 	unsigned number;
 	uint64_t start, size, old_size; /* old_size 0: new */
 	const char *guid, *type, *label, *attributes;
+	bool edits; /* type, label and attributes change, too */
 };
 
 struct disks_action {
@@ -336,6 +409,7 @@ struct disks_action {
 	const char *guid; /* of the table */
 	const char *const *ours;
 	bool create; /* TABLE: from nothing, else changed in place */
+	bool hybrid; /* … and the MBR is kept in step */
 	size_t n_rows;
 	const struct disks_row *rows;
 	size_t n_marks;

@@ -16,8 +16,8 @@
 #define ENTRIES_MAX ((size_t)ROUSE_MAX_PARTITIONS * ENTRY)
 
 struct header {
-	bool trace, valid; /* has the magic; and is right */
-	uint64_t alternate, last_usable;
+	bool trace, valid, foreign; /* has the magic; and is right; is not as others make it */
+	uint64_t alternate, last_usable, entries_at;
 	char guid[DISKS_GUID_LEN];
 	uint32_t n, crc;  /* entries, and the CRC over them */
 	uint8_t *entries; /* n × ENTRY; owned */
@@ -83,15 +83,18 @@ static int read_entries(const struct reader *r, const uint8_t *raw, struct heade
 	uint32_t n = le32(raw + 80), entry = le32(raw + 84);
 	size_t bytes = (size_t)n * ENTRY;
 
-	if (n == 0 || n > ROUSE_MAX_PARTITIONS || entry != ENTRY)
+	h->n = n;
+	h->entries_at = lba;
+	if (n == 0 || n > ROUSE_MAX_PARTITIONS || entry != ENTRY) {
+		h->foreign = true; /* right, maybe, but of a size that is not read here */
 		return 0;
+	}
 	sectors = (bytes + r->sector - 1) / r->sector;
 	if (lba < 2 || lba >= r->sectors || sectors > r->sectors - lba)
 		return 0;
 	h->entries = rouse_calloc(1, bytes);
 	if (read_at(r, lba, h->entries, bytes) < 0)
 		return -1;
-	h->n = n;
 	h->crc = le32(raw + 88);
 	h->valid = crc32_of(h->entries, bytes) == h->crc;
 	return 0;
@@ -124,9 +127,14 @@ static void header_free(struct header *h)
 	*h = (struct header){ 0 };
 }
 
+struct state {
+	struct header primary, backup, old; /* old: where the primary says that its backup is */
+	bool pmbr, pmbr_stale, hybrid;
+};
+
 /* A protective MBR of ours or of any common tool has one entry, of the whole disk; a hybrid one
  * has several, and its sizes are somebody's choice. */
-static int read_pmbr(const struct reader *r, bool *ret_there, bool *ret_stale)
+static int read_pmbr(const struct reader *r, struct state *s)
 {
 	auto_free uint8_t *raw = rouse_calloc(1, r->sector);
 	uint32_t full = r->sectors - 1 < UINT32_MAX ? (uint32_t)(r->sectors - 1) : UINT32_MAX,
@@ -145,8 +153,9 @@ static int read_pmbr(const struct reader *r, bool *ret_there, bool *ret_stale)
 			others += entry[4] != 0;
 		}
 	}
-	*ret_there = protective > 0;
-	*ret_stale = protective == 1 && !others && size != full && size != UINT32_MAX;
+	s->pmbr = protective > 0;
+	s->hybrid = protective > 0 && others > 0;
+	s->pmbr_stale = protective == 1 && !others && size != full && size != UINT32_MAX;
 	return 0;
 }
 
@@ -259,11 +268,6 @@ static const struct header *choose(const struct header *primary, const struct he
 	return backup->valid ? backup : NULL;
 }
 
-struct state {
-	struct header primary, backup, old; /* old: where the primary says that its backup is */
-	bool pmbr, pmbr_stale;
-};
-
 static enum disks_class classify(const struct state *s, uint64_t last, bool is_ours,
 				 const char **why)
 {
@@ -271,8 +275,10 @@ static enum disks_class classify(const struct state *s, uint64_t last, bool is_o
 
 	*why = NULL;
 	if (!p->valid && !b->valid) {
-		*why = p->trace || b->trace ? "neither of its two headers is right"
-					    : "a protective MBR without a GPT";
+		*why = p->foreign || b->foreign
+			       ? "its entries have a number or size that nobody uses"
+		       : p->trace || b->trace ? "neither of its two headers is right"
+					      : "a protective MBR without a GPT";
 		return DISKS_GPT_DAMAGED;
 	}
 	if (!s->pmbr) { /* libfdisk writes it last: a table of ours may have been cut off before it */
@@ -332,7 +338,7 @@ static int read_state(const struct reader *r, struct state *s)
 {
 	uint64_t last = r->sectors - 1;
 
-	if (read_pmbr(r, &s->pmbr, &s->pmbr_stale) < 0 || read_header(r, 1, &s->primary) < 0 ||
+	if (read_pmbr(r, s) < 0 || read_header(r, 1, &s->primary) < 0 ||
 	    read_header(r, last, &s->backup) < 0)
 		return -1;
 	if (s->primary.valid && s->primary.alternate < last && s->primary.alternate > 1)
@@ -345,6 +351,19 @@ static void state_free(struct state *s)
 	header_free(&s->primary);
 	header_free(&s->backup);
 	header_free(&s->old);
+}
+
+/* What libfdisk would not keep when it writes the table. */
+static void add_peculiarities(const struct state *s, const struct header *h, json_t *disk)
+{
+	if (s->hybrid)
+		rouse_json_set_bool(disk, "hybrid", true);
+	if (!h)
+		return;
+	if (h->n != ROUSE_MAX_PARTITIONS)
+		rouse_json_set_int(disk, "entries", h->n);
+	if (s->primary.valid && s->primary.entries_at != 2)
+		rouse_json_set_string(disk, "unusual", "its entries do not follow its header");
 }
 
 int disks_gpt_read(int fd, uint64_t size, uint64_t sector, const char *const *ours, json_t *disk,
@@ -366,6 +385,7 @@ int disks_gpt_read(int fd, uint64_t size, uint64_t sector, const char *const *ou
 
 		class = classify(&s, r.sectors - 1, h && is_one_of(h->guid, ours), &why);
 		describe(&r, h, disk, &class, &why);
+		add_peculiarities(&s, h, disk);
 	}
 	if (why)
 		rouse_json_set_string(disk, "damage", why);

@@ -83,6 +83,43 @@ static void scsi_serial(const struct disk *d)
 		rouse_json_set_string(d->json, "serial", serial);
 }
 
+/* The number of a GCE disk that is seen as SCSI: "t10.Google  PersistentDisk  NAME". */
+static void scsi_gce(const struct disk *d)
+{
+	static const char *const products[] = { "PersistentDisk", "EphemeralDisk", NULL };
+	const char *wwn = json_string_value(json_object_get(d->json, "wwn"));
+	const char *rest = wwn ? rouse_strip_prefix(wwn, "t10.Google") : NULL;
+
+	for (const char *const *p = products; rest && *p; p++) {
+		const char *name = rouse_strip_prefix(rest + strspn(rest, " _"), *p);
+
+		if (name && rouse_is_label(name + strspn(name, " _")))
+			rouse_json_set_string(d->json, "gce", name + strspn(name, " _"));
+	}
+}
+
+/* By the path of the device in sysfs: the innermost PCI function, the Hyper-V controller, and the LUN
+ * of host:channel:target:lun. */
+static void read_place(const struct disk *d)
+{
+	auto_free char *link = rouse_asprintf("/sys/class/block/%s/device", d->sys);
+	auto_free char *path = realpath(link, NULL);
+	char *save = NULL, *last = NULL;
+	uint64_t lun;
+
+	for (char *s = path ? strtok_r(path, "/", &save) : NULL; s;
+	     s = strtok_r(NULL, "/", &save)) {
+		if (disks_is_pci_address(s))
+			rouse_json_set_string(d->json, "pci", s);
+		if (disks_is_guid(s)) /* as Hyper-V names what it attaches */
+			rouse_json_set_string(d->json, "vmbus", s);
+		last = s;
+	}
+	last = last ? strrchr(last, ':') : NULL;
+	if (last && rouse_parse_u64(last + 1, 16383, &lun) && json_object_get(d->json, "vmbus"))
+		rouse_json_set_int(d->json, "lun", lun);
+}
+
 static void read_identity(const struct disk *d)
 {
 	static const char *const serial[] = { "serial", "device/serial", NULL };
@@ -95,8 +132,11 @@ static void read_identity(const struct disk *d)
 	sys_string(d, "wwn", wwn);
 	sys_string(d, "model", model);
 	scsi_serial(d);
-	if (strncmp(d->sys, "nvme", 4) == 0 && disks_nvme_ebs(d->fd, buf, sizeof(buf)))
-		rouse_json_set_string(d->json, "ebs", buf);
+	scsi_gce(d);
+	read_place(d);
+	if (strncmp(d->sys, "nvme", 4) == 0)
+		disks_nvme_read(d->fd, json_string_value(json_object_get(d->json, "model")),
+				d->json);
 	if (sys_line(d->sys, "removable", buf, sizeof(buf)) && strcmp(buf, "1") == 0)
 		rouse_json_set_bool(d->json, "removable", true);
 	if (sys_line(d->sys, "ro", buf, sizeof(buf)) && strcmp(buf, "1") == 0)
@@ -106,14 +146,16 @@ static void read_identity(const struct disk *d)
 }
 
 /* An image says nothing about its sectors but by where its table is. */
-static uint64_t sector_of_file(int fd)
+static uint64_t sector_of_file(int fd, uint64_t otherwise)
 {
-	char magic[8];
+	for (uint64_t n = 512; n <= 4096; n *= 2) {
+		char magic[8];
 
-	return pread(fd, magic, sizeof(magic), 4096) == (ssize_t)sizeof(magic) &&
-			       memcmp(magic, "EFI PART", 8) == 0
-		       ? 4096
-		       : 512;
+		if (pread(fd, magic, sizeof(magic), (off_t)n) == (ssize_t)sizeof(magic) &&
+		    memcmp(magic, "EFI PART", 8) == 0)
+			return n;
+	}
+	return otherwise ? otherwise : 512;
 }
 
 static int read_geometry(struct disk *d, struct rouse_err *e)
@@ -126,7 +168,7 @@ static int read_geometry(struct disk *d, struct rouse_err *e)
 	if (S_ISREG(st.st_mode)) {
 		d->file = true;
 		d->size = (uint64_t)st.st_size;
-		d->sector = sector_of_file(d->fd);
+		d->sector = sector_of_file(d->fd, d->sector);
 		return 0;
 	}
 	if (!S_ISBLK(st.st_mode))
@@ -317,11 +359,11 @@ static void add_fingerprint(json_t *disk)
 	rouse_json_set_string(disk, "fingerprint", hex);
 }
 
-int disks_inspect(int fd, const char *path, const char *const *ours, json_t **ret,
+int disks_inspect(int fd, const char *path, const char *const *ours, uint64_t sector, json_t **ret,
 		  struct rouse_err *e)
 {
 	auto_json json_t *json = json_object();
-	struct disk d = { .fd = fd, .path = path, .json = json };
+	struct disk d = { .fd = fd, .path = path, .json = json, .sector = sector };
 
 	if (read_geometry(&d, e) < 0 || find_sys_name(&d, e) < 0)
 		return -1;

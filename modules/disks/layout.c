@@ -3,41 +3,38 @@
  * Where partitions go: pure arithmetic over conf and facts.
  *
  * On an empty table they stand in the order of the document. On one that has partitions, each of
- * ours is found again (by GUID, by mount, by label, by type), may grow into the free space behind
- * it, and new ones take free space. Nothing is moved and nothing shrinks.
+ * ours is found again (entries.c), may grow into the free space behind it, and new ones take free
+ * space. Nothing is moved and nothing shrinks. What has no size shares what is left by weight.
  */
-#include "disks.h"
+#include "layout.h"
 
 #include <string.h>
 
 #include <rouse/text.h>
 
-struct layouter {
-	const struct disks_conf *conf;
-	const struct disks_disk *d;
-	const struct disks_fact *f;
-	const char *root;
-	uint64_t end; /* of usable space */
-	struct {
-		uint64_t start, size;
-	} used[2 * ROUSE_MAX_PARTITIONS];
-	size_t n_used;
-	struct disks_layout *ret;
-	struct rouse_arena *arena;
-	struct rouse_err *e;
-};
+/* Places that the document gives need not be whole MiB. */
+#define EXACT (4 * KIB)
+
+static uint64_t sectors_of_entries(uint64_t sector)
+{
+	return (ROUSE_MAX_PARTITIONS * UINT64_C(128) + sector - 1) / sector;
+}
 
 uint64_t disks_usable_end(uint64_t size, uint64_t sector)
 {
-	uint64_t sectors = size / sector;
-	uint64_t table = 1 + (ROUSE_MAX_PARTITIONS * UINT64_C(128) + sector - 1) / sector;
+	uint64_t sectors = size / sector, table = 1 + sectors_of_entries(sector);
 
 	return sectors > table ? (sectors - table) * sector : 0;
 }
 
+static uint64_t round_up(uint64_t n, uint64_t unit)
+{
+	return (n + unit - 1) / unit * unit;
+}
+
 static uint64_t up(uint64_t n)
 {
-	return (n + DISKS_GRAIN - 1) / DISKS_GRAIN * DISKS_GRAIN;
+	return round_up(n, DISKS_GRAIN);
 }
 
 static uint64_t down(uint64_t n)
@@ -56,7 +53,7 @@ static uint64_t wanted(const struct layouter *l, const struct disks_partition *p
 	uint64_t usable = l->end > DISKS_GRAIN ? l->end - DISKS_GRAIN : 0, n;
 
 	if (p->size.bytes)
-		return up(p->size.bytes);
+		return round_up(p->size.bytes, p->start.bytes ? EXACT : DISKS_GRAIN);
 	n = down(usable / 100 * p->size.percent);
 	return n ? n : DISKS_GRAIN;
 }
@@ -72,146 +69,267 @@ static int no_room(const struct layouter *l, const struct disks_partition *p, ui
 			  rouse_print_size(b, have));
 }
 
+/* What its filesystem takes; what holds none may be as small as anybody says. */
 static uint64_t smallest(const struct disks_partition *p)
 {
 	const struct disks_filesystem *fs = p->filesystem ? disks_filesystem_find(p->filesystem)
 							  : NULL;
 
-	return fs && up(fs->min) > DISKS_GRAIN ? up(fs->min) : DISKS_GRAIN;
+	return fs ? up(fs->min) : EXACT;
+}
+
+/* Without a size: at least, and at most, this. */
+static uint64_t least(const struct disks_partition *p)
+{
+	uint64_t n = smallest(p) > DISKS_GRAIN ? smallest(p) : DISKS_GRAIN;
+
+	return up(p->min.bytes) > n ? up(p->min.bytes) : n;
+}
+
+static uint64_t most(const struct disks_partition *p)
+{
+	uint64_t n = down(p->max.bytes);
+
+	return !n || n < least(p) ? (p->max.bytes ? least(p) : UINT64_MAX) : n;
+}
+
+static uint64_t weight(const struct disks_partition *p)
+{
+	return p->weight ? (uint64_t)p->weight : 1;
+}
+
+/* ---- shares ---------------------------------------------------------------------------------- */
+
+struct claim {
+	const struct disks_partition *p;
+	struct disks_slot *slot;
+	uint64_t min, max, size;
+	bool fixed;
+};
+
+/* The first claim whose share breaks its bound gets that bound, and the others share anew. Minima come
+ * first: what a maximum frees must not go to somebody who had to give. */
+static bool fix_one(struct claim *claims, size_t n, uint64_t left, uint64_t weights, bool minima)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct claim *c = &claims[i];
+		uint64_t share = weights ? left / weights * weight(c->p) +
+						   left % weights * weight(c->p) / weights
+					 : 0;
+
+		if (c->fixed || (minima ? share >= c->min : share <= c->max))
+			continue;
+		c->size = minima ? c->min : c->max;
+		c->fixed = true;
+		return true;
+	}
+	return false;
+}
+
+/* Shares `total` bytes, whole MiB, by weight within the bounds; false when the minima exceed it. What
+ * rounding leaves goes to the last one that may have it, or a second plan would grow it. */
+static bool share_out(struct claim *claims, size_t n, uint64_t total)
+{
+	uint64_t left, weights;
+	struct claim *last = NULL;
+
+	do {
+		left = total;
+		weights = 0;
+		for (size_t i = 0; i < n; i++) {
+			if (claims[i].fixed && claims[i].size > left)
+				return false;
+			left -= claims[i].fixed ? claims[i].size : 0;
+			weights += claims[i].fixed ? 0 : weight(claims[i].p);
+		}
+	} while (fix_one(claims, n, left, weights, true) ||
+		 fix_one(claims, n, left, weights, false));
+	for (size_t i = 0; i < n; i++) {
+		struct claim *c = &claims[i];
+
+		if (c->fixed)
+			continue;
+		c->size = down(left / weights * weight(c->p) +
+			       left % weights * weight(c->p) / weights);
+		last = c;
+	}
+	for (size_t i = 0; last && i < n; i++)
+		left -= claims[i].fixed ? 0 : claims[i].size;
+	if (last)
+		last->size = left < last->max - last->size ? last->size + left : last->max;
+	return true;
+}
+
+static struct claim claim_of(const struct disks_partition *p, struct disks_slot *s)
+{
+	struct claim c = { .p = p, .slot = s, .min = least(p), .max = most(p) };
+
+	if (s->entry && s->size > c.min)
+		c.min = s->size;
+	if (c.max < c.min)
+		c.max = c.min;
+	return c;
+}
+
+static int no_share(const struct layouter *l, const struct claim *claims, size_t n, uint64_t total)
+{
+	uint64_t need = 0;
+
+	for (size_t i = 0; i < n; i++)
+		need += claims[i].min;
+	return no_room(l, claims[n - 1].p, n == 1 ? need : claims[n - 1].min,
+		       n == 1 || need - claims[n - 1].min > total
+			       ? total
+			       : total - (need - claims[n - 1].min));
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static bool is_number_wanted(const struct layouter *l, unsigned n)
+{
+	const struct disks_partition *p = l->d->partitions.items;
+
+	for (size_t i = 0; i < l->d->partitions.n; i++)
+		if (p[i].number == n)
+			return true;
+	return false;
+}
+
+static bool is_number_used(const struct layouter *l, unsigned n)
+{
+	const struct disks_entry *entry = l->f->partitions.items;
+
+	for (size_t k = 0; !l->fresh && k < l->f->partitions.n; k++)
+		if (entry[k].number == n)
+			return true;
+	for (size_t i = 0; i < l->ret->n; i++)
+		if (l->ret->slots[i].number == n)
+			return true;
+	return false;
+}
+
+/* The number of a partition that is made. */
+static int number_of(const struct layouter *l, const struct disks_partition *p, unsigned *ret)
+{
+	unsigned max = l->fresh || l->f->entries <= 0 ? ROUSE_MAX_PARTITIONS
+						      : (unsigned)l->f->entries;
+
+	for (unsigned n = 1; n <= max; n++) {
+		if (p->number ? n != p->number : is_number_wanted(l, n))
+			continue;
+		if (is_number_used(l, n)) {
+			if (!p->number)
+				continue;
+			return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
+					  "disks.%s: \"%s\" shall be partition %u of '%s', which "
+					  "is another one",
+					  l->d->key, p->key, n, l->f->device);
+		}
+		*ret = n;
+		return 0;
+	}
+	if (p->number)
+		return rouse_fail(
+			l->e, ROUSE_DOCUMENT, 0,
+			"disks.%s: the table of '%s' has no partition %lld, it ends with %u",
+			l->d->key, l->f->device, (long long)p->number, max);
+	return rouse_fail(l->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' has %u partitions already",
+			  l->d->key, l->f->device, max);
+}
+
+static int make_slot(const struct layouter *l, size_t i, uint64_t start, uint64_t size)
+{
+	const struct disks_partition *p = l->d->partitions.items;
+	unsigned number = 0;
+
+	if (number_of(l, &p[i], &number) < 0)
+		return -1;
+	l->ret->slots[i] = (struct disks_slot){
+		.conf = &p[i], .number = number, .start = start, .size = size
+	};
+	return 0;
 }
 
 /* ---- an empty table -------------------------------------------------------------------------- */
 
-static int place_all(struct layouter *l)
+/* Partitions that follow each other: from one whose start the document gives up to the next one. */
+struct run {
+	size_t from, to;
+	uint64_t start, end;
+};
+
+static int check_start(const struct layouter *l, const struct disks_partition *p)
+{
+	if (p->start.bytes >= l->first && p->start.bytes < l->end)
+		return 0;
+	return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: \"%s\" shall begin at %llu, but on '%s' partitions lie "
+			  "between %llu and %llu",
+			  l->d->key, p->key, (unsigned long long)p->start.bytes, l->f->device,
+			  (unsigned long long)l->first, (unsigned long long)l->end);
+}
+
+/* Where the next given start behind `at` is, or the end. */
+static uint64_t next_start(const struct layouter *l, uint64_t at)
 {
 	const struct disks_partition *p = l->d->partitions.items;
-	uint64_t end = down(l->end), at = DISKS_GRAIN, sum = 0, rest;
+	uint64_t end = l->end;
 
 	for (size_t i = 0; i < l->d->partitions.n; i++)
-		sum += has_size(&p[i]) ? wanted(l, &p[i]) : 0;
-	rest = end > at && end - at > sum ? end - at - sum : 0;
-	for (size_t i = 0; i < l->d->partitions.n; i++) {
-		uint64_t size = has_size(&p[i]) ? wanted(l, &p[i]) : rest;
-		uint64_t left = end > at ? end - at : 0;
+		if (p[i].start.bytes > at && p[i].start.bytes < end)
+			end = p[i].start.bytes;
+	return end == l->end ? down(end) : end;
+}
 
+static int place_run(struct layouter *l, const struct run *r)
+{
+	const struct disks_partition *p = l->d->partitions.items;
+	struct claim claims[ROUSE_MAX_PARTITIONS];
+	uint64_t at = r->start, taken = r->start;
+	size_t n = 0, c = 0;
+
+	for (size_t i = r->from; i < r->to; i++)
+		if (has_size(&p[i]))
+			taken = (i == r->from ? taken : up(taken)) + wanted(l, &p[i]);
+	taken = up(taken);
+	for (size_t i = r->from; i < r->to; i++)
+		if (!has_size(&p[i]))
+			claims[n++] = claim_of(&p[i], &l->ret->slots[i]);
+	if (n && taken <= r->end && !share_out(claims, n, r->end - taken))
+		return no_share(l, claims, n, r->end - taken);
+	for (size_t i = r->from; i < r->to; i++) {
+		uint64_t size = has_size(&p[i]) ? wanted(l, &p[i]) : claims[c++].size, left;
+
+		at = i == r->from ? at : up(at);
+		left = r->end > at ? r->end - at : 0;
 		if (size > left || size < smallest(&p[i]))
-			return no_room(l, &p[i],
-				       has_size(&p[i]) && size > smallest(&p[i]) ? size
-										 : smallest(&p[i]),
-				       has_size(&p[i]) ? left : rest);
-		l->ret->slots[i] = (struct disks_slot){
-			.conf = &p[i], .number = (unsigned)i + 1, .start = at, .size = size
-		};
+			return no_room(l, &p[i], size > smallest(&p[i]) ? size : smallest(&p[i]),
+				       left);
+		if (make_slot(l, i, at, size) < 0)
+			return -1;
 		at += size;
 	}
 	return 0;
 }
 
-/* ---- finding ours among those that are there ------------------------------------------------- */
-
-bool disks_mounted_at(const struct disks_content *c, const char *root, const char *mount)
-{
-	char path[512];
-
-	(void)disks_below(root, mount, path, sizeof(path));
-	for (size_t i = 0; c && i < c->mounts.n; i++)
-		if (rouse_streq(((const char *const *)c->mounts.items)[i], path))
-			return true;
-	return false;
-}
-
-static bool has_label(const struct disks_entry *entry, const char *label)
-{
-	const struct disks_signature *s = entry->content ? entry->content->signatures.items : NULL;
-
-	if (rouse_streq(entry->label, label))
-		return true;
-	for (size_t i = 0; s && i < entry->content->signatures.n; i++)
-		if (rouse_streq(s[i].label, label))
-			return true;
-	return false;
-}
-
-static bool is_guid(const struct layouter *l, const struct disks_partition *p,
-		    const struct disks_entry *entry)
-{
-	char guid[DISKS_GUID_LEN];
-
-	disks_guid(disks_seed(l->conf), l->d->key, p->key, "partition", guid);
-	return rouse_streq(entry->guid, guid);
-}
-
-static bool is_mounted(const struct layouter *l, const struct disks_partition *p,
-		       const struct disks_entry *entry)
-{
-	return disks_is_mount_point(p->key) && disks_mounted_at(entry->content, l->root, p->key);
-}
-
-static bool is_labelled(const struct layouter *l unused_arg, const struct disks_partition *p,
-			const struct disks_entry *entry)
-{
-	return p->label && has_label(entry, p->label);
-}
-
-/* "linux" says nothing about a partition's place, unless the document says just that. */
-static bool is_typed(const struct layouter *l unused_arg, const struct disks_partition *p,
-		     const struct disks_entry *entry)
-{
-	const char *type = disks_partition_type(p);
-
-	if (strcmp(type, "linux") == 0 && !p->type)
-		return false;
-	return rouse_streq(entry->type, disks_type_guid(type));
-}
-
-/* How a partition is known, the surest way first. */
-static const struct {
-	const char *how;
-	bool (*is)(const struct layouter *l, const struct disks_partition *p,
-		   const struct disks_entry *entry);
-} ways[] = {
-	{ "the GUID that rouse gives", is_guid },
-	{ "the mount point", is_mounted },
-	{ "the label", is_labelled },
-	{ "the type", is_typed },
-};
-
-static bool is_taken(const struct layouter *l, const struct disks_entry *entry)
-{
-	for (size_t i = 0; i < l->ret->n; i++)
-		if (l->ret->slots[i].entry == entry)
-			return true;
-	return false;
-}
-
-static int match_by(struct layouter *l, size_t way)
+static int place_all(struct layouter *l)
 {
 	const struct disks_partition *p = l->d->partitions.items;
-	const struct disks_entry *entry = l->f->partitions.items;
 
-	for (size_t i = 0; i < l->d->partitions.n; i++) {
-		const struct disks_entry *found = NULL;
+	for (size_t i = 0; i < l->d->partitions.n;) {
+		struct run r = { .from = i, .start = DISKS_GRAIN };
 
-		for (size_t k = 0; !l->ret->slots[i].entry && k < l->f->partitions.n; k++) {
-			if (is_taken(l, &entry[k]) || !ways[way].is(l, &p[i], &entry[k]))
-				continue;
-			l->ret->n_matched += !found;
-			if (found)
-				return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-						  "disks.%s: partitions %lld and %lld of '%s' both "
-						  "have %s of \"%s\": "
-						  "give the right one a \"label\"",
-						  l->d->key, (long long)found->number,
-						  (long long)entry[k].number, l->f->device,
-						  ways[way].how, p[i].key);
-			found = &entry[k];
+		if (p[i].start.bytes) {
+			if (check_start(l, &p[i]) < 0)
+				return -1;
+			r.start = p[i].start.bytes;
 		}
-		if (found)
-			l->ret->slots[i] = (struct disks_slot){ .conf = &p[i],
-								.entry = found,
-								.number = (unsigned)found->number,
-								.start = (uint64_t)found->start,
-								.size = (uint64_t)found->size };
+		for (i++; i < l->d->partitions.n && !p[i].start.bytes;)
+			i++;
+		r.to = i;
+		r.end = next_start(l, r.start);
+		if (place_run(l, &r) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -245,14 +363,32 @@ static void grow_to(struct layouter *l, struct disks_slot *s, uint64_t size)
 	s->size = size;
 }
 
+static int blocked(const struct layouter *l, const struct disks_slot *s, uint64_t want,
+		   uint64_t room)
+{
+	char a[16], b[16];
+
+	return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
+			  "disks.%s: partition %u of '%s' (\"%s\") cannot grow to %s: what "
+			  "follows it leaves %s",
+			  l->d->key, s->number, l->f->device, s->conf->key,
+			  rouse_print_size(a, want), rouse_print_size(b, room));
+}
+
+static uint64_t room_for(const struct layouter *l, const struct disks_slot *s)
+{
+	uint64_t limit = down(limit_of(l, s->start + s->size));
+
+	return limit > s->start ? limit - s->start : 0;
+}
+
 /* A size in bytes is a demand; a percentage was one when the partition was made, and after that
  * it is met as far as there is room. */
 static int grow_sized(struct layouter *l, struct disks_slot *s)
 {
-	uint64_t want = wanted(l, s->conf), room = down(limit_of(l, s->start + s->size));
+	uint64_t want = wanted(l, s->conf), room = room_for(l, s);
 	char a[16], b[16];
 
-	room = room > s->start ? room - s->start : 0;
 	if (s->conf->size.percent && want > room)
 		want = room;
 	if (want < s->size && !s->conf->size.percent && s->size - want >= DISKS_GRAIN)
@@ -265,26 +401,35 @@ static int grow_sized(struct layouter *l, struct disks_slot *s)
 	if (want < s->size + DISKS_GRAIN)
 		return 0;
 	if (want > room)
-		return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: partition %u of '%s' (\"%s\") cannot grow to %s: what "
-				  "follows it leaves "
-				  "%s",
-				  l->d->key, s->number, l->f->device, s->conf->key,
-				  rouse_print_size(a, want), rouse_print_size(b, room));
+		return blocked(l, s, want, room);
 	grow_to(l, s, want);
 	return 0;
 }
 
-/* Does a partition end here that shall have whatever is left? */
-static bool grows_from(const struct layouter *l, uint64_t at)
+/* Without a size it takes what is behind it, within its bounds. */
+static int grow_rest(struct layouter *l, struct disks_slot *s)
+{
+	struct claim c = claim_of(s->conf, s);
+	uint64_t room = room_for(l, s), want = room < c.max ? room : c.max;
+
+	if (s->conf->min.bytes && s->size + DISKS_GRAIN <= up(s->conf->min.bytes) &&
+	    room < up(s->conf->min.bytes))
+		return blocked(l, s, up(s->conf->min.bytes), room);
+	if (want >= s->size + DISKS_GRAIN)
+		grow_to(l, s, want);
+	return 0;
+}
+
+/* The partition without a size that ends here, and would have what follows. */
+static struct disks_slot *growing_from(const struct layouter *l, uint64_t at)
 {
 	for (size_t i = 0; i < l->ret->n; i++) {
-		const struct disks_slot *s = &l->ret->slots[i];
+		struct disks_slot *s = &l->ret->slots[i];
 
 		if (s->entry && !has_size(s->conf) && up(s->start + s->size) == at)
-			return true;
+			return s;
 	}
-	return false;
+	return NULL;
 }
 
 /* Calls for each free area in ascending order; *at is where to look from. */
@@ -310,77 +455,109 @@ static bool next_area(const struct layouter *l, uint64_t *at, uint64_t *start, u
 	return false;
 }
 
-static unsigned free_number(const struct layouter *l)
-{
-	const struct disks_entry *entry = l->f->partitions.items;
-
-	for (unsigned n = 1; n <= ROUSE_MAX_PARTITIONS; n++) {
-		bool taken = false;
-
-		for (size_t k = 0; k < l->f->partitions.n; k++)
-			taken |= entry[k].number == n;
-		for (size_t i = 0; i < l->ret->n; i++)
-			taken |= l->ret->slots[i].number == n;
-		if (!taken)
-			return n;
-	}
-	return 0;
-}
-
-/* `sized`: the first area that is large enough, from its end when somebody grows from its
- * beginning; else the largest one, all of it. */
-static int add(struct layouter *l, size_t i, bool sized)
+/* Where the document says: nothing else may be there. */
+static int add_at_start(struct layouter *l, size_t i)
 {
 	const struct disks_partition *p = (const struct disks_partition *)l->d->partitions.items +
 					  i;
-	uint64_t at = DISKS_GRAIN, start = 0, size = 0, best = 0, where = 0;
-	uint64_t need = sized ? wanted(l, p) : smallest(p);
-	unsigned number = free_number(l);
+	uint64_t start = p->start.bytes, room = 0, limit, size;
+
+	if (check_start(l, p) < 0)
+		return -1;
+	limit = limit_of(l, start);
+	for (size_t k = 0; k < l->n_used; k++)
+		if (l->used[k].start <= start && start < l->used[k].start + l->used[k].size)
+			limit = start;
+	room = limit - start;
+	if (!has_size(p))
+		room = down(limit) > start ? down(limit) - start : 0;
+	size = has_size(p) ? wanted(l, p) : room < most(p) ? room : most(p);
+	if (size > room || size < (has_size(p) ? EXACT : least(p)))
+		return no_room(l, p, has_size(p) ? size : least(p), room);
+	use(l, start, size);
+	return make_slot(l, i, start, size);
+}
+
+/* The first area that is large enough, from its end when somebody grows from its beginning. */
+static int add_sized(struct layouter *l, size_t i)
+{
+	const struct disks_partition *p = (const struct disks_partition *)l->d->partitions.items +
+					  i;
+	uint64_t at = DISKS_GRAIN, start = 0, size = 0, best = 0, need = wanted(l, p);
 
 	while (next_area(l, &at, &start, &size)) {
-		if (size <= best)
+		best = size > best ? size : best;
+		if (size < need)
 			continue;
-		best = size;
-		where = sized && size >= need && grows_from(l, start) ? start + size - need : start;
-		if (sized && size >= need)
-			break;
+		if (growing_from(l, start))
+			start += size - need;
+		use(l, start, need);
+		return make_slot(l, i, start, need);
 	}
-	if (best < need)
-		return no_room(l, p, need, best);
-	if (!number)
-		return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: '%s' has %d partitions already", l->d->key,
-				  l->f->device, ROUSE_MAX_PARTITIONS);
-	l->ret->slots[i] = (struct disks_slot){
-		.conf = p, .number = number, .start = where, .size = sized ? need : best
-	};
-	use(l, where, l->ret->slots[i].size);
+	return no_room(l, p, need, best);
+}
+
+/* Those without a size share the largest area, with the one that grows from its beginning. */
+static int add_rest(struct layouter *l)
+{
+	const struct disks_partition *p = l->d->partitions.items;
+	struct claim claims[ROUSE_MAX_PARTITIONS + 1];
+	struct disks_slot *before = NULL;
+	uint64_t at = DISKS_GRAIN, start = 0, size = 0, best = 0, where = 0;
+	size_t n = 0, old;
+
+	while (next_area(l, &at, &start, &size))
+		if (size > best) {
+			best = size;
+			where = start;
+		}
+	before = growing_from(l, where);
+	if (before) {
+		claims[n++] = claim_of(before->conf, before);
+		best += where - before->start;
+		where = before->start;
+	}
+	old = n;
+	for (size_t i = 0; i < l->ret->n; i++)
+		if (!l->ret->slots[i].conf && !has_size(&p[i]))
+			claims[n++] = claim_of(&p[i], &l->ret->slots[i]);
+	if (n == old)
+		return 0;
+	if (!share_out(claims, n, best))
+		return no_share(l, claims, n, best);
+	for (size_t k = 0; k < n; k++) {
+		if (k < old && claims[k].size > before->size)
+			grow_to(l, before, claims[k].size);
+		if (k >= old) {
+			use(l, where, claims[k].size);
+			if (make_slot(l, (size_t)(claims[k].slot - l->ret->slots), where,
+				      claims[k].size) < 0)
+				return -1;
+		}
+		where = up(where + claims[k].size);
+	}
 	return 0;
 }
 
 static int grow_and_add(struct layouter *l)
 {
 	const struct disks_partition *p = l->d->partitions.items;
+	struct disks_slot *s = l->ret->slots;
 
 	for (size_t i = 0; i < l->ret->n; i++)
-		if (l->ret->slots[i].entry && has_size(&p[i]) &&
-		    grow_sized(l, &l->ret->slots[i]) < 0)
+		if (s[i].entry && has_size(&p[i]) && grow_sized(l, &s[i]) < 0)
 			return -1;
 	for (size_t i = 0; i < l->ret->n; i++)
-		if (!l->ret->slots[i].entry && has_size(&p[i]) && add(l, i, true) < 0)
+		if (!s[i].entry && p[i].start.bytes && add_at_start(l, i) < 0)
 			return -1;
-	for (size_t i = 0; i < l->ret->n; i++) {
-		struct disks_slot *s = &l->ret->slots[i];
-		uint64_t room;
-
-		if (has_size(&p[i]))
-			continue;
-		if (!s->entry)
-			return add(l, i, false); /* check() made sure that there is only one */
-		room = down(limit_of(l, s->start + s->size));
-		if (room > s->start && room - s->start >= s->size + DISKS_GRAIN)
-			grow_to(l, s, room - s->start);
-	}
+	for (size_t i = 0; i < l->ret->n; i++)
+		if (!s[i].conf && has_size(&p[i]) && add_sized(l, i) < 0)
+			return -1;
+	if (add_rest(l) < 0)
+		return -1;
+	for (size_t i = 0; i < l->ret->n; i++)
+		if (s[i].entry && !has_size(&p[i]) && grow_rest(l, &s[i]) < 0)
+			return -1;
 	return 0;
 }
 
@@ -389,22 +566,28 @@ int disks_layout(const struct disks_conf *conf, const struct disks_disk *d,
 		 struct rouse_arena *arena, struct disks_layout *ret, struct rouse_err *e)
 {
 	const struct disks_entry *entry = f->partitions.items;
+	uint64_t sector = f->sector > 0 ? (uint64_t)f->sector : 512;
 	struct layouter *l = rouse_arena_alloc(arena, sizeof(*l));
 
 	*ret = (struct disks_layout){ .n = d->partitions.n };
 	ret->slots = rouse_arena_alloc(arena, ret->n * sizeof(*ret->slots));
-	*l = (struct layouter){
-		.conf = conf, .d = d, .f = f, .root = root, .ret = ret, .arena = arena, .e = e
-	};
-	l->end = fresh || f->end <= 0 ? disks_usable_end((uint64_t)f->size, (uint64_t)f->sector)
+	*l = (struct layouter){ .conf = conf,
+				.d = d,
+				.f = f,
+				.fresh = fresh,
+				.root = root,
+				.first = (2 + sectors_of_entries(sector)) * sector,
+				.ret = ret,
+				.arena = arena,
+				.e = e };
+	l->end = fresh || f->end <= 0 ? disks_usable_end((uint64_t)f->size, sector)
 				      : (uint64_t)f->end;
 	if (fresh || f->partitions.n == 0)
 		return place_all(l);
 	for (size_t k = 0; k < f->partitions.n; k++)
 		use(l, (uint64_t)entry[k].start, (uint64_t)entry[k].size);
-	for (size_t way = 0; way < ARRAY_SIZE(ways); way++)
-		if (match_by(l, way) < 0)
-			return -1;
+	if (disks_find_entries(l) < 0)
+		return -1;
 	return grow_and_add(l);
 }
 

@@ -493,6 +493,7 @@ int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rous
 	case DISKS_OP_GROW:
 	case DISKS_OP_SWAP:
 	case DISKS_OP_ERASE:
+	case DISKS_OP_SKIP:
 		break;
 	}
 	return rouse_fail(e, ROUSE_BUG, 0, "step %u is not one of LVM", op);

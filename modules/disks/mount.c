@@ -121,67 +121,6 @@ void disks_usage_of(const char *sys_name, json_t *content)
 	add_swap(dev, content);
 }
 
-/* ---- the disk below a path ------------------------------------------------------------------- */
-
-static size_t add_disk(const char *name, char (*ret)[64], size_t n, size_t max, int depth);
-
-static size_t add_slaves(const char *dir, char (*ret)[64], size_t n, size_t max, int depth)
-{
-	auto_free char *path = rouse_asprintf("%s/slaves", dir);
-	auto_of(dir) DIR *d = opendir(path);
-	struct dirent *entry;
-
-	while (d && (entry = readdir(d)))
-		if (entry->d_name[0] != '.')
-			n = add_disk(entry->d_name, ret, n, max, depth + 1);
-	return n;
-}
-
-/* A partition's parent directory is its disk; dm and md have slaves, which may be a set. */
-static size_t add_disk(const char *name, char (*ret)[64], size_t n, size_t max, int depth)
-{
-	auto_free char *link = rouse_asprintf("/sys/class/block/%s", name);
-	auto_free char *dir = realpath(link, NULL);
-	auto_free char *partition = NULL;
-	size_t before = n;
-
-	if (!dir || depth > 8)
-		return n;
-	partition = rouse_asprintf("%s/partition", dir);
-	if (access(partition, F_OK) == 0)
-		*strrchr(dir, '/') = '\0';
-	n = add_slaves(dir, ret, n, max, depth);
-	if (n == before && n < max)
-		(void)snprintf(ret[n++], sizeof(ret[0]), "%s", strrchr(dir, '/') + 1);
-	return n;
-}
-
-static dev_t source_of(const char *path, dev_t dev)
-{
-	auto_of(table) struct libmnt_table *table = mnt_new_table_from_file("/proc/self/mountinfo");
-	struct libmnt_fs *fs = table ? mnt_table_find_target(table, path, MNT_ITER_BACKWARD) : NULL;
-	const char *source = fs ? mnt_fs_get_source(fs) : NULL;
-	struct stat st;
-
-	return source && stat(source, &st) == 0 && S_ISBLK(st.st_mode) ? st.st_rdev : dev;
-}
-
-size_t disks_holding(const char *path, char (*ret)[64], size_t max)
-{
-	char link[64];
-	auto_free char *real = NULL;
-	struct stat st;
-	dev_t dev;
-
-	if (stat(path, &st) < 0)
-		return 0;
-	/* btrfs shows a device number of its own (0:N): ask for what was mounted. */
-	dev = major(st.st_dev) ? st.st_dev : source_of(path, st.st_dev);
-	(void)snprintf(link, sizeof(link), "/sys/dev/block/%u:%u", major(dev), minor(dev));
-	real = realpath(link, NULL);
-	return real ? add_disk(strrchr(real, '/') + 1, ret, 0, max, 0) : 0;
-}
-
 /* ---- mounting -------------------------------------------------------------------------------- */
 
 static int load_modules(const char *type, struct rouse_err *e)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Identities, partition types, names. */
+/* Identities and names. */
 #include "disks.h"
 
 #include <ctype.h>
@@ -7,66 +7,6 @@
 
 #include <rouse/text.h>
 #include <rouse/trust.h>
-
-/* UAPI.2 Discoverable Partitions Specification. Root partitions are of this architecture. */
-static const struct {
-	const char *word, *guid, *mount;
-} types[] = {
-#if defined(__x86_64__)
-	{ "root", "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "/" },
-#elif defined(__aarch64__)
-	{ "root", "b921b045-1df0-41c3-af44-4c6f280d3fae", "/" },
-#else
-	{ "root", "0fc63daf-8483-4772-8e79-3d69d8477de4", "/" },
-#endif
-	{ "esp", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "/efi" },
-	{ "xbootldr", "bc13c2ff-59e6-4262-a352-b275fd6f7172", "/boot" },
-	{ "home", "933ac7e1-2eb4-4f13-b844-0e14e2aef915", "/home" },
-	{ "srv", "3b8f8425-20e0-4f3b-907f-1a25a76f98e8", "/srv" },
-	{ "var", "4d21b016-b534-45c2-a9fb-5c16e091fd2d", "/var" },
-	{ "swap", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", NULL },
-	{ "linux-lvm", "e6d6d379-f507-44c2-a23c-238f2a3df928", NULL },
-	{ "linux", "0fc63daf-8483-4772-8e79-3d69d8477de4", NULL },
-};
-
-const char *const disks_type_words[] = { "root", "esp",  "xbootldr",  "home",  "srv",
-					 "var",  "swap", "linux-lvm", "linux", NULL };
-_Static_assert(ARRAY_SIZE(disks_type_words) == ARRAY_SIZE(types) + 1, "one word for each type");
-
-const char *disks_type_guid(const char *word)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (strcmp(types[i].word, word) == 0)
-			return types[i].guid;
-	return NULL;
-}
-
-const char *disks_type_word(const char *guid)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (strcasecmp(types[i].guid, guid) == 0)
-			return types[i].word;
-	return NULL;
-}
-
-/* A vfat /boot is the ESP mounted there, which is what firmware looks for; see the BLS. */
-const char *disks_partition_type(const struct disks_partition *p)
-{
-	if (p->type)
-		return p->type;
-	if (p->lvm)
-		return "linux-lvm";
-	if (rouse_streq(p->filesystem, "swap"))
-		return "swap";
-	if (strcmp(p->key, "/boot/efi") == 0)
-		return "esp";
-	if (strcmp(p->key, "/boot") == 0 && rouse_streq(p->filesystem, "vfat"))
-		return "esp";
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (types[i].mount && strcmp(types[i].mount, p->key) == 0)
-			return types[i].word;
-	return "linux";
-}
 
 const char *disks_partition_label(const struct disks_partition *p, char *buf, size_t size)
 {
@@ -134,6 +74,17 @@ void disks_guid(const char *seed, const char *disk, const char *name, const char
 
 	disks_uuid(seed, disk, name, kind, uuid);
 	disks_uuid_print(uuid, ret);
+}
+
+void disks_guid_of(const struct disks_conf *conf, const struct disks_disk *d,
+		   const struct disks_partition *p, char ret[static DISKS_GUID_LEN])
+{
+	if (!p->guid) {
+		disks_guid(disks_seed(conf), d->key, p->key, "partition", ret);
+		return;
+	}
+	for (size_t i = 0; i < DISKS_GUID_LEN; i++)
+		ret[i] = (char)tolower((unsigned char)p->guid[i]);
 }
 
 const char *const *disks_our_guids(const struct disks_conf *conf, struct rouse_arena *arena)

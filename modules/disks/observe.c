@@ -27,16 +27,28 @@ struct observer {
 	json_t *disks; /* array */
 };
 
+/* What the document says about the image that is bound to this name. */
+static uint64_t sector_of(const struct observer *o, const char *bound)
+{
+	const struct disks_disk *d = o->conf->disks.items;
+
+	for (size_t i = 0; bound && i < o->conf->disks.n; i++)
+		if (strcmp(d[i].key, bound) == 0)
+			return (uint64_t)d[i].sector_size;
+	return 0;
+}
+
 /* A disk that cannot be read is a fact too: it is refused when the document means it. */
 static void add_disk(const struct observer *o, const char *path, const char *bound)
 {
 	auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t sector = sector_of(o, bound);
 	struct rouse_err e = { 0 };
 	json_t *disk = NULL;
 
 	if (fd < 0)
 		(void)rouse_fail(&e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
-	if (fd < 0 || disks_inspect(fd, path, o->ours, &disk, &e) < 0) {
+	if (fd < 0 || disks_inspect(fd, path, o->ours, sector, &disk, &e) < 0) {
 		disk = json_object();
 		rouse_json_set_string(disk, "device", path);
 		rouse_json_set_string(disk, "class", disks_class_words[DISKS_OPAQUE]);
@@ -119,10 +131,10 @@ static void add_path(const struct observer *o, const char *path)
 	rouse_json_append(names, json_string(path));
 }
 
-static void mark_root(const struct observer *o)
+static void mark_root(const struct observer *o, const char *root)
 {
-	char names[16][64];
-	size_t n = disks_holding("/", names, ARRAY_SIZE(names)), i;
+	char names[ROUSE_MAX_MEMBERS][64];
+	size_t n = disks_holding(root, names, ARRAY_SIZE(names)), i;
 	json_t *disk;
 
 	for (size_t k = 0; k < n; k++) {
@@ -132,6 +144,14 @@ static void mark_root(const struct observer *o)
 			if (rouse_streq(json_string_value(json_object_get(disk, "device")), path))
 				rouse_json_set_bool(disk, "root", true);
 	}
+}
+
+static bool is_mounted(const char *root)
+{
+	auto_free char *above = rouse_asprintf("%s/..", root);
+	struct stat st, up;
+
+	return stat(root, &st) == 0 && stat(above, &up) == 0 && st.st_dev != up.st_dev;
 }
 
 static void scan(struct observer *o)
@@ -150,7 +170,11 @@ static void scan(struct observer *o)
 		if (d[i].device && d[i].device->path && strcmp(d[i].device->path, "root") != 0)
 			add_path(o, d[i].device->path);
 	if (!o->c->initramfs)
-		mark_root(o);
+		mark_root(o, "/");
+	else if (is_mounted(o->c->root)) /* by an initramfs that is not only ours */
+		mark_root(o, o->c->root);
+	else
+		disks_mark_boots(o->disks);
 }
 
 /* ---- waiting for disks that the document means ----------------------------------------------- */
@@ -207,29 +231,50 @@ static struct disks_facts decode_all(const struct observer *o)
 	return (struct disks_facts){ .disks = { .n = n, .items = facts } };
 }
 
-/* Scans until every disk of the document is there. In the initramfs disks still arrive; and the
+/* How long a disk may take to appear: what may be missing is not waited for unless somebody says so. */
+static uint64_t patience(const struct disks_disk *d)
+{
+	if (d->wait)
+		return d->wait;
+	return rouse_streq(d->missing, "skip") ? 0 : ROUSE_DEADLINE_DEVICES;
+}
+
+/* When to look no longer for what is not there yet; 0: nothing is worth waiting for. */
+static uint64_t wait_until(const struct observer *o, const struct disks_found *found,
+			   uint64_t begin)
+{
+	const struct disks_disk *d = o->conf->disks.items;
+	uint64_t until = 0, end;
+
+	for (size_t i = 0; i < o->conf->disks.n; i++)
+		if (found[i].missing && begin + patience(&d[i]) > until)
+			until = begin + patience(&d[i]);
+	for (size_t i = 0; !until && i < o->conf->disks.n; i++)
+		if (found[i].open) /* one more may come, but not for long */
+			until = rouse_clock_ms() + ROUSE_DEVICES_QUIET;
+	end = o->c->deadline > 2000 ? o->c->deadline - 2000 : 0;
+	return o->c->deadline && until > end ? end : until;
+}
+
+/* Scans until every disk of the document is there. While a machine boots disks still arrive; and the
  * only disk may be taken for the root only when no other one came for a while. */
 static bool scan_until_found(struct observer *o, struct disks_facts *facts,
-			     const struct disks_fact **found)
+			     struct disks_found *found)
 {
-	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_DEVICES;
-	auto_fd int events = o->c->initramfs ? open_uevents() : -1;
-	bool guessed = false, matched;
+	auto_fd int events = o->c->boot ? open_uevents() : -1;
+	uint64_t begin = rouse_clock_ms(), until;
 
-	if (o->c->deadline && o->c->deadline < deadline + 2000)
-		deadline = o->c->deadline > 2000 ? o->c->deadline - 2000 : 0;
 	for (;;) {
 		struct rouse_err e = { 0 };
+		bool matched;
 
 		scan(o);
 		*facts = decode_all(o);
-		matched = disks_match(o->conf, facts, o->c, found, &guessed, &e) == 0;
-		if (!o->c->initramfs || o->c->disks.n || (matched && !guessed))
+		matched = disks_match(o->conf, facts, o->c, o->arena, found, &e) == 0;
+		if (!o->c->boot || o->c->disks.n || (!matched && e.kind != ROUSE_UNAVAILABLE))
 			return matched;
-		if (!matched && e.kind != ROUSE_UNAVAILABLE)
-			return false;
-		if (!wait_for_event(events,
-				    matched ? rouse_clock_ms() + ROUSE_DEVICES_QUIET : deadline))
+		until = wait_until(o, found, begin);
+		if (!until || !wait_for_event(events, until))
 			return matched;
 	}
 }
@@ -312,7 +357,7 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 	const struct disks_conf *conf = conf_;
 	auto_arena struct rouse_arena arena = { 0 };
 	struct observer o = { .conf = conf, .c = c, .arena = &arena, .disks = json_array() };
-	const struct disks_fact *found[ROUSE_MAX_DISKS] = { NULL };
+	struct disks_found found[ROUSE_MAX_DISKS] = { { 0 } };
 	const struct disks_disk *d = conf->disks.items;
 	struct disks_facts all;
 
@@ -325,10 +370,12 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 		return 0; /* plan() refuses, and says which */
 	disks_lvm_observe(c, facts);
 	for (size_t i = 0; i < conf->disks.n; i++)
-		look_at_free_space(
-			&o, &d[i], found[i],
-			json_array_get(
-				o.disks,
-				(size_t)(found[i] - (const struct disks_fact *)all.disks.items)));
+		for (size_t k = 0; k < found[i].n; k++)
+			look_at_free_space(
+				&o, &d[i], found[i].all[k],
+				json_array_get(
+					o.disks,
+					(size_t)(found[i].all[k] -
+						 (const struct disks_fact *)all.disks.items)));
 	return 0;
 }

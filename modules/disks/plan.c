@@ -392,20 +392,33 @@ static struct disks_row row_of(struct planner *p, const struct disks_disk *d,
 {
 	struct rouse_arena *arena = &p->plan->arena;
 	char guid[DISKS_GUID_LEN], label[256];
+	uint64_t bits = disks_attributes(s->conf);
 
-	disks_guid(disks_seed(p->conf), d->key, s->conf->key, "partition", guid);
+	disks_guid_of(p->conf, d, s->conf, guid);
 	return (struct disks_row){
 		.number = s->number,
 		.start = s->start,
 		.size = s->size,
 		.old_size = s->entry ? (uint64_t)s->entry->size : 0,
 		.guid = s->entry ? s->entry->guid : rouse_arena_strdup(arena, guid),
-		.type = s->entry ? s->entry->type : disks_type_guid(disks_partition_type(s->conf)),
-		.label = s->entry ? s->entry->label
-				  : rouse_arena_strdup(arena, disks_partition_label(s->conf, label,
-										    sizeof(label))),
-		.attributes = s->entry ? s->entry->attributes : NULL,
+		.type = s->entry && !s->retype ? s->entry->type
+					       : disks_type_guid(disks_partition_type(s->conf)),
+		.label = s->entry && !s->rename
+				 ? s->entry->label
+				 : rouse_arena_strdup(arena, disks_partition_label(s->conf, label,
+										   sizeof(label))),
+		.attributes = s->entry && !s->reattribute
+				      ? s->entry->attributes
+				      : rouse_arena_printf(arena, "0x%016llx",
+							   (unsigned long long)bits),
+		.edits = s->retype || s->rename || s->reattribute,
 	};
+}
+
+static bool is_changed(const struct disks_slot *s)
+{
+	return !s->entry || s->size != (uint64_t)s->entry->size || s->retype || s->rename ||
+	       s->reattribute;
 }
 
 /* The rows that change, or with `all` every row of the table to come. */
@@ -417,8 +430,7 @@ static void add_rows(struct planner *p, struct disks_action *a, const struct dis
 						   (l->n + f->partitions.n) * sizeof(*rows));
 
 	for (size_t i = 0; i < l->n; i++)
-		if (all || !l->slots[i].entry ||
-		    l->slots[i].size != (uint64_t)l->slots[i].entry->size)
+		if (all || is_changed(&l->slots[i]))
 			rows[a->n_rows++] = row_of(p, d, &l->slots[i]);
 	for (size_t k = 0; all && k < f->partitions.n; k++) {
 		bool known = false;
@@ -449,6 +461,7 @@ static struct disks_action *table_action(struct planner *p, const struct disks_d
 	disks_guid(disks_seed(p->conf), d->key, "", "disk", guid);
 	a->guid = create ? rouse_arena_strdup(&p->plan->arena, guid) : f->guid;
 	a->create = create;
+	a->hybrid = f->hybrid && !create;
 	a->marks = rouse_arena_alloc(&p->plan->arena, d->partitions.n * sizeof(*a->marks));
 	p->table = a;
 	return a;
@@ -474,6 +487,34 @@ static void add_new_table(struct planner *p, const struct disks_disk *d, const s
 	p->last = a;
 }
 
+static bool has_changes(const struct disks_layout *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (is_changed(&l->slots[i]))
+			return true;
+	return false;
+}
+
+/* "set the type of partition 3 of /dev/vda to esp" */
+static void add_edits(struct planner *p, const struct disks_fact *f, const struct disks_slot *s,
+		      struct rouse_buf *text)
+{
+	const struct disks_partition *conf = s->conf;
+	const char *of = rouse_arena_printf(&p->plan->arena, "of partition %u of %s", s->number,
+					    f->device);
+
+	if (s->retype)
+		rouse_buf_printf(text, "%sset the type %s to %s", text->len ? ", " : "", of,
+				 conf->type);
+	if (s->rename)
+		rouse_buf_printf(text, "%sset the name %s to '%s'", text->len ? ", " : "", of,
+				 disks_printable(conf->label, &p->plan->arena));
+	if (s->reattribute)
+		rouse_buf_printf(text, "%sset the attributes %s to 0x%016llx",
+				 text->len ? ", " : "", of,
+				 (unsigned long long)disks_attributes(conf));
+}
+
 /* "grow partition 1 of /dev/vda from 2.0 GiB to 8.0 GiB, add partition 2 (1.0 GiB)" */
 static void add_table_change(struct planner *p, const struct disks_disk *d,
 			     const struct disks_fact *f, const struct disks_layout *l, bool rebuild,
@@ -486,6 +527,8 @@ static void add_table_change(struct planner *p, const struct disks_disk *d,
 	add_rows(p, a, d, f, l, rebuild);
 	if (repair)
 		rouse_buf_printf(&text, "repair the GPT of %s: %s", f->device, repair);
+	else if (disks_class_of(f) == DISKS_GPT_GROWN && !has_changes(l))
+		rouse_buf_printf(&text, "move the backup of the GPT to the end of %s", f->device);
 	for (size_t i = 0; i < l->n; i++) {
 		const struct disks_slot *s = &l->slots[i];
 
@@ -498,19 +541,12 @@ static void add_table_change(struct planner *p, const struct disks_disk *d,
 					 text.len ? ", " : "", s->number, f->device,
 					 disks_size_text(p, (uint64_t)s->entry->size),
 					 disks_size_text(p, s->size));
+		add_edits(p, f, s, &text);
 		adds |= !s->entry;
 	}
 	rouse_plan_add(p->plan, adds ? ROUSE_CREATE : ROUSE_CHANGE, DISKS_OP_TABLE, a, "%s",
 		       text.data);
 	p->last = a;
-}
-
-static bool has_changes(const struct disks_layout *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (!l->slots[i].entry || l->slots[i].size != (uint64_t)l->slots[i].entry->size)
-			return true;
-	return false;
 }
 
 /* First what a table will publish, then the table, then what stands on partitions that are there. */
@@ -548,20 +584,39 @@ static int plan_fresh(struct planner *p, const struct disks_disk *d, const struc
 	return plan_places(p, d, f, &l, claim, true);
 }
 
+/* Tables that are right, but would not be when libfdisk has written them. */
+static int refuse_table(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
+{
+	if (f->unusual)
+		return rouse_fail(
+			p->e, ROUSE_DOCUMENT, 0,
+			"disks.%s: the GPT of '%s' would have to be changed, but %s: make "
+			"it anew with another tool",
+			d->key, f->device, disks_printable(f->unusual, &p->plan->arena));
+	if (f->hybrid && !rouse_streq(d->hybrid, "keep"))
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
+				  "disks.%s: the GPT of '%s' would have to be changed, but its MBR "
+				  "lists partitions, too (a hybrid one): \"hybridMbr\": \"keep\" "
+				  "keeps the MBR in step",
+				  d->key, f->device);
+	return 0;
+}
+
 static int plan_existing(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
 			 const struct disks_layout *l, bool ours)
 {
 	enum disks_class class = disks_class_of(f);
 	bool broken = class == DISKS_GPT_REPAIR;
 	bool claimed = ours && f->partitions.n == 0;
+	bool changes = has_changes(l) || broken || class == DISKS_GPT_GROWN;
 
-	if ((has_changes(l) || broken) && disks_refuse_writes(p, d, f) < 0)
+	if (changes && (disks_refuse_writes(p, d, f) < 0 || refuse_table(p, d, f) < 0))
 		return -1;
 	if (plan_places(p, d, f, l, claimed, false) < 0)
 		return -1;
 	if (claimed)
 		add_new_table(p, d, f, l);
-	else if (has_changes(l) || broken)
+	else if (changes)
 		add_table_change(p, d, f, l, ours && broken, broken ? f->damage : NULL);
 	return plan_places(p, d, f, l, claimed, true);
 }
@@ -598,6 +653,13 @@ static int plan_partitions(struct planner *p, const struct disks_disk *d,
 	return plan_fresh(p, d, f, true);
 }
 
+/* Said, so that nobody wonders; nothing is done. */
+static void add_skip(struct planner *p, const struct disks_disk *d)
+{
+	rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_SKIP, NULL, "do without %s, which is not there",
+		       d->key);
+}
+
 /* A tree below --root has no disks unless they are named with --disk. */
 static bool has_disks(const struct disks_facts *facts, const struct rouse_context *c)
 {
@@ -614,9 +676,8 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 {
 	const struct disks_conf *conf = conf_;
 	const struct disks_disk *d = conf->disks.items;
-	const struct disks_fact *found[ROUSE_MAX_DISKS];
+	struct disks_found found[ROUSE_MAX_DISKS];
 	auto_free struct planner *p = rouse_calloc(1, sizeof(*p));
-	bool guessed;
 
 	if (!conf->disks.n || !has_disks(facts, c))
 		return 0;
@@ -627,12 +688,16 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	p->first = plan->n_steps;
 	p->e = e;
 	p->ours = disks_our_guids(conf, &plan->arena);
-	if (disks_match(conf, facts, c, found, &guessed, e) < 0)
+	if (disks_match(conf, facts, c, &plan->arena, found, e) < 0)
 		return -1;
 	for (size_t i = 0; i < conf->disks.n; i++) {
 		p->last = NULL;
-		if ((d[i].partitions.n ? plan_partitions(p, &d[i], found[i])
-				       : plan_whole(p, &d[i], found[i])) < 0)
+		if (found[i].missing) {
+			add_skip(p, &d[i]);
+			continue;
+		}
+		if ((d[i].partitions.n ? plan_partitions(p, &d[i], found[i].f)
+				       : plan_whole(p, &d[i], found[i].f)) < 0)
 			return -1;
 		if (p->last)
 			p->last->last = true;

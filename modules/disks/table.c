@@ -69,6 +69,11 @@ static int set_type(struct fdisk_partition *pa, const char *guid)
 	return r < 0 ? r : fdisk_partition_set_type(pa, type);
 }
 
+static int set_attributes(struct fdisk_context *c, size_t number, const char *attributes)
+{
+	return fdisk_gpt_set_partition_attrs(c, number, strtoull(attributes, NULL, 16));
+}
+
 static int add_row(struct fdisk_context *c, const struct disks_action *a,
 		   const struct disks_row *row)
 {
@@ -85,19 +90,28 @@ static int add_row(struct fdisk_context *c, const struct disks_action *a,
 	r = r ?: fdisk_partition_set_name(pa, row->label ? row->label : "");
 	r = r ?: fdisk_add_partition(c, pa, &number);
 	if (r == 0 && row->attributes)
-		r = fdisk_gpt_set_partition_attrs(c, number, strtoull(row->attributes, NULL, 16));
+		r = set_attributes(c, number, row->attributes);
 	return r;
 }
 
-static int resize_row(struct fdisk_context *c, const struct disks_action *a,
+static int change_row(struct fdisk_context *c, const struct disks_action *a,
 		      const struct disks_row *row)
 {
 	auto_of(partition) struct fdisk_partition *pa = fdisk_new_partition();
 	int r = pa ? 0 : -ENOMEM;
 
-	r = r ?: fdisk_partition_set_size(pa, row->size / a->sector);
-	r = r ?: fdisk_partition_size_explicit(pa, 1);
-	return r ?: fdisk_set_partition(c, row->number - 1, pa);
+	if (row->size != row->old_size) {
+		r = r ?: fdisk_partition_set_size(pa, row->size / a->sector);
+		r = r ?: fdisk_partition_size_explicit(pa, 1);
+	}
+	if (row->edits) {
+		r = r ?: set_type(pa, row->type);
+		r = r ?: fdisk_partition_set_name(pa, row->label ? row->label : "");
+	}
+	r = r ?: fdisk_set_partition(c, row->number - 1, pa);
+	if (r == 0 && row->edits)
+		r = set_attributes(c, row->number - 1, row->attributes ? row->attributes : "0");
+	return r;
 }
 
 static int create_label(struct fdisk_context *c, const struct disks_action *a)
@@ -140,6 +154,33 @@ static int verify(int fd, const struct disks_action *a, struct rouse_err *e)
 	return 0;
 }
 
+static uint32_t le32(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Entries of a hybrid MBR that stand for a partition which has another size now: begin at byte 446,
+ * 16 bytes each, first sector at 8, count at 12. */
+static int step_mbr(int fd, const struct disks_action *a, struct rouse_err *e)
+{
+	uint8_t mbr[512];
+
+	if (pread(fd, mbr, sizeof(mbr), 0) != (ssize_t)sizeof(mbr))
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read the MBR of '%s'", a->device);
+	for (uint8_t *p = mbr + 446; p < mbr + 510; p += 16)
+		for (size_t i = 0; i < a->n_rows; i++) {
+			uint64_t sectors = a->rows[i].size / a->sector;
+
+			if (p[4] == 0 || p[4] == 0xee ||
+			    le32(p + 8) != a->rows[i].start / a->sector)
+				continue;
+			sectors = sectors < UINT32_MAX ? sectors : UINT32_MAX;
+			for (int k = 0; k < 4; k++)
+				p[12 + k] = (uint8_t)(sectors >> 8 * k);
+		}
+	return disks_pwrite(fd, mbr, sizeof(mbr), 0, "the MBR", e);
+}
+
 int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e)
 {
 	auto_of(context) struct fdisk_context *c = NULL;
@@ -155,7 +196,7 @@ int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e)
 		return failed(e, a, "make a partition table", r);
 	for (size_t i = 0; i < a->n_rows; i++) {
 		r = a->create || !a->rows[i].old_size ? add_row(c, a, &a->rows[i])
-						      : resize_row(c, a, &a->rows[i]);
+						      : change_row(c, a, &a->rows[i]);
 		if (r < 0) {
 			auto_free char *what = rouse_asprintf("set partition %u",
 							      a->rows[i].number);
@@ -168,6 +209,8 @@ int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e)
 		return failed(e, a, "write the partition table", r);
 	(void)fdisk_deassign_device(
 		c, 1); /* 1: no sync(2) of the whole system; the descriptor is ours */
+	if (a->hybrid && step_mbr(fd, a, e) < 0)
+		return -1;
 	if (fsync(fd) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", a->device);
 	return verify(fd, a, e);
