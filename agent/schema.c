@@ -95,6 +95,19 @@ static like_printf(3, 4) void wrong(struct reader *r, bool at_key, const char *f
 	add_problem(r->problems, r->keys, r->n_keys, at_key, rouse_strdup(message));
 }
 
+static const struct rouse_field *find_field(const struct rouse_shape *shape, const char *name)
+{
+	for (size_t i = 0; i < shape->n_fields; i++)
+		if (strcmp(shape->fields[i].name, name) == 0)
+			return &shape->fields[i];
+	return NULL;
+}
+
+static enum rouse_type shorthand_type(const struct rouse_shape *shape)
+{
+	return find_field(shape, shape->shorthand)->shape.type;
+}
+
 static const char *wanted(const struct rouse_shape *shape)
 {
 	switch (shape->type) {
@@ -112,7 +125,9 @@ static const char *wanted(const struct rouse_shape *shape)
 	case ROUSE_MODE:
 		return "an octal mode such as \"0644\"";
 	case ROUSE_OBJECT:
-		return shape->shorthand ? "an object or a string" : "an object";
+		return !shape->shorthand                    ? "an object"
+		       : shorthand_type(shape) == ROUSE_INT ? "an object or a whole number"
+							    : "an object or a string";
 	case ROUSE_LIST:
 		return "a list";
 	case ROUSE_MAP:
@@ -390,14 +405,6 @@ static const char *field_name_at(const void *ctx, size_t i)
 	return ((const struct rouse_field *)ctx)[i].name;
 }
 
-static const struct rouse_field *find_field(const struct rouse_shape *shape, const char *name)
-{
-	for (size_t i = 0; i < shape->n_fields; i++)
-		if (strcmp(shape->fields[i].name, name) == 0)
-			return &shape->fields[i];
-	return NULL;
-}
-
 static void unknown_key(struct reader *r, const struct rouse_shape *shape, const char *key)
 {
 	const char *near = rouse_nearest(key, shape->n_fields, field_name_at, shape->fields);
@@ -418,7 +425,8 @@ static void read_fields(struct reader *r, const struct rouse_shape *shape, const
 	const char *key;
 	json_t *value;
 
-	if (shape->shorthand && json_is_string(json)) {
+	if (shape->shorthand &&
+	    (shorthand_type(shape) == ROUSE_INT ? json_is_integer(json) : json_is_string(json))) {
 		const struct rouse_field *f = find_field(shape, shape->shorthand);
 
 		read_value(r, &f->shape, json, (char *)ret + f->offset);

@@ -42,6 +42,14 @@ static json_t *schema_of_string(const struct rouse_shape *shape)
 	return j;
 }
 
+static bool is_integer_form(const struct rouse_shape *shape)
+{
+	for (size_t i = 0; i < shape->n_fields; i++)
+		if (strcmp(shape->fields[i].name, shape->shorthand) == 0)
+			return shape->fields[i].shape.type == ROUSE_INT;
+	return false;
+}
+
 static json_t *schema_of_object(const struct rouse_shape *shape)
 {
 	json_t *j = typed("object"), *properties = json_object(), *required = json_array(), *any,
@@ -65,7 +73,7 @@ static json_t *schema_of_object(const struct rouse_shape *shape)
 	if (!shape->shorthand)
 		return j;
 	any = json_array();
-	rouse_json_append(any, typed("string"));
+	rouse_json_append(any, typed(is_integer_form(shape) ? "integer" : "string"));
 	rouse_json_append(any, j);
 	either = json_object();
 	rouse_json_set(either, "anyOf", any);

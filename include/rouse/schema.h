@@ -64,9 +64,10 @@ struct rouse_shape {
 	                            * DURATION in ms */
 	const struct rouse_field *fields; /* OBJECT */
 	size_t n_fields, size;            /* OBJECT: of the table, and of the struct */
-	const char *shorthand;            /* OBJECT: a JSON string stands for { shorthand: string };
+	const char *shorthand; /* OBJECT: a JSON string stands for { shorthand: string }, or a
+	                            * whole number where that field is an INT;
 	                            * LIST: a single item may stand without the brackets (any value) */
-	const struct rouse_shape *item;   /* LIST, MAP */
+	const struct rouse_shape *item; /* LIST, MAP */
 	bool open; /* OBJECT: unknown keys are ignored (facts, metadata; never documents) */
 };
 

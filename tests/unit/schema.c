@@ -14,6 +14,10 @@ struct part {
 struct device {
 	const char *path, *serial;
 };
+struct level {
+	int64_t level;
+	const char *note;
+};
 struct conf {
 	const char *host, *secret;
 	bool on;
@@ -21,6 +25,7 @@ struct conf {
 	uint64_t wait;
 	uint32_t mode;
 	struct device *device;
+	struct level *level;
 	struct rouse_list parts, words, named;
 };
 
@@ -39,6 +44,10 @@ static const struct rouse_field device_fields[] = {
 	ROUSE_FIELD(struct device, path, "path", "Path.", .type = ROUSE_STRING),
 	ROUSE_FIELD(struct device, serial, "serial", "Serial.", .type = ROUSE_STRING),
 };
+static const struct rouse_field level_fields[] = {
+	ROUSE_REQUIRED(struct level, level, "level", "Level.", .type = ROUSE_INT, .max = 10),
+	ROUSE_FIELD(struct level, note, "note", "Note.", .type = ROUSE_STRING),
+};
 static const struct rouse_shape word_shape = { .type = ROUSE_STRING };
 static const struct rouse_field conf_fields[] = {
 	ROUSE_FIELD(struct conf, host, "host", "Host.", .type = ROUSE_STRING, .interpolate = true,
@@ -53,6 +62,9 @@ static const struct rouse_field conf_fields[] = {
 	ROUSE_FIELD(struct conf, device, "device", "Device.", .type = ROUSE_OBJECT,
 		    .fields = device_fields, .n_fields = ARRAY_SIZE(device_fields),
 		    .size = sizeof(struct device), .shorthand = "path"),
+	ROUSE_FIELD(struct conf, level, "level", "Level.", .type = ROUSE_OBJECT,
+		    .fields = level_fields, .n_fields = ARRAY_SIZE(level_fields),
+		    .size = sizeof(struct level), .shorthand = "level"),
 	ROUSE_FIELD(struct conf, parts, "parts", "Parts.", .type = ROUSE_MAP, .item = &part_shape,
 		    .format = "an absolute path", .valid = rouse_is_absolute_path, .max = 3),
 	ROUSE_FIELD(struct conf, words, "words", "Words.", .type = ROUSE_LIST, .item = &word_shape,
@@ -121,6 +133,18 @@ static void schema_takes_shorthands(struct t *t)
 	T_STR(t, f.conf.device->path, "root");
 	T_CHECK(t, f.conf.words.n == 1);
 	T_STR(t, ((const char *const *)f.conf.words.items)[0], "one");
+}
+
+static void schema_takes_a_number_for_an_object(struct t *t)
+{
+	auto_fixture struct fixture none = { 0 }, f = { 0 }, bad = { 0 };
+
+	T_CHECK(t, read_(&none, "{}", NULL) == 0 && !none.conf.level);
+	T_CHECK(t, read_(&f, "{\"level\":0}", NULL) == 0);
+	T_CHECK(t, f.conf.level && f.conf.level->level == 0);
+	T_CHECK(t, read_(&bad, "{\"level\":\"0\"}", NULL) == 1);
+	T_STR(t, bad.problems.items[0].message,
+	      "expected an object or a whole number, found \"0\"");
 }
 
 static void schema_names_each_problem_in_order(struct t *t)
@@ -229,6 +253,7 @@ static void formats_know_their_edges(struct t *t)
 }
 
 T_MAIN(T(schema_decodes_every_type), T(schema_takes_shorthands),
-       T(schema_names_each_problem_in_order), T(schema_never_prints_secrets),
-       T(schema_replaces_instance_names), T(schema_checks_what_was_replaced),
-       T(schema_bounds_entries), T(json_schema_says_the_same), T(formats_know_their_edges))
+       T(schema_takes_a_number_for_an_object), T(schema_names_each_problem_in_order),
+       T(schema_never_prints_secrets), T(schema_replaces_instance_names),
+       T(schema_checks_what_was_replaced), T(schema_bounds_entries), T(json_schema_says_the_same),
+       T(formats_know_their_edges))
