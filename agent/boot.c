@@ -203,7 +203,7 @@ static int provision(struct boot *b, struct rouse_err *e)
 		return -1;
 
 	begin_phase(b, "plan");
-	if (rouse_run_plan(run, e) < 0 || (b->options->initramfs && rouse_run_enter(run, e) < 0))
+	if (rouse_run_plan(run, e) < 0 || rouse_run_enter(run, e) < 0)
 		return -1;
 	log_plan(&run->plan);
 	rouse_report_set(&b->report, "changes",

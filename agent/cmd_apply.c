@@ -18,6 +18,48 @@ static bool is_agreed(void)
 	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+static void print_plan(const struct rouse_run *run)
+{
+	auto_buf struct rouse_buf out = { 0 };
+
+	rouse_plan_print(&run->plan, &out, rouse_use_colour());
+	(void)fputs(out.data, stdout);
+	(void)fflush(stdout);
+}
+
+static int agree(const struct rouse_run *run, const struct rouse_target *t, struct rouse_err *e)
+{
+	if (!t->json)
+		print_plan(run);
+	if (!t->yes && rouse_plan_changes(&run->plan) && isatty(STDIN_FILENO) && !is_agreed())
+		return rouse_fail(e, ROUSE_USAGE, 0, "not applied: nothing was changed");
+	return 0;
+}
+
+static bool opens_something(const struct rouse_plan *p)
+{
+	for (size_t i = 0; i < p->n_steps; i++)
+		if (p->steps[i].opens)
+			return true;
+	return false;
+}
+
+/* What is opened shows what it holds, and a new plan shows what becomes of that. */
+static int enter(struct rouse_run *run, struct rouse_report *report, const struct rouse_target *t,
+		 struct rouse_err *e)
+{
+	int r;
+
+	if (!opens_something(&run->plan))
+		return 0;
+	run->report = report;
+	run->context.deadline = rouse_clock_ms() + ROUSE_DEADLINE_PREPARE;
+	rouse_report_phase(report, "open");
+	r = rouse_run_enter(run, e);
+	rouse_report_phase_end(report, r < 0 ? e : NULL);
+	return r < 0 ? -1 : agree(run, t, e);
+}
+
 static int apply(struct rouse_run *run, struct rouse_report *report, struct rouse_err *e)
 {
 	int r;
@@ -53,7 +95,6 @@ int rouse_cmd_apply(int argc, char **argv, struct rouse_err *e)
 	auto_target struct rouse_target t = { 0 };
 	auto_document struct rouse_document d = { 0 };
 	auto_run struct rouse_run run = { 0 };
-	auto_buf struct rouse_buf out = { 0 };
 	struct rouse_report report = { 0 };
 	const char *path = NULL;
 	int r;
@@ -62,16 +103,11 @@ int rouse_cmd_apply(int argc, char **argv, struct rouse_err *e)
 	    rouse_target_document(argc, argv, &path, e) < 0 ||
 	    rouse_target_open(&t, path, &d, &run, e) < 0 || rouse_run_plan(&run, e) < 0)
 		return -1;
-	if (!t.json) {
-		rouse_plan_print(&run.plan, &out, rouse_use_colour());
-		(void)fputs(out.data, stdout);
-		(void)fflush(stdout);
-	}
-	if (!t.yes && rouse_plan_changes(&run.plan) && isatty(STDIN_FILENO) && !is_agreed())
-		return rouse_fail(e, ROUSE_USAGE, 0, "not applied: nothing was changed");
-	if (rouse_report_begin(&report, NULL, e) < 0)
+	if (agree(&run, &t, e) < 0 || rouse_report_begin(&report, NULL, e) < 0)
 		return -1;
-	r = apply(&run, &report, e);
+	r = enter(&run, &report, &t, e);
+	if (r == 0)
+		r = apply(&run, &report, e);
 	if (t.json)
 		print_report(&report, &t, r < 0 ? e : NULL);
 	rouse_report_done(&report);

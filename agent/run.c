@@ -153,24 +153,39 @@ static int apply_first(struct rouse_run *r, size_t n, struct rouse_err *e)
 	return 0;
 }
 
+/* How many steps are entered by: in an initramfs all that use what is there, else what is opened. */
+static size_t count_first(const struct rouse_run *r, bool *ret_opens)
+{
+	const struct rouse_plan *p = &r->plan;
+	size_t n = 0;
+
+	*ret_opens = false;
+	while (n < p->n_steps && p->steps[n].module == rouse_modules[0] &&
+	       p->steps[n].effect == ROUSE_USE && (r->context.initramfs || p->steps[n].opens))
+		*ret_opens |= p->steps[n++].opens;
+	return n;
+}
+
 int rouse_run_enter(struct rouse_run *r, struct rouse_err *e)
 {
-	const struct rouse_module *disks = rouse_modules[0];
-	const struct rouse_plan *p = &r->plan;
-	size_t n = 0, first;
+	bool opens = true;
 
-	while (n < p->n_steps && p->steps[n].module == disks && p->steps[n].effect == ROUSE_USE)
-		n++;
-	if (!n)
-		return 0;
-	/* With more to do there, the disks are looked at again: what is mounted changes it. */
-	first = n < p->n_steps && p->steps[n].module == disks ? 0 : 1;
-	if (apply_first(r, n, e) < 0)
-		return -1;
-	rouse_plan_done(&r->plan);
-	if (observe_from(r, first, e) < 0)
-		return -1;
-	return plan_from(r, first, e);
+	for (int round = 0; opens && round < ROUSE_MAX_ENTER; round++) {
+		const struct rouse_plan *p = &r->plan;
+		size_t n = count_first(r, &opens), first;
+
+		if (!n)
+			return 0;
+		/* With more to do there, the disks are looked at again: what is mounted or opened
+		 * changes it. */
+		first = opens || (n < p->n_steps && p->steps[n].module == rouse_modules[0]) ? 0 : 1;
+		if (apply_first(r, n, e) < 0)
+			return -1;
+		rouse_plan_done(&r->plan);
+		if (observe_from(r, first, e) < 0 || plan_from(r, first, e) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 int rouse_run_apply(struct rouse_run *r, struct rouse_err *e)

@@ -25,6 +25,9 @@ struct rouse_step {
 	const struct rouse_module *module; /* set by rouse_plan_add */
 	enum rouse_effect effect;
 	unsigned op; /* the module's own enum */
+	/* Something is opened (an array, an encrypted volume): what it holds is seen only then, and
+	 * is planned then. Such steps come first. */
+	bool opens;
 	const char
 		*what; /* one line for people, owned by the plan: "make ext4 'root' on /dev/vda2" */
 	const void *arg; /* the module's own; owned by the plan's arena, const once planned */

@@ -31,9 +31,11 @@ static inline void run_auto(struct rouse_run *r)
 must_check int rouse_run_observe(struct rouse_run *r, struct rouse_err *e);
 /* Facts (r->facts) and document to r->plan; pure. */
 must_check int rouse_run_plan(struct rouse_run *r, struct rouse_err *e);
-/* Applies the mounts that the plan begins with (filesystems that are there already), observes and
- * plans the rest anew. In an initramfs, what is on the root (files, users, the store) is seen only
- * then; without this a second boot would plan all of it again. */
+/* Applies what the plan begins with and what changes nothing that lasts, observes and plans the rest
+ * anew, until nothing is opened any more: arrays and encrypted volumes show what they hold only when
+ * they are open. In an initramfs, the mounts of what is there already are among those steps: what is
+ * on the root (files, users, the store) is seen only then; without this a second boot would plan all
+ * of it again. */
 must_check int rouse_run_enter(struct rouse_run *r, struct rouse_err *e);
 /* Network and memory only. */
 must_check int rouse_run_prepare(struct rouse_run *r, struct rouse_err *e);
