@@ -147,6 +147,15 @@
 #define ROUSE_MAX_GROUPS 16
 #define ROUSE_MAX_MEMBERS 32
 #define ROUSE_MAX_VOLUMES 64
+/* How often the disks are looked at anew because something was opened: an array, a volume in it that
+ * is encrypted, a volume group in that, and one encrypted volume more. */
+#define ROUSE_MAX_ENTER 8
+/* Devices of one array: what mdadm makes of version 1 metadata is far more; instances have 24. */
+#define ROUSE_MAX_ARRAY 32
+/* One command of mdadm: it waits for udev, and writes a superblock on each device. */
+#define ROUSE_DEADLINE_MDADM 60000
+/* One command of cryptsetup: a slow key derivation on a slow machine. */
+#define ROUSE_DEADLINE_CRYPTSETUP 120000
 /* One command of lvm: it reads each device, and waits for the locks of others. */
 #define ROUSE_DEADLINE_LVM 60000
 /* Signatures in one place: a disk that was used for everything has a handful. */

@@ -245,6 +245,15 @@ static int grow(const struct disks_action *a, struct rouse_err *e)
 	return a->fs->grow(fd, a->length, e) < 0 ? rouse_wrap(e, "'%s'", a->mount) : 0;
 }
 
+/* A volume that was made for it is no longer pending then. */
+static int make_on_node(const struct disks_action *a, const struct rouse_context *c,
+			struct rouse_err *e)
+{
+	if (disks_make_on_node(a, c->deadline, e) < 0)
+		return -1;
+	return a->volume && a->devices ? disks_lvm_apply(DISKS_OP_FINISH, a, c, e) : 0;
+}
+
 static int run_on_disk(const struct rouse_step *step, const struct rouse_context *c,
 		       struct state *state, struct rouse_err *e)
 {
@@ -281,11 +290,18 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_GROUP:
 	case DISKS_OP_PHYSICAL:
 	case DISKS_OP_VOLUME:
-	case DISKS_OP_MAKE_VOLUME:
 	case DISKS_OP_FINISH:
 		return disks_lvm_apply(step->op, step->arg, c, e);
 	case DISKS_OP_SKIP:
 		return 0;
+	case DISKS_OP_MAKE_VOLUME:
+		return make_on_node(step->arg, c, e);
+	case DISKS_OP_ASSEMBLE:
+	case DISKS_OP_ARRAY:
+	case DISKS_OP_ADD:
+	case DISKS_OP_GROW_ARRAY:
+	case DISKS_OP_FINISH_ARRAY:
+		return disks_md_apply(step->op, step->arg, c, e);
 	case DISKS_OP_ERASE:
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:

@@ -81,7 +81,27 @@ static const struct rouse_shape attribute_shape = {
 	.valid = disks_is_attribute,
 };
 
+static const char *const metadata_words[] = { "1.0", "1.2", NULL };
+
+static const struct rouse_field raid_fields[] = {
+	ROUSE_REQUIRED(struct disks_raid, level, "level", "0, 1, 5, 6 or 10.", .type = ROUSE_INT,
+		       .min = 0, .max = 10),
+	ROUSE_FIELD(
+		struct disks_raid, metadata, "metadata",
+		"Version of the superblock: \"1.2\", or \"1.0\", which firmware and boot loaders "
+		"do not see (the default for a RAID 1 with vfat or at /boot).",
+		.type = ROUSE_STRING, .words = metadata_words),
+	ROUSE_FIELD(struct disks_raid, chunk, "chunk",
+		    "Bytes on one device before the next one comes; 512KiB by default.",
+		    .type = ROUSE_SIZE),
+};
+
 static const struct rouse_field partition_fields[] = {
+	ROUSE_FIELD(struct disks_partition, raid, "raid",
+		    "Makes it a member of this array: the disk of that name that says \"raid\".",
+		    .type = ROUSE_STRING,
+		    .format = "a name of letters, digits, \".\", \"_\", \"-\"",
+		    .valid = rouse_is_label),
 	ROUSE_FIELD(struct disks_partition, lvm, "lvm",
 		    "Makes it a physical volume of this volume group, with one volume for its "
 		    "mount point, "
@@ -149,10 +169,22 @@ static const char *const missing_words[] = { "fail", "skip", NULL };
 static const char *const hybrid_words[] = { "refuse", "keep", NULL };
 
 static const struct rouse_field disk_fields[] = {
-	ROUSE_REQUIRED(struct disks_disk, device, "device",
-		       "Which disk: \"root\", a path, or a matcher.", .type = ROUSE_OBJECT,
-		       .fields = disks_device_fields, .n_fields = DISKS_N_DEVICE_FIELDS,
-		       .size = sizeof(struct disks_device), .shorthand = "path"),
+	ROUSE_FIELD(struct disks_disk, device, "device",
+		    "Which disk: \"root\", a path, or a matcher; with \"raid\", every disk that "
+		    "matches. Absent there: the partitions that name the array.",
+		    .type = ROUSE_OBJECT, .fields = disks_device_fields,
+		    .n_fields = DISKS_N_DEVICE_FIELDS, .size = sizeof(struct disks_device),
+		    .shorthand = "path"),
+	ROUSE_FIELD(struct disks_disk, raid, "raid",
+		    "Makes an array of these disks or partitions, which is then used like a disk "
+		    "without partitions; a number is its level.",
+		    .type = ROUSE_OBJECT, .fields = raid_fields,
+		    .n_fields = ARRAY_SIZE(raid_fields), .size = sizeof(struct disks_raid),
+		    .shorthand = "level"),
+	ROUSE_FIELD(struct disks_disk, lvm, "lvm",
+		    "Makes the whole disk a physical volume of this volume group.",
+		    .type = ROUSE_OBJECT, .fields = lvm_fields, .n_fields = ARRAY_SIZE(lvm_fields),
+		    .size = sizeof(struct disks_lvm), .shorthand = "group"),
 	ROUSE_FIELD(struct disks_disk, partitions, "partitions",
 		    "Partitions by mount point, or by a name when it is not mounted.",
 		    .type = ROUSE_MAP, .format = "a mount point or a name",
@@ -243,11 +275,13 @@ static void check_volume(const struct disks_partition *v, const char *const *at,
 		rouse_problem(problems, at, "swap is not mounted: give the volume a plain name");
 }
 
-static void check_lvm(const struct disks_disk *d, const struct disks_partition *p,
+/* `at`: "disks", its name, "partitions", its key; without the last two for a whole disk. */
+static void check_lvm(const char *const *at, const struct disks_partition *p,
 		      struct rouse_problems *problems)
 {
 	const struct disks_partition *v = p->lvm->volumes.items;
-	const char *const at[] = { "disks", d->key, "partitions", p->key, NULL };
+	const char *deep[9], *deeper[10];
+	size_t n = 0;
 
 	if (p->type && strcmp(p->type, "linux-lvm") != 0)
 		rouse_problem(problems, at, "a physical volume has the type \"linux-lvm\"");
@@ -258,17 +292,29 @@ static void check_lvm(const struct disks_disk *d, const struct disks_partition *
 		rouse_problem(problems, at,
 			      "lists \"volumes\": mount points, filesystems and options belong "
 			      "into them, and the partition has a plain name");
+	for (; at[n]; n++)
+		deep[n] = deeper[n] = at[n];
+	deep[n] = deeper[n] = "lvm";
+	deep[n + 1] = deeper[n + 1] = "volumes";
+	deep[n + 3] = deeper[n + 4] = NULL;
+	deeper[n + 3] = "label";
 	for (size_t i = 0; i < p->lvm->volumes.n; i++) {
-		const char *const deep[] = { "disks", d->key,    "partitions", p->key,
-					     "lvm",   "volumes", v[i].key,     NULL };
-		const char *const at_label[] = { "disks",   d->key,   "partitions", p->key, "lvm",
-						 "volumes", v[i].key, "label",      NULL };
-
+		deep[n + 2] = deeper[n + 2] = v[i].key;
 		check_volume(&v[i], deep, problems);
-		check_label(v[i].filesystem, v[i].label, at_label, problems);
+		check_label(v[i].filesystem, v[i].label, deeper, problems);
 		if (v[i].mount_options.n && !disks_is_mount_point(v[i].key))
 			rouse_problem(problems, deep, "\"mountOptions\" without a mount point");
 	}
+}
+
+static void check_raid_member(const char *const *at, const struct disks_partition *p,
+			      struct rouse_problems *problems)
+{
+	if (p->filesystem || p->mount_options.n || disks_is_mount_point(p->key))
+		rouse_problem(problems, at,
+			      "is a member of array \"%s\": mount point, filesystem and options "
+			      "belong to disks.%s, and the partition has a plain name",
+			      p->raid, p->raid);
 }
 
 static void check_partition(const struct disks_disk *d, const struct disks_partition *p,
@@ -283,8 +329,15 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      "the name of a GPT partition has at most 36 UTF-16 units%s",
 			      p->label ? "" : ": give it a shorter \"label\"");
 	check_label(p->filesystem, p->label, at_label, problems);
+	if (p->lvm && p->raid)
+		rouse_problem(problems, at,
+			      "\"lvm\" and \"raid\" exclude each other: put \"lvm\" "
+			      "into disks.%s",
+			      p->raid);
 	if (p->lvm)
-		check_lvm(d, p, problems);
+		check_lvm(at, p, problems);
+	else if (p->raid)
+		check_raid_member(at, p, problems);
 	else if (rouse_streq(p->filesystem, "swap") && disks_is_mount_point(p->key))
 		rouse_problem(problems, at, "swap is not mounted: give the partition a plain name");
 	if (p->mount_options.n && !disks_is_mount_point(p->key))
@@ -320,19 +373,36 @@ static void check_partitions(const struct disks_disk *d, struct rouse_problems *
 	}
 }
 
+/* What is wanted of a whole disk, or an array, as it would be said of a partition. */
+static struct disks_partition whole_of(const struct disks_disk *d)
+{
+	return (struct disks_partition){ .key = d->mount ? d->mount : d->key,
+					 .filesystem = d->filesystem,
+					 .label = d->label,
+					 .lvm = d->lvm,
+					 .mount_options = d->mount_options };
+}
+
 static void check_whole(const struct disks_disk *d, struct rouse_problems *problems)
 {
 	const char *const at[] = { "disks", d->key, NULL };
 	const char *const at_label[] = { "disks", d->key, "label", NULL };
+	const struct disks_partition whole = whole_of(d);
+	const char *also = d->filesystem ? "filesystem"
+			   : d->mount    ? "mount"
+			   : d->lvm      ? "lvm"
+					 : NULL;
 
-	if (rouse_streq(d->filesystem, "swap") && d->mount)
+	if (d->lvm)
+		check_lvm(at, &whole, problems);
+	else if (rouse_streq(d->filesystem, "swap") && d->mount)
 		rouse_problem(problems, at, "swap is not mounted: leave \"mount\" out");
-	if (d->partitions.n && (d->filesystem || d->mount))
+	if (d->partitions.n && also)
 		rouse_problem(problems, at,
 			      "has \"partitions\" and \"%s\": a disk has partitions, or one "
 			      "filesystem on all of it",
-			      d->filesystem ? "filesystem" : "mount");
-	else if (!d->partitions.n && !d->filesystem && !d->mount)
+			      also);
+	else if (!d->partitions.n && !also && !d->raid)
 		rouse_problem(problems, at,
 			      "neither \"partitions\" nor \"filesystem\": nothing is wanted of it");
 	else if (d->partitions.n && (d->label || d->mount_options.n))
@@ -356,16 +426,23 @@ static void check_mount(struct mounts *m, const char *mount, const char *const *
 		m->paths[m->n++] = mount;
 }
 
-static void check_mount_of_volume(struct mounts *m, const struct disks_disk *d,
-				  const struct disks_partition *p, size_t v,
-				  struct rouse_problems *problems)
+static void check_mounts_of_volumes(struct mounts *m, const char *const *at,
+				    const struct disks_lvm *lvm, struct rouse_problems *problems)
 {
-	const char *key = ((const struct disks_partition *)p->lvm->volumes.items)[v].key;
-	const char *const at[] = { "disks", d->key,    "partitions", p->key,
-				   "lvm",   "volumes", key,          NULL };
+	const struct disks_partition *v = lvm ? lvm->volumes.items : NULL;
+	const char *deep[8];
+	size_t n = 0;
 
-	if (disks_is_mount_point(key))
-		check_mount(m, key, at, problems);
+	for (; at[n]; n++)
+		deep[n] = at[n];
+	deep[n] = "lvm";
+	deep[n + 1] = "volumes";
+	deep[n + 3] = NULL;
+	for (size_t i = 0; v && i < lvm->volumes.n; i++) {
+		deep[n + 2] = v[i].key;
+		if (disks_is_mount_point(v[i].key))
+			check_mount(m, v[i].key, deep, problems);
+	}
 }
 
 /* All partitions that name a group speak of the same one. */
@@ -396,32 +473,45 @@ static void check_against(const struct wanted_volume *all, size_t n, const char 
 	}
 }
 
-static void check_groups(const struct disks_conf *conf, struct rouse_problems *problems)
+struct wanted_volumes {
+	size_t n;
+	struct wanted_volume items[ROUSE_MAX_GROUPS * ROUSE_MAX_VOLUMES];
+};
+
+static void check_volumes(struct wanted_volumes *all, const struct disks_partition *p,
+			  const char *const *at, struct rouse_problems *problems)
 {
 	static const struct rouse_size rest;
+	size_t volumes = p->lvm ? p->lvm->volumes.n : 0;
+	const struct disks_partition *v = volumes ? p->lvm->volumes.items : p;
+
+	if (!p->lvm || (!volumes && !p->filesystem && !disks_is_mount_point(p->key)))
+		return;
+	for (size_t j = 0; j < (volumes ? volumes : 1) && all->n < ARRAY_SIZE(all->items); j++) {
+		all->items[all->n] = (struct wanted_volume){ p->lvm->group, v[j].key,
+							     volumes ? &v[j].size : &rest };
+		check_against(all->items, all->n++, at, problems);
+	}
+}
+
+static void check_groups(const struct disks_conf *conf, struct rouse_problems *problems)
+{
 	const struct disks_disk *d = conf->disks.items;
-	struct wanted_volume all[ROUSE_MAX_GROUPS * ROUSE_MAX_VOLUMES];
-	size_t n = 0;
+	struct disks_partition whole[ROUSE_MAX_DISKS];
+	struct wanted_volumes all = { 0 };
 
 	for (size_t i = 0; i < conf->disks.n; i++) {
 		const struct disks_partition *p = d[i].partitions.items;
+		const char *const at_whole[] = { "disks", d[i].key, NULL };
 
 		for (size_t k = 0; k < d[i].partitions.n; k++) {
 			const char *const at[] = { "disks", d[i].key, "partitions", p[k].key,
 						   NULL };
-			size_t volumes = p[k].lvm ? p[k].lvm->volumes.n : 0;
-			const struct disks_partition *v = volumes ? p[k].lvm->volumes.items : &p[k];
 
-			if (!p[k].lvm ||
-			    (!volumes && !p[k].filesystem && !disks_is_mount_point(p[k].key)))
-				continue;
-			for (size_t j = 0; j < (volumes ? volumes : 1) && n < ARRAY_SIZE(all);
-			     j++) {
-				all[n] = (struct wanted_volume){ p[k].lvm->group, v[j].key,
-								 volumes ? &v[j].size : &rest };
-				check_against(all, n++, at, problems);
-			}
+			check_volumes(&all, &p[k], at, problems);
 		}
+		whole[i] = whole_of(&d[i]);
+		check_volumes(&all, &whole[i], at_whole, problems);
 	}
 }
 
@@ -433,17 +523,18 @@ static void check_mounts(const struct disks_conf *conf, struct rouse_problems *p
 	for (size_t i = 0; i < conf->disks.n; i++) {
 		const struct disks_partition *p = d[i].partitions.items;
 		const char *const at_disk[] = { "disks", d[i].key, "mount", NULL };
+		const char *const at_whole[] = { "disks", d[i].key, NULL };
 
 		if (d[i].mount)
 			check_mount(m, d[i].mount, at_disk, problems);
+		check_mounts_of_volumes(m, at_whole, d[i].lvm, problems);
 		for (size_t k = 0; k < d[i].partitions.n; k++) {
 			const char *const at[] = { "disks", d[i].key, "partitions", p[k].key,
 						   NULL };
 
 			if (disks_is_mount_point(p[k].key))
 				check_mount(m, p[k].key, at, problems);
-			for (size_t v = 0; p[k].lvm && v < p[k].lvm->volumes.n; v++)
-				check_mount_of_volume(m, &d[i], &p[k], v, problems);
+			check_mounts_of_volumes(m, at, p[k].lvm, problems);
 		}
 	}
 }
@@ -453,14 +544,15 @@ void disks_conf_check(const void *conf_, struct rouse_problems *problems)
 	const struct disks_conf *conf = conf_;
 	const struct disks_disk *d = conf->disks.items;
 
+	disks_check_arrays(conf, problems);
 	for (size_t i = 0; i < conf->disks.n; i++) {
 		const char *const at[] = { "disks", d[i].key, "device", NULL };
 
-		if (!d[i].device)
-			continue; /* the tables have said so */
-		disks_device_check(&d[i], problems);
+		if (d[i].device)
+			disks_device_check(&d[i], problems);
 		for (size_t k = 0; k < i; k++)
-			if (d[k].device && disks_same_device(d[i].device, d[k].device))
+			if (d[i].device && d[k].device &&
+			    disks_same_device(d[i].device, d[k].device))
 				rouse_problem(problems, at, "is the same device as disks.%s",
 					      d[k].key);
 		check_whole(&d[i], problems);

@@ -389,9 +389,9 @@ bool disks_has_size(const struct disks_fact *f, const struct disks_span *s)
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-bool disks_takes_several(const struct disks_disk *d unused_arg)
+bool disks_takes_several(const struct disks_disk *d)
 {
-	return false;
+	return d->raid != NULL;
 }
 
 static bool same_span(const struct disks_span *a, const struct disks_span *b)

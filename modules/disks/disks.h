@@ -3,12 +3,14 @@
  * The module `disks`, inside. The document's section (conf), what the machine has (facts), what a
  * step carries (action), and the tables of filesystems and partition types.
  *
- *   conf.c device.c types.c names.c                match.c   which disk a name means (pure)
- *             tables and checks of the section
- *   facts.c   table of the facts                   layout.c  where partitions go (pure)
- *   observe.c inspect.c content.c gpt.c nvme.c     plan.c    steps and refusals (pure)
- *             read the machine                     apply.c table.c mount.c and one file for each
- *                                                filesystem  write it
+ *   conf.c check.c device.c types.c names.c  tables and checks of the section
+ *   facts.c         table of the facts
+ *   match.c         which disk a name means (pure)
+ *   layout.c        where partitions go (pure)
+ *   plan.c raid.c groups.c uses.c  steps and refusals (pure)
+ *   observe.c inspect.c content.c gpt.c nvme.c  read the machine
+ *   apply.c table.c mount.c node.c and one file for each filesystem  write it
+ *   md.c lvm.c      do both for arrays and volumes
  *
  * Lengths and places are bytes everywhere; only table.c and gpt.c know sectors.
  */
@@ -48,6 +50,12 @@ struct disks_device {
 	int64_t count; /* 0: one, or as many as there are where the section takes several */
 };
 
+struct disks_raid {
+	int64_t level;        /* 0, 1, 5, 6, 10 */
+	const char *metadata; /* NULL: "1.2", or "1.0" where firmware or a boot loader reads it */
+	struct rouse_size chunk;
+};
+
 struct disks_lvm {
 	const char *group;
 	struct rouse_list volumes; /* struct disks_partition: a volume has no type and no lvm */
@@ -61,14 +69,17 @@ struct disks_partition {
 	int64_t number, weight;            /* 0: the next one; 1 */
 	struct rouse_list attributes;      /* const char *: words, or numbers of bits */
 	const struct disks_lvm *lvm;       /* it is a physical volume */
+	const char *raid;                  /* it is a member of this array */
 	struct rouse_list mount_options;   /* const char * */
 };
 
 struct disks_disk {
 	const char *key;
-	const struct disks_device *device;
-	struct rouse_list partitions; /* struct disks_partition */
+	const struct disks_device *device; /* NULL: an array over the partitions that name it */
+	const struct disks_raid *raid;     /* an array over all disks that match */
+	struct rouse_list partitions;      /* struct disks_partition */
 	const char *filesystem, *mount, *label;
+	const struct disks_lvm *lvm;
 	struct rouse_list mount_options; /* const char * */
 	struct rouse_list replace;       /* const char *: "ext4", "ntfs:Label", "anything" */
 	const char *missing;             /* "fail", "skip"; NULL: fail */
@@ -85,6 +96,7 @@ struct disks_conf {
 extern const struct rouse_field disks_conf_fields[];
 extern const size_t disks_n_conf_fields;
 void disks_conf_check(const void *conf, struct rouse_problems *problems);
+void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *problems);
 const char *disks_seed(const struct disks_conf *conf);
 /* … of one disk: numbers, starts, shares (places.c). */
 void disks_places_check(const struct disks_disk *d, struct rouse_problems *problems);
@@ -178,8 +190,24 @@ struct disks_group {
 	struct rouse_list volumes;  /* struct disks_volume */
 };
 
+struct disks_array_member {
+	const char *device;
+	int64_t offset; /* bytes before its data */
+};
+
+/* An array that the kernel knows. */
+struct disks_array {
+	const char *device, *uuid, *level;
+	int64_t devices, degraded;
+	int64_t size, component; /* bytes, of all of it and of each member */
+	bool active;
+	struct rouse_list members;           /* struct disks_array_member */
+	const struct disks_content *content; /* NULL while it is not active */
+};
+
 struct disks_facts {
 	struct rouse_list disks;   /* struct disks_fact */
+	struct rouse_list arrays;  /* struct disks_array */
 	struct rouse_list groups;  /* struct disks_group */
 	struct rouse_list orphans; /* const char *: devices of physical volumes in no group */
 	struct rouse_list missing; /* const char *: programs that are not there */
@@ -372,6 +400,11 @@ enum disks_op {
 	DISKS_OP_MAKE_VOLUME,
 	DISKS_OP_FINISH, /* a volume is no longer pending */
 	DISKS_OP_SKIP,   /* a disk that may be missing */
+	DISKS_OP_ASSEMBLE,
+	DISKS_OP_ARRAY,      /* make one */
+	DISKS_OP_ADD,        /* a device to an array that lacks one */
+	DISKS_OP_GROW_ARRAY, /* its members have become larger */
+	DISKS_OP_FINISH_ARRAY,
 };
 
 /* Where a filesystem is made: `size` bytes at `offset` of fd. */
@@ -427,7 +460,27 @@ struct disks_action {
 	const char *const *devices; /* of the group, NULL-ended */
 	size_t n_new;               /* … of which the last ones are new */
 	const uint8_t (*marks_of_new)[16];
+	const char *name, *array_uuid, *metadata; /* ARRAY, ASSEMBLE */
+	unsigned level;
+	uint64_t offset, chunk;
+	bool degraded; /* ASSEMBLE: start it without all of its devices */
+	bool holds;    /* ARRAY: something is made in it, so it gets the pending mark (uuid) */
 };
+
+/* The version of its superblock. */
+const char *disks_array_metadata(const struct disks_disk *d);
+/* Where the array `name` is found when it runs. */
+#define DISKS_ARRAY_DIR "/dev/md/"
+/* Adds "arrays": what runs, or waits for more of its members. */
+void disks_md_observe(const struct rouse_context *c, json_t *facts);
+must_check int disks_md_apply(unsigned op, const struct disks_action *a,
+			      const struct rouse_context *c, struct rouse_err *e);
+/* Opens what fills a node of its own, and waits for it; t->fd is the caller's. */
+must_check int disks_open_node(const char *node, uint64_t deadline, struct disks_target *t,
+			       struct rouse_err *e);
+/* The filesystem of an action on all of a->source. */
+must_check int disks_make_on_node(const struct disks_action *a, uint64_t deadline,
+				  struct rouse_err *e);
 
 /* The tag of a volume whose filesystem is not finished, and of groups that rouse made. */
 #define DISKS_PENDING_TAG "rouse.pending"

@@ -208,7 +208,44 @@ static const struct rouse_shape group_shape = {
 	.open = true,
 };
 
+static const struct rouse_field array_member_fields[] = {
+	TEXT(struct disks_array_member, device, "device", "Its node."),
+	NUMBER(struct disks_array_member, offset, "offset", "Bytes before its data."),
+};
+
+static const struct rouse_shape array_member_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = array_member_fields,
+	.n_fields = ARRAY_SIZE(array_member_fields),
+	.size = sizeof(struct disks_array_member),
+	.open = true,
+};
+
+static const struct rouse_field array_fields[] = {
+	TEXT(struct disks_array, device, "device", "Its node."),
+	TEXT(struct disks_array, uuid, "uuid", "UUID, as its members bear it."),
+	TEXT(struct disks_array, level, "level", "As the kernel names it."),
+	NUMBER(struct disks_array, devices, "devices", "How many devices it has when it is whole."),
+	NUMBER(struct disks_array, degraded, "degraded", "How many of them it lacks."),
+	NUMBER(struct disks_array, size, "size", "Bytes."),
+	NUMBER(struct disks_array, component, "component", "Bytes that it uses of each member."),
+	FLAG(struct disks_array, active, "active", "It runs."),
+	ROUSE_FIELD(struct disks_array, members, "members", "What it stands on.",
+		    .type = ROUSE_LIST, .item = &array_member_shape),
+	CONTENT(struct disks_array, content),
+};
+
+static const struct rouse_shape array_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = array_fields,
+	.n_fields = ARRAY_SIZE(array_fields),
+	.size = sizeof(struct disks_array),
+	.open = true,
+};
+
 const struct rouse_field disks_facts_fields[] = {
+	ROUSE_FIELD(struct disks_facts, arrays, "arrays", "Arrays that the kernel knows.",
+		    .type = ROUSE_LIST, .item = &array_shape),
 	ROUSE_FIELD(struct disks_facts, groups, "groups", "LVM volume groups.", .type = ROUSE_LIST,
 		    .item = &group_shape),
 	ROUSE_FIELD(struct disks_facts, orphans, "orphans", "Physical volumes in no group.",

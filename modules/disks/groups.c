@@ -62,18 +62,12 @@ static bool has_tag(const struct rouse_list *tags, const char *tag)
 	return false;
 }
 
-static void uuid_of(const struct planner *p, const struct place *w, uint8_t ret[static 16])
-{
-	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", ret);
-}
-
 /* ---- what a group stands on ------------------------------------------------------------------ */
 
 /* A physical volume is there already: of this group, of none, or of another one. */
 static int judge_member(struct planner *p, const struct group *g, struct member *m)
 {
 	const struct disks_group *on = group_on(p, m->node);
-	char ours[DISKS_GUID_LEN];
 
 	if (on && rouse_streq(on->name, g->name)) {
 		m->kept = true;
@@ -86,8 +80,7 @@ static int judge_member(struct planner *p, const struct group *g, struct member 
 				  "or take it out of there by hand",
 				  m->w.d->key, disks_name_of(p, &m->w),
 				  disks_printable(on->name, &p->plan->arena), g->name);
-	disks_guid(disks_seed(p->conf), m->w.d->key, m->w.key, "partition", ours);
-	if (is_orphan(p, m->node) && rouse_streq(m->guid, ours))
+	if (is_orphan(p, m->node) && m->w.ours)
 		return 0; /* our own, from a run that was cut off: it holds nothing yet */
 	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 			  "disks.%s: %s is an LVM physical volume of which no volume group is "
@@ -102,7 +95,6 @@ static const struct disks_filesystem physical = { .name = "LVM2_member",
 static int plan_member(struct planner *p, struct group *g, struct member *m)
 {
 	enum verdict v = MAKE;
-	uint8_t uuid[16];
 
 	if (disks_judge(p, &m->w, &physical, &v) < 0 || disks_needs_program(p, &m->w, "lvm") < 0)
 		return -1;
@@ -118,14 +110,7 @@ static int plan_member(struct planner *p, struct group *g, struct member *m)
 				  m->w.d->key, m->w.f->device);
 	if (v == KEEP)
 		return judge_member(p, g, m);
-	if (disks_refuse_writes(p, m->w.d, m->w.f) < 0)
-		return -1;
-	uuid_of(p, &m->w, uuid);
-	if (!m->w.published)
-		disks_add_mark(p, &m->w, uuid);
-	else if (v == REPLACE)
-		disks_add_erase(p, &m->w);
-	return 0;
+	return disks_claim(p, &m->w, v);
 }
 
 static int add_volume(struct planner *p, struct group *g, const struct place *w,
@@ -140,9 +125,9 @@ static int add_volume(struct planner *p, struct group *g, const struct place *w,
 	return 0;
 }
 
-int disks_plan_member(struct planner *p, const struct place *w, const struct disks_partition *conf,
-		      const char *guid)
+int disks_plan_member(struct planner *p, const struct place *w)
 {
+	const struct disks_partition *conf = w->conf;
 	struct group *g = group_named(p, conf->lvm->group);
 	const struct disks_partition *v = conf->lvm->volumes.items;
 	struct disks_partition *one;
@@ -151,8 +136,7 @@ int disks_plan_member(struct planner *p, const struct place *w, const struct dis
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 				  "disks: too many volume groups, or parts of '%s'",
 				  conf->lvm->group);
-	g->members[g->n_members] =
-		(struct member){ .w = *w, .node = disks_node_of(p, w), .guid = guid };
+	g->members[g->n_members] = (struct member){ .w = *w, .node = disks_node_of(p, w) };
 	if (plan_member(p, g, &g->members[g->n_members++]) < 0)
 		return -1;
 	for (size_t i = 0; i < conf->lvm->volumes.n; i++)
@@ -253,7 +237,7 @@ static void add_members(struct work *w)
 
 		if (m->kept)
 			continue;
-		uuid_of(w->p, &m->w, marks[a->n_new++]);
+		disks_uuid_of(w->p, &m->w, marks[a->n_new++]);
 		rouse_buf_printf(&names, "%s%s", names.len ? ", " : "", disks_name_of(w->p, &m->w));
 		w->total += m->w.size > HEAD ? (m->w.size - HEAD) / w->extent : 0;
 	}

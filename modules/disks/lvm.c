@@ -123,6 +123,18 @@ static void list_physical(const json_t *disks, struct rouse_buf *out)
 	}
 }
 
+/* Arrays, and other devices that hold only one thing. */
+static void list_nodes(const json_t *nodes, struct rouse_buf *out)
+{
+	const json_t *node;
+	size_t i;
+
+	json_array_foreach ((json_t *)nodes, i, node)
+		if (is_physical(json_object_get(node, "content")))
+			rouse_buf_printf(out, "%s%s", out->len ? "," : "",
+					 json_string_value(json_object_get(node, "device")));
+}
+
 /* Warnings stand between the lines of a report: those that cannot be its own are left out. */
 static json_t *parse_report(const struct rouse_buf *out)
 {
@@ -312,6 +324,7 @@ void disks_lvm_observe(const struct rouse_context *c, json_t *facts)
 	rouse_json_set(facts, "groups", groups);
 	rouse_json_set(facts, "orphans", orphans);
 	list_physical(json_object_get(facts, "disks"), &devices);
+	list_nodes(json_object_get(facts, "arrays"), &devices);
 	if (!devices.len)
 		return;
 	/* Without it, nobody knows which volumes are active. */
@@ -434,33 +447,6 @@ static int make_volume(const struct disks_action *a, uint64_t deadline, struct r
 			  deadline, e);
 }
 
-static int make_filesystem(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
-{
-	uint64_t wait = rouse_clock_ms() + ROUSE_DEVICES_NODE, size = 0;
-	struct disks_target t = {
-		.uuid = a->uuid, .label = a->label, .what = a->source, .deadline = deadline
-	};
-	auto_fd int fd = -1;
-	int sector = 512;
-
-	if (disks_wait_for_node(a->source, wait < deadline ? wait : deadline, e) < 0)
-		return -1;
-	fd = open(a->source, O_RDWR | O_CLOEXEC | O_EXCL);
-	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) < 0 || ioctl(fd, BLKSSZGET, &sector) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing",
-				  a->source);
-	t.fd = fd;
-	t.size = size;
-	t.sector = (uint64_t)sector;
-	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
-		return -1;
-	if (a->fs->late) {
-		(void)close(take(fd, -1)); /* synced; its program opens the node exclusively */
-		t.node = a->source;
-	}
-	return a->fs->make(&t, e);
-}
-
 int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rouse_context *c,
 		    struct rouse_err *e)
 {
@@ -471,7 +457,7 @@ int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rous
 	/* Where it is built in, or the system loads it on its own, there is nothing to load. */
 	if (c->initramfs && rouse_kmod_load("dm-mod", e) < 0 && e->sys != ENOENT)
 		return -1;
-	switch ((enum disks_op)op) {
+	switch (op) {
 	case DISKS_OP_ACTIVATE:
 		return on_devices(a, "vgchange", activate, c->deadline, e);
 	case DISKS_OP_GROUP:
@@ -480,20 +466,9 @@ int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rous
 		return on_devices(a, "pvresize", resize, c->deadline, e);
 	case DISKS_OP_VOLUME:
 		return make_volume(a, c->deadline, e);
-	case DISKS_OP_MAKE_VOLUME:
-		if (make_filesystem(a, c->deadline, e) < 0)
-			return -1;
-		return a->devices ? on_devices(a, "lvchange", finish, c->deadline, e) : 0;
 	case DISKS_OP_FINISH:
 		return on_devices(a, "lvchange", finish, c->deadline, e);
-	case DISKS_OP_CLAIM:
-	case DISKS_OP_MAKE:
-	case DISKS_OP_TABLE:
-	case DISKS_OP_MOUNT:
-	case DISKS_OP_GROW:
-	case DISKS_OP_SWAP:
-	case DISKS_OP_ERASE:
-	case DISKS_OP_SKIP:
+	default:
 		break;
 	}
 	return rouse_fail(e, ROUSE_BUG, 0, "step %u is not one of LVM", op);

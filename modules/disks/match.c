@@ -35,7 +35,7 @@ static const struct disks_disk *disk_at(const struct matcher *m, size_t i)
 
 static bool is_root(const struct disks_disk *d)
 {
-	return rouse_streq(d->device->path, "root");
+	return d->device && rouse_streq(d->device->path, "root");
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -368,19 +368,20 @@ static int match_pass(const struct matcher *m, int (*match)(const struct matcher
 	return 0;
 }
 
-static bool is_any(const struct disks_disk *d unused_arg)
+/* An array of partitions is no disk, and in an image there are none. */
+static bool is_bound(const struct disks_disk *d)
 {
-	return true;
+	return !d->raid;
 }
 
 static bool is_selected(const struct disks_disk *d)
 {
-	return disks_matcher_of(d->device)->selects;
+	return d->device && disks_matcher_of(d->device)->selects;
 }
 
 static bool is_named(const struct disks_disk *d)
 {
-	return !is_selected(d) && !is_root(d);
+	return d->device && !is_selected(d) && !is_root(d);
 }
 
 int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
@@ -392,7 +393,7 @@ int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
 	};
 
 	memset(ret, 0, conf->disks.n * sizeof(*ret));
-	if (c->image ? match_pass(&m, match_bound, is_any) < 0
+	if (c->image ? match_pass(&m, match_bound, is_bound) < 0
 		     : match_pass(&m, match_named, is_named) < 0 ||
 			       match_pass(&m, match_selected, is_selected) < 0 ||
 			       match_pass(&m, match_root, is_root) < 0)

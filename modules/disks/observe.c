@@ -335,6 +335,7 @@ static bool may_grow(void)
 
 static void add_missing(json_t *facts)
 {
+	static const char *const tools[] = { "lvm", "mdadm", NULL };
 	json_t *list = json_array();
 	char path[256];
 
@@ -344,8 +345,9 @@ static void add_missing(json_t *facts)
 		if (program && !rouse_proc_find(program, NULL, path, sizeof(path)))
 			rouse_json_append(list, json_string(program));
 	}
-	if (!rouse_proc_find("lvm", NULL, path, sizeof(path)))
-		rouse_json_append(list, json_string("lvm"));
+	for (const char *const *tool = tools; *tool; tool++)
+		if (!rouse_proc_find(*tool, NULL, path, sizeof(path)))
+			rouse_json_append(list, json_string(*tool));
 	rouse_json_set(facts, "missing", list);
 	rouse_json_set_bool(facts, "canMount",
 			    access("/dev/loop-control", W_OK) == 0 && may_grow());
@@ -368,6 +370,7 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 	o.ours = disks_our_guids(conf, &arena);
 	if (!scan_until_found(&o, &all, found))
 		return 0; /* plan() refuses, and says which */
+	disks_md_observe(c, facts);
 	disks_lvm_observe(c, facts);
 	for (size_t i = 0; i < conf->disks.n; i++)
 		for (size_t k = 0; k < found[i].n; k++)

@@ -128,12 +128,30 @@ static int consent_to_disk(struct planner *p, const struct disks_disk *d,
 
 /* ---- one filesystem -------------------------------------------------------------------------- */
 
-static bool is_pending(const struct place *w, const uint8_t uuid[static 16])
+/* Made on a device of its own, not by offset on a disk. */
+static bool has_node(const struct place *w)
+{
+	return w->volume || w->node;
+}
+
+void disks_uuid_of(const struct planner *p, const struct place *w, uint8_t ret[static 16])
+{
+	/* A member that begins where its array begins shows the array's mark. */
+	if (w->raid)
+		disks_uuid(disks_seed(p->conf), w->raid, "", "filesystem", ret);
+	else if (w->volume)
+		disks_uuid(disks_seed(p->conf), w->group, w->volume, "volume", ret);
+	else
+		disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", ret);
+}
+
+bool disks_is_pending(const struct planner *p, const struct place *w)
 {
 	const struct disks_signature *s = w->content ? w->content->signatures.items : NULL;
-
 	char mark[DISKS_GUID_LEN];
+	uint8_t uuid[16];
 
+	disks_uuid_of(p, w, uuid);
 	disks_pending_guid(uuid, mark);
 	for (size_t i = 0; s && i < w->content->signatures.n; i++)
 		if (rouse_streq(s[i].label, DISKS_PENDING_LABEL) && rouse_streq(s[i].uuid, mark))
@@ -145,13 +163,22 @@ static void uuids_of(const struct planner *p, const struct place *w,
 		     const struct disks_filesystem *fs, uint8_t uuid[static 16],
 		     char shown[static DISKS_GUID_LEN])
 {
-	disks_uuid(disks_seed(p->conf), w->volume ? w->group : w->d->key,
-		   w->volume ? w->volume : w->key, w->volume ? "volume" : "filesystem", uuid);
+	disks_uuid_of(p, w, uuid);
 	fs->print_uuid(uuid, shown);
+}
+
+/* What is wanted there, for messages. */
+static const char *wanted(struct planner *p, const struct place *w)
+{
+	if (w->raid)
+		return rouse_arena_printf(&p->plan->arena, "a member of array '%s'", w->raid);
+	return w->lvm ? "an LVM physical volume" : w->filesystem;
 }
 
 const char *disks_name_of(struct planner *p, const struct place *w)
 {
+	if (w->title)
+		return w->title;
 	if (w->volume)
 		return rouse_arena_printf(&p->plan->arena, "%s/%s", w->group, w->volume);
 	if (!w->number)
@@ -168,22 +195,23 @@ static int refuse_content(struct planner *p, const struct place *w)
 		return refuse_busy(p, w->d, disks_name_of(p, w), c->busy);
 	if (w->published && c->signatures.n == 0)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
-				  "disks.%s: '%s' holds data without a signature, where %s is "
+				  "disks.%s: %s%s%s holds data without a signature, where %s is "
 				  "wanted: rouse never "
 				  "overwrites what it cannot tell",
-				  w->d->key, disks_name_of(p, w), w->filesystem);
+				  w->d->key, w->title ? "" : "'", disks_name_of(p, w),
+				  w->title ? "" : "'", wanted(p, w));
 	return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 			  "disks.%s: %s holds %s, where %s is wanted; if it may be destroyed, add "
 			  "\"replace\": [%s] to disks.%s",
 			  w->d->key, w->published ? disks_name_of(p, w) : "the free space for it",
-			  disks_describe_content(c, arena), w->filesystem,
+			  disks_describe_content(c, arena), wanted(p, w),
 			  disks_consent_for(c, arena), w->d->key);
 }
 
 /* Ours is known by its UUID. A filesystem of the wanted type on a partition that was there before
  * us is kept, whoever made it; in free space nothing is kept but our own unpublished work. */
-int disks_judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
-		enum verdict *ret)
+static int judge_content(struct planner *p, const struct place *w,
+			 const struct disks_filesystem *fs, enum verdict *ret)
 {
 	const struct disks_content *c = w->content;
 	const struct disks_signature *s = c ? c->signatures.items : NULL;
@@ -192,7 +220,7 @@ int disks_judge(struct planner *p, const struct place *w, const struct disks_fil
 
 	uuids_of(p, w, fs, uuid, shown);
 	*ret = MAKE;
-	if (!c || (c->signatures.n == 0 && (c->zero || !w->published)) || is_pending(w, uuid)) {
+	if (!c || (c->signatures.n == 0 && (c->zero || !w->published)) || disks_is_pending(p, w)) {
 		if (c && c->busy && w->published)
 			return refuse_content(p, w);
 		return 0;
@@ -211,6 +239,19 @@ int disks_judge(struct planner *p, const struct place *w, const struct disks_fil
 	return 0;
 }
 
+/* What has a table, or several signatures, is given up as a whole or not at all. */
+int disks_judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
+		enum verdict *ret)
+{
+	enum disks_class class = disks_class_of(w->f);
+
+	if (w->number || !w->published || has_node(w) || class == DISKS_SIGNED ||
+	    class == DISKS_BLANK || disks_is_pending(p, w))
+		return judge_content(p, w, fs, ret);
+	*ret = REPLACE;
+	return consent_to_disk(p, w->d, w->f);
+}
+
 int disks_needs_program(struct planner *p, const struct place *w, const char *program)
 {
 	for (size_t i = 0; program && i < p->facts->missing.n; i++)
@@ -218,7 +259,7 @@ int disks_needs_program(struct planner *p, const struct place *w, const char *pr
 			return rouse_fail(p->e, ROUSE_SYSTEM, 0,
 					  "disks.%s: making %s takes the program '%s', which is "
 					  "not installed",
-					  w->d->key, w->filesystem, program);
+					  w->d->key, wanted(p, w), program);
 	return 0;
 }
 
@@ -228,7 +269,7 @@ static bool is_late(const struct place *w)
 	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem)
 							  : NULL;
 
-	return w->member || (fs && fs->late && !w->f->file);
+	return w->lvm || w->raid || (fs && fs->late && !w->f->file);
 }
 
 void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16])
@@ -239,18 +280,42 @@ void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid
 	memcpy(m->uuid, uuid, sizeof(m->uuid));
 }
 
-void disks_add_erase(struct planner *p, const struct place *w)
+void disks_add_erase(struct planner *p, const struct place *w, enum verdict v)
 {
 	struct disks_action *a = new_action(p, w->d, w->f);
+	bool whole = !w->number;
 
-	disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", a->uuid);
+	disks_uuid_of(p, w, a->uuid);
 	a->number = w->number;
 	a->published = true;
 	a->start = w->start;
 	a->length = w->size;
-	rouse_plan_add(p->plan, ROUSE_DESTROY, DISKS_OP_ERASE, a, "destroy %s on %s",
-		       disks_describe_content(w->content, &p->plan->arena), disks_name_of(p, w));
+	if (v == REPLACE)
+		rouse_plan_add(p->plan, ROUSE_DESTROY, DISKS_OP_ERASE, a, "destroy %s on %s",
+			       whole ? disks_describe(w->f, &p->plan->arena)
+				     : disks_describe_content(w->content, &p->plan->arena),
+			       disks_name_of(p, w));
+	else
+		rouse_plan_add(p->plan, ROUSE_CREATE, DISKS_OP_ERASE, a,
+			       "take %s (%s, blank) for %s", disks_name_of(p, w),
+			       disks_size_text(p, w->size), wanted(p, w));
 	p->last = a;
+}
+
+int disks_claim(struct planner *p, const struct place *w, enum verdict v)
+{
+	uint8_t uuid[16];
+
+	if (disks_refuse_writes(p, w->d, w->f) < 0)
+		return -1;
+	disks_uuid_of(p, w, uuid);
+	if (has_node(w))
+		return 0; /* its own step marks it */
+	if (!w->published)
+		disks_add_mark(p, w, uuid);
+	else if (v == REPLACE || !disks_is_pending(p, w))
+		disks_add_erase(p, w, v);
+	return 0;
 }
 
 /* `lost`: what is destroyed for it, in words; NULL: nothing. */
@@ -267,7 +332,7 @@ struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 
 	uuids_of(p, w, fs, a->uuid, shown);
 	a->volume = w->volume ? disks_name_of(p, w) : NULL;
-	a->source = w->volume ? disks_node_of(p, w) : NULL;
+	a->source = has_node(w) ? disks_node_of(p, w) : NULL;
 	a->fs = fs;
 	a->label = rouse_arena_strdup(&p->plan->arena, label);
 	a->number = w->number;
@@ -275,11 +340,11 @@ struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 	a->start = w->start;
 	a->length = w->size;
 	rouse_plan_add(p->plan, lost ? ROUSE_DESTROY : ROUSE_CREATE,
-		       w->volume ? DISKS_OP_MAKE_VOLUME : DISKS_OP_MAKE, a,
+		       has_node(w) ? DISKS_OP_MAKE_VOLUME : DISKS_OP_MAKE, a,
 		       "make %s on %s (%s)%s%s%s%s", name, disks_name_of(p, w),
 		       disks_size_text(p, w->size), w->mount ? " for " : "",
 		       w->mount ? w->mount : "", lost ? ", in place of " : "", lost ? lost : "");
-	if (w->volume)
+	if (has_node(w))
 		return a;
 	p->last = a;
 	if (!w->published && is_late(w))
@@ -287,12 +352,15 @@ struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 	return a;
 }
 
-static int plan_place(struct planner *p, const struct place *w)
+static int plan_filesystem(struct planner *p, const struct place *w)
 {
 	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem)
 							  : NULL;
 	enum verdict v = KEEP;
 
+	if (fs && w->size < fs->min && !w->number)
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' is too small for %s",
+				  w->d->key, disks_name_of(p, w), fs->name);
 	if (fs && disks_judge(p, w, fs, &v) < 0)
 		return -1;
 	if (v != KEEP && disks_needs_program(p, w, fs->program) < 0)
@@ -300,47 +368,54 @@ static int plan_place(struct planner *p, const struct place *w)
 	if (v != KEEP) {
 		if (disks_refuse_writes(p, w->d, w->f) < 0)
 			return -1;
-		(void)disks_add_make(
-			p, w, fs,
-			v == REPLACE ? disks_describe_content(w->content, &p->plan->arena) : NULL);
+		(void)disks_add_make(p, w, fs,
+				     v != REPLACE ? NULL
+				     : w->number || has_node(w)
+					     ? disks_describe_content(w->content, &p->plan->arena)
+					     : disks_describe(w->f, &p->plan->arena));
 	}
 	return disks_plan_use(p, w, v == KEEP);
 }
 
+int disks_plan_place(struct planner *p, const struct place *w)
+{
+	if (w->raid)
+		return disks_plan_array_member(p, w, w->raid);
+	if (w->lvm)
+		return disks_plan_member(p, w);
+	return plan_filesystem(p, w);
+}
+
 /* ---- a whole disk ---------------------------------------------------------------------------- */
+
+const struct disks_partition *disks_conf_of(struct planner *p, const struct disks_disk *d)
+{
+	struct disks_partition *conf = rouse_arena_alloc(&p->plan->arena, sizeof(*conf));
+
+	*conf = (struct disks_partition){ .key = d->mount ? d->mount : d->key,
+					  .filesystem = d->filesystem,
+					  .label = d->label,
+					  .lvm = d->lvm,
+					  .mount_options = d->mount_options };
+	return conf;
+}
 
 static int plan_whole(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
-	struct place w = { .d = d,
-			   .f = f,
-			   .key = "",
-			   .filesystem = d->filesystem,
-			   .mount = d->mount,
-			   .label = d->label ? d->label : d->key,
-			   .options = &d->mount_options,
-			   .published = true,
-			   .size = (uint64_t)f->size,
-			   .content = f->content };
-	const struct disks_filesystem *fs = d->filesystem ? disks_filesystem_find(d->filesystem)
-							  : NULL;
-	enum disks_class class = disks_class_of(f);
-	char shown[DISKS_GUID_LEN] = "";
-	uint8_t uuid[16];
+	const struct place w = { .d = d,
+				 .f = f,
+				 .key = "",
+				 .conf = disks_conf_of(p, d),
+				 .filesystem = d->filesystem,
+				 .mount = d->mount,
+				 .lvm = d->lvm,
+				 .label = d->label ? d->label : d->key,
+				 .options = &d->mount_options,
+				 .published = true,
+				 .size = (uint64_t)f->size,
+				 .content = f->content };
 
-	if (fs)
-		uuids_of(p, &w, fs, uuid, shown);
-	if (fs && (uint64_t)f->size < fs->min)
-		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' is too small for %s",
-				  d->key, f->device, fs->name);
-	/* What has a table, or several signatures, is given up as a whole or not at all. */
-	if (fs && !is_pending(&w, uuid) && class != DISKS_SIGNED && class != DISKS_BLANK) {
-		if (consent_to_disk(p, d, f) < 0 || disks_refuse_writes(p, d, f) < 0 ||
-		    disks_needs_program(p, &w, fs->program) < 0)
-			return -1;
-		(void)disks_add_make(p, &w, fs, disks_describe(f, &p->plan->arena));
-		return disks_plan_use(p, &w, false);
-	}
-	return plan_place(p, &w);
+	return disks_plan_place(p, &w);
 }
 
 /* ---- partitions ------------------------------------------------------------------------------ */
@@ -348,12 +423,15 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 static struct place place_of(struct planner *p, const struct disks_disk *d,
 			     const struct disks_fact *f, const struct disks_slot *s, bool claimed)
 {
-	char label[256];
+	char label[256], guid[DISKS_GUID_LEN];
 	struct place w = {
 		.d = d,
 		.f = f,
 		.key = s->conf->key,
+		.conf = s->conf,
 		.filesystem = s->conf->filesystem,
+		.lvm = s->conf->lvm,
+		.raid = s->conf->raid,
 		.mount = disks_is_mount_point(s->conf->key) ? s->conf->key : NULL,
 		.label = rouse_arena_strdup(&p->plan->arena,
 					    disks_partition_label(s->conf, label, sizeof(label))),
@@ -365,10 +443,11 @@ static struct place place_of(struct planner *p, const struct disks_disk *d,
 		.content = s->entry ? s->entry->content : disks_pending_at(f, s->start),
 	};
 
-	if (s->conf->lvm) {
-		w.member = true;
-		w.filesystem = "an LVM physical volume";
-		w.mount = NULL;
+	disks_guid(disks_seed(p->conf), d->key, w.key, "partition", guid);
+	w.ours = s->entry && rouse_streq(s->entry->guid, guid);
+	if (w.lvm || w.raid) {
+		if (w.lvm)
+			w.mount = NULL;
 		if (claimed && !s->entry)
 			w.content = NULL;
 		return w;
@@ -558,10 +637,7 @@ static int plan_places(struct planner *p, const struct disks_disk *d, const stru
 
 		if ((w.published || is_late(&w)) != after)
 			continue;
-		if ((w.member
-			     ? disks_plan_member(p, &w, l->slots[i].conf,
-						 l->slots[i].entry ? l->slots[i].entry->guid : NULL)
-			     : plan_place(p, &w)) < 0)
+		if (disks_plan_place(p, &w) < 0)
 			return -1;
 	}
 	return 0;
@@ -696,13 +772,18 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 			add_skip(p, &d[i]);
 			continue;
 		}
+		if (d[i].raid) {
+			if (d[i].device && disks_plan_set(p, &d[i], &found[i]) < 0)
+				return -1;
+			continue;
+		}
 		if ((d[i].partitions.n ? plan_partitions(p, &d[i], found[i].f)
 				       : plan_whole(p, &d[i], found[i].f)) < 0)
 			return -1;
 		if (p->last)
 			p->last->last = true;
 	}
-	if (disks_plan_groups(p) < 0)
+	if (disks_plan_arrays(p) < 0 || disks_plan_groups(p) < 0)
 		return -1;
 	disks_plan_mounts(p);
 	return 0;

@@ -23,9 +23,14 @@ struct place { /* where a filesystem is wanted */
 	const struct rouse_list *options;
 	const char *group; /* on a volume of this group, which is named `volume` */
 	const char *volume;
-	bool member;     /* no filesystem, but a physical volume */
-	unsigned number; /* 0: the whole disk */
-	bool published;  /* the partition is there (a whole disk always is) */
+	const char *node;  /* a device of its own (an array); then it has no number, start… */
+	const char *title; /* … called so */
+	const struct disks_partition *conf; /* what the document wants there */
+	const struct disks_lvm *lvm;        /* no filesystem, but a physical volume */
+	const char *raid;                   /* …, but a member of this array */
+	bool ours;                          /* what it is in is known for ours by its identity */
+	unsigned number;                    /* 0: the whole disk */
+	bool published;                     /* the partition is there (a whole disk always is) */
 	uint64_t start, size;
 	const struct disks_content *content; /* what is there now; NULL: not known, nothing */
 };
@@ -33,8 +38,17 @@ struct place { /* where a filesystem is wanted */
 struct member {
 	struct place w;
 	const char *node;
-	const char *guid; /* of a partition that is there */
 	bool kept;
+};
+
+struct array {
+	const struct disks_disk *d;
+	size_t n;
+	struct array_member {
+		struct place w;
+		const char *node, *uuid; /* uuid: of the array that it is in; NULL: of none */
+		const char *unfinished;  /* … that was being made of it */
+	} members[ROUSE_MAX_ARRAY];
 };
 
 struct group {
@@ -55,9 +69,10 @@ struct planner {
 	const struct rouse_context *c;
 	struct rouse_plan *plan;
 	const char *const *ours;
-	size_t n_mounts, n_groups;
+	size_t n_mounts, n_groups, n_arrays;
 	struct mount mounts[ROUSE_MAX_DISKS * ROUSE_MAX_PARTITIONS];
 	struct group groups[ROUSE_MAX_GROUPS];
+	struct array arrays[ROUSE_MAX_DISKS];
 	struct disks_action *last, *table; /* of the disk that is being planned */
 	size_t first;                      /* steps of this kind come before all others */
 	struct rouse_err *e;
@@ -70,8 +85,17 @@ const char *disks_mount_root(const struct rouse_context *c);
 const char *disks_size_text(struct planner *p, uint64_t bytes);
 const char *disks_name_of(struct planner *p, const struct place *w);
 const char *disks_node_of(struct planner *p, const struct place *w);
+/* What the document wants of a whole disk, or of an array, as it would say it of a partition. */
+const struct disks_partition *disks_conf_of(struct planner *p, const struct disks_disk *d);
+/* The UUID that what is made there gets. */
+void disks_uuid_of(const struct planner *p, const struct place *w, uint8_t ret[static 16]);
+/* Is our unfinished work there? */
+bool disks_is_pending(const struct planner *p, const struct place *w);
+/* What shall become of what is there, when `fs` is wanted. */
 int disks_judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
 		enum verdict *ret);
+/* All of it: judged, made, mounted, grown. */
+int disks_plan_place(struct planner *p, const struct place *w);
 int disks_needs_program(struct planner *p, const struct place *w, const char *program);
 int disks_refuse_writes(struct planner *p, const struct disks_disk *d, const struct disks_fact *f);
 /* Mounts, swap, room and growth of what is, or will be, there. */
@@ -83,12 +107,20 @@ struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 				    const struct disks_filesystem *fs, const char *lost);
 /* Lays the pending mark into what the table will publish. */
 void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16]);
-/* Leaves only the pending mark where consent was given. */
-void disks_add_erase(struct planner *p, const struct place *w);
+/* Leaves only the pending mark there: where consent was given (v is REPLACE), or what is blank is
+ * taken by something that is made in several steps. */
+void disks_add_erase(struct planner *p, const struct place *w, enum verdict v);
+/* What becomes a part of something larger: marked, in the table that will publish it or by a step of
+ * its own, unless it is marked already. */
+int disks_claim(struct planner *p, const struct place *w, enum verdict v);
 /* The step that was added last becomes one of those before all others. */
 void disks_hoist(struct planner *p);
 
 /* A partition that is to be a physical volume; then, behind all disks, all groups. */
-int disks_plan_member(struct planner *p, const struct place *w, const struct disks_partition *conf,
-		      const char *guid);
+int disks_plan_member(struct planner *p, const struct place *w);
 int disks_plan_groups(struct planner *p);
+
+/* A partition or a disk that is to be a member of an array; then, behind all disks, all arrays. */
+int disks_plan_array_member(struct planner *p, const struct place *w, const char *array);
+int disks_plan_set(struct planner *p, const struct disks_disk *d, const struct disks_found *found);
+int disks_plan_arrays(struct planner *p);

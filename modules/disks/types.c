@@ -165,6 +165,8 @@ const char *disks_partition_type(const struct disks_partition *p)
 		return p->type;
 	if (p->lvm)
 		return "linux-lvm";
+	if (p->raid)
+		return "linux-raid";
 	if (rouse_streq(p->filesystem, "swap"))
 		return "swap";
 	if (strcmp(p->key, "/boot") == 0 && rouse_streq(p->filesystem, "vfat"))

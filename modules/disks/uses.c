@@ -26,6 +26,8 @@ const char *disks_node_of(struct planner *p, const struct place *w)
 {
 	char buf[256];
 
+	if (w->node)
+		return w->node;
 	if (w->volume)
 		return rouse_arena_printf(&p->plan->arena, "/dev/%s/%s", w->group, w->volume);
 	if (!w->number || w->f->file)
