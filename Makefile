@@ -14,7 +14,7 @@ UNITDIR  ?= /lib/systemd/system
 comma    := ,
 Q        := $(if $(V),,@)
 SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)$(if $(FUZZER), -fsanitize=fuzzer-no-link -DROUSE_FUZZER)
-PKGS     := libcurl jansson fdisk blkid mount ext2fs libssl libcrypto libzstd liblzma zlib libkmod
+PKGS     := libcurl jansson fdisk blkid mount ext2fs libssl libcrypto libzstd liblzma zlib libbrotlidec libkmod
 
 flag      = $(shell echo 'int x;' | $(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
 WARN     := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wvla -Wconversion -Wno-sign-conversion \

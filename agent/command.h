@@ -27,6 +27,7 @@ int rouse_cmd_gc(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_generations(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_health(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_keygen(int argc, char **argv, struct rouse_err *e);
+int rouse_cmd_lock(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_manifest(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_plan(int argc, char **argv, struct rouse_err *e);
 int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e);

@@ -172,6 +172,9 @@ static int finish(struct run *run, struct transfer *tr, const struct rouse_err *
 			break;
 		}
 	run->ended = true;
+	if (snprintf(t->effective, sizeof(t->effective), "%s", tr->url) >=
+	    (int)sizeof(t->effective))
+		t->effective[0] = '\0';
 	t->err = failure ? *failure : (struct rouse_err){ 0 };
 	t->result = failure ? -1 : 0;
 	if (failure && tr->tries > 1 && failure->kind == ROUSE_UNAVAILABLE) {

@@ -41,6 +41,16 @@ static const struct rouse_command commands[] = {
 	  "  --full             edit the whole section, not what differs\n"
 	  "  --revert           remove the override: the document counts again\n"
 	  "  --root DIR         the system below DIR\n" },
+	{ "lock", rouse_cmd_lock, "DOC [NAME…]",
+	  "finds the store paths that a hand-written document means; writes a document of pins",
+	  "  --output FILE      what to write (default DOC with \".lock.json\"; \"-\": standard "
+	  "output)\n"
+	  "  --update[=NAME]    look for newer ones of everything, or of NAME only (\"system\", a\n"
+	  "                     package, USER/PACKAGE; more may follow DOC); all else stays as it "
+	  "was\n"
+	  "  --channels URL     where channels are (default https://channels.nixos.org)\n"
+	  "  --timeout D        end in this time (default 10m)\n"
+	  "  --json             what was found as JSON\n" },
 	{ "pull", rouse_cmd_pull, "PATH[#HASH]…", "pulls closures from binary caches",
 	  "  --cache URL        a binary cache; repeat in order of preference\n"
 	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"

@@ -44,6 +44,9 @@ bool rouse_is_nar_hash(const char *text);
 /* Are these 32 bytes what the pin wants? */
 bool rouse_pin_matches(const struct rouse_pin *pin, const uint8_t hash[static ROUSE_SHA256_LEN]);
 
+/* The "<name>-<version>" of a store path, or NULL when it is none. Points into `path`. */
+const char *rouse_store_path_label(const char *path);
+
 struct rouse_closure;
 struct rouse_closure *rouse_closure_new(const struct rouse_closure_spec *spec);
 void rouse_closure_free(struct rouse_closure *c); /* accepts NULL */
@@ -63,6 +66,15 @@ struct rouse_closure_size {
 	uint64_t need_bytes, need_inodes;  /* to have on the filesystem, with a margin */
 };
 struct rouse_closure_size rouse_closure_measure(const struct rouse_closure *c);
+/* One root of a resolved closure, with all that it references. */
+struct rouse_closure_root {
+	char nar_hash[52]; /* of the root itself, as documents pin it: "sha256-…=" */
+	size_t paths;
+	uint64_t nar_bytes, download_bytes;
+};
+/* false when `path` is no path of the closure. */
+bool rouse_closure_root(const struct rouse_closure *c, const char *path,
+			struct rouse_closure_root *ret);
 /* Refuses (ROUSE_SYSTEM, ENOSPC) a closure that does not fit into `room`; NULL: into what statvfs(3)
  * says of the store below c->root. */
 must_check int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context *ctx,

@@ -47,6 +47,12 @@
 #define ROUSE_MAX_SIGNATURES 16
 /* References of one path. */
 #define ROUSE_MAX_REFERENCES 16384
+/* An index of a channel, as it comes and unpacked: packages.json of 150,000 packages has 60 MB. */
+#define ROUSE_MAX_INDEX (256 * MIB)
+/* A job's answer: Hydra tells of every output and every evaluation of a build. */
+#define ROUSE_MAX_JOB (4 * MIB)
+/* `rouse lock`: indexes, and the walk over all closures. */
+#define ROUSE_DEADLINE_LOCK 600000
 /* A NAR, unpacked, and the sum of a closure. */
 #define ROUSE_MAX_NAR_SIZE (64 * GIB)
 #define ROUSE_MAX_CLOSURE_SIZE (512 * GIB)

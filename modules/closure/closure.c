@@ -12,9 +12,11 @@
 #include <rouse/fetch.h>
 #include <rouse/generations.h>
 #include <rouse/json.h>
+#include <rouse/lock.h>
 #include <rouse/log.h>
 #include <rouse/module.h>
 #include <rouse/text.h>
+#include <rouse/version.h>
 
 #include "nix32.h"
 #include "path.h"
@@ -31,20 +33,20 @@ struct manifest_conf {
 	int64_t paths, nar_size, download_size; /* 0: not said */
 };
 
-struct system_conf {
+struct pin_conf {
+	const char *key; /* of a profile */
 	const char *path, *nar_hash;
 	struct manifest_conf *manifest;
-};
-
-struct profile_conf {
-	const char *key, *path, *nar_hash;
-	struct manifest_conf *manifest;
+	int64_t closure_size;
+	struct rouse_lock_record *lock;
+	struct rouse_wanted wanted;
 };
 
 struct conf {
 	struct rouse_list caches; /* struct cache_conf */
-	struct system_conf *system;
-	struct rouse_list profiles; /* struct rouse_named_list of struct profile_conf */
+	struct rouse_wanted where;
+	struct pin_conf *system;
+	struct rouse_list profiles; /* struct rouse_named_list of struct pin_conf */
 };
 
 struct profile_fact {
@@ -100,27 +102,50 @@ static const struct rouse_field manifest_fields[] = {
 		    .max = ROUSE_MAX_CLOSURE_SIZE),
 };
 
-#define PIN_FIELDS(type_)                                                                          \
-	ROUSE_REQUIRED(type_, path, "path", "The store path.", .type = ROUSE_STRING,               \
-		       .format = "a store path, \"/nix/store/…\"", .valid = rouse_is_store_path),  \
-		ROUSE_FIELD(type_, nar_hash, "narHash",                                            \
-			    "What the path's archive must hash to, beyond what is signed.",        \
-			    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",             \
-			    .valid = rouse_is_nar_hash),                                           \
-		ROUSE_FIELD(type_, manifest, "manifest",                                           \
-			    "The closure manifest (`rouse manifest`): pins every path, so that "   \
-			    "no signature is needed, and replaces the walk through the caches.",   \
-			    .type = ROUSE_OBJECT, .fields = manifest_fields,                       \
-			    .n_fields = ARRAY_SIZE(manifest_fields),                               \
-			    .size = sizeof(struct manifest_conf))
-
-static const struct rouse_field system_fields[] = { PIN_FIELDS(struct system_conf) };
-static const struct rouse_field profile_fields[] = { PIN_FIELDS(struct profile_conf) };
+static const struct rouse_field wanted_fields[] = { ROUSE_WANTED_FIELDS(struct pin_conf, wanted) };
+static const struct rouse_field lock_fields[] = {
+	ROUSE_FIELD(struct rouse_lock_record, wanted, "wanted", "What was to be found.",
+		    .type = ROUSE_OBJECT, .fields = wanted_fields,
+		    .n_fields = ARRAY_SIZE(wanted_fields), .size = sizeof(struct pin_conf)),
+	ROUSE_FIELD(struct rouse_lock_record, release, "release",
+		    "The release of the channel in which it was found.", .type = ROUSE_STRING),
+	ROUSE_FIELD(struct rouse_lock_record, revision, "revision",
+		    "The revision of the release's sources.", .type = ROUSE_STRING),
+	ROUSE_FIELD(struct rouse_lock_record, evaluation, "evaluation",
+		    "Where the builds of the release are listed.", .type = ROUSE_STRING),
+	ROUSE_FIELD(struct rouse_lock_record, attribute, "attribute", "What it is called there.",
+		    .type = ROUSE_STRING),
+	ROUSE_FIELD(struct rouse_lock_record, version, "version", "The version that was found.",
+		    .type = ROUSE_STRING),
+};
+static const struct rouse_field pin_fields[] = {
+	ROUSE_FIELD(struct pin_conf, path, "path", "The store path; `rouse lock` finds it.",
+		    .type = ROUSE_STRING, .format = "a store path, \"/nix/store/…\"",
+		    .valid = rouse_is_store_path),
+	ROUSE_FIELD(struct pin_conf, nar_hash, "narHash",
+		    "What the path's archive must hash to, beyond what is signed.",
+		    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",
+		    .valid = rouse_is_nar_hash),
+	ROUSE_FIELD(
+		struct pin_conf, manifest, "manifest",
+		"The closure manifest (`rouse manifest`): pins every path, so that no signature is "
+		"needed, and replaces the walk through the caches.",
+		.type = ROUSE_OBJECT, .fields = manifest_fields,
+		.n_fields = ARRAY_SIZE(manifest_fields), .size = sizeof(struct manifest_conf)),
+	ROUSE_FIELD(struct pin_conf, closure_size, "closureSize",
+		    "Bytes of the path and all it references, unpacked; for people.",
+		    .type = ROUSE_INT, .max = INT64_MAX),
+	ROUSE_FIELD(struct pin_conf, lock, "lock", "Where `rouse lock` found it; for people.",
+		    .type = ROUSE_OBJECT, .fields = lock_fields,
+		    .n_fields = ARRAY_SIZE(lock_fields), .size = sizeof(struct rouse_lock_record)),
+	ROUSE_WANTED_FIELDS(struct pin_conf, wanted),
+};
 static const struct rouse_shape profile_shape = {
 	.type = ROUSE_OBJECT,
-	.fields = profile_fields,
-	.n_fields = ARRAY_SIZE(profile_fields),
-	.size = sizeof(struct profile_conf),
+	.fields = pin_fields,
+	.n_fields = ARRAY_SIZE(pin_fields),
+	.size = sizeof(struct pin_conf),
+	.shorthand = "version",
 };
 static const struct rouse_shape user_shape = {
 	.type = ROUSE_MAP,
@@ -135,9 +160,10 @@ static const struct rouse_field fields[] = {
 		    "Binary caches, in the order in which they are asked.", .type = ROUSE_MAP,
 		    .format = "the name of a cache", .valid = rouse_is_label, .item = &cache_shape,
 		    .max = 16),
+	ROUSE_WHERE_FIELDS(struct conf, where),
 	ROUSE_FIELD(struct conf, system, "system", "The system closure that this machine boots.",
-		    .type = ROUSE_OBJECT, .fields = system_fields,
-		    .n_fields = ARRAY_SIZE(system_fields), .size = sizeof(struct system_conf)),
+		    .type = ROUSE_OBJECT, .fields = pin_fields, .n_fields = ARRAY_SIZE(pin_fields),
+		    .size = sizeof(struct pin_conf)),
 	ROUSE_FIELD(struct conf, profiles, "profiles", "Closures for users: user, then name.",
 		    .type = ROUSE_MAP, .format = "the name of a user", .valid = rouse_is_label,
 		    .item = &user_shape, .max = 256),
@@ -215,7 +241,7 @@ static struct want *list_wants(const struct conf *conf, struct rouse_arena *aren
 		w[n++] = make_want(conf->system->path, conf->system->nar_hash,
 				   conf->system->manifest, "system");
 	for (size_t i = 0; i < conf->profiles.n; i++) {
-		const struct profile_conf *p = users[i].list.items;
+		const struct pin_conf *p = users[i].list.items;
 
 		for (size_t k = 0; k < users[i].list.n; k++)
 			w[n++] = make_want(p[k].path, p[k].nar_hash, p[k].manifest,
@@ -226,6 +252,16 @@ static struct want *list_wants(const struct conf *conf, struct rouse_arena *aren
 	return w;
 }
 
+static void check_locked(const struct pin_conf *pin, const char *const *keys,
+			 struct rouse_problems *problems)
+{
+	if (!pin->path)
+		rouse_problem(
+			problems, keys,
+			"is not locked to a store path: run `rouse lock` on this document, and "
+			"boot what that writes");
+}
+
 static void check(const void *conf_, struct rouse_problems *problems)
 {
 	const struct conf *conf = conf_;
@@ -233,6 +269,17 @@ static void check(const void *conf_, struct rouse_problems *problems)
 	auto_arena struct rouse_arena arena = { 0 };
 	size_t n = 0, pinned = 0;
 	const struct want *w = list_wants(conf, &arena, &n);
+	const struct rouse_named_list *users = conf->profiles.items;
+
+	if (conf->system)
+		check_locked(conf->system, (const char *const[]){ "system", NULL }, problems);
+	for (size_t i = 0; i < conf->profiles.n; i++)
+		for (size_t k = 0; k < users[i].list.n; k++) {
+			const struct pin_conf *p = (const struct pin_conf *)users[i].list.items + k;
+			const char *const keys[] = { "profiles", users[i].key, p->key, NULL };
+
+			check_locked(p, keys, problems);
+		}
 
 	for (size_t i = 0; i < n; i++)
 		pinned += w[i].manifest != NULL;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include <rouse/closure.h>
 #include <rouse/mem.h>
 #include <rouse/text.h>
 
@@ -40,6 +41,13 @@ const char *rouse_store_name(const char *path)
 	const char *name = rouse_strip_prefix(path, ROUSE_STORE_PREFIX);
 
 	return name && rouse_is_store_name(name, strlen(name)) ? name : NULL;
+}
+
+const char *rouse_store_path_label(const char *path)
+{
+	const char *name = rouse_store_name(path);
+
+	return name ? name + ROUSE_HASH_PART + 1 : NULL;
 }
 
 void rouse_store_name_of(char ret[static ROUSE_STORE_NAME_SIZE], const char *type,

@@ -44,6 +44,15 @@ struct rouse_path *rouse_paths_find(const struct rouse_paths *p, const char *nam
 	return slot ? p->items[slot - 1] : NULL;
 }
 
+bool rouse_paths_index(const struct rouse_paths *p, const char *name, size_t *ret)
+{
+	uint32_t slot = p->n_slots ? p->slots[slot_of(p, name)] : 0;
+
+	if (slot)
+		*ret = slot - 1;
+	return slot != 0;
+}
+
 static void grow(struct rouse_paths *p)
 {
 	if (!p->size)

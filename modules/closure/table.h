@@ -48,6 +48,8 @@ static inline void paths_auto(struct rouse_paths *p)
 #define auto_paths __attribute__((cleanup(paths_auto)))
 
 struct rouse_path *rouse_paths_find(const struct rouse_paths *p, const char *name);
+/* Where it is in `items`; false when it is not there. */
+bool rouse_paths_index(const struct rouse_paths *p, const char *name, size_t *ret);
 /* Finds or adds; the name is copied. */
 struct rouse_path *rouse_paths_add(struct rouse_paths *p, const char *name);
 /* Copies what is known of `from` (strings and all). */

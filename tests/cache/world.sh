@@ -85,7 +85,7 @@ make_certificate() {
 	export SSL_CERT_FILE=$W/ca.pem
 }
 
-# nginx on two free ports over $W: $HTTP and $HTTPS are its addresses.
+# nginx on two free ports over $W: $HTTP and $HTTPS are its addresses. $W/locations.conf adds to both.
 serve() {
 	local a b
 	make_certificate
@@ -102,10 +102,11 @@ print(*(x.getsockname()[1] for x in s))')"
 			access_log $W/access.log; root $W; default_type application/octet-stream;
 			client_body_temp_path $W/t1; proxy_temp_path $W/t2; fastcgi_temp_path $W/t3;
 			uwsgi_temp_path $W/t4; scgi_temp_path $W/t5;
-			server { listen 127.0.0.1:$a; }
-			server { listen 127.0.0.1:$b ssl http2; ssl_certificate $W/tls.pem; ssl_certificate_key $W/tls.key; }
+			server { listen 127.0.0.1:$a; include $W/locations.conf; }
+			server { listen 127.0.0.1:$b ssl http2; include $W/locations.conf; ssl_certificate $W/tls.pem; ssl_certificate_key $W/tls.key; }
 		}
 	END
+	touch "$W/locations.conf"
 	chmod 755 "$W"
 	nginx -c "$W/nginx.conf" -p "$W" 2>/dev/null &
 	server=$!

@@ -12,6 +12,7 @@
 	X(accounts)                                                                                \
 	X(dhcp)                                                                                    \
 	X(document)                                                                                \
+	X(index)                                                                                   \
 	X(locate)                                                                                  \
 	X(manifest)                                                                                \
 	X(metadata)                                                                                \

@@ -57,9 +57,9 @@ static void missing_value_is_reported_where_its_object_is(struct t *t)
 	auto_document struct rouse_document d = { 0 };
 	struct rouse_err e = { 0 };
 
-	T_CHECK(t, add(&d, "doc", "{\"rouse\":1,\n \"system\": {}}", false, &e) == 0);
+	T_CHECK(t, add(&d, "doc", "{\"rouse\":1,\n \"caches\": {\"a\": {}}}", false, &e) == 0);
 	T_CHECK(t, rouse_document_finish(&d, NULL, &e) < 0);
-	T_HAS(t, e.text, "doc:2:12: system: \"path\" is missing");
+	T_HAS(t, e.text, "doc:2:18: caches.a: \"url\" is missing");
 }
 
 static void version_is_demanded_and_known(struct t *t)
