@@ -26,11 +26,14 @@ bool rouse_udev_named(const char *record)
 {
 	auto_buf struct rouse_buf text = { 0 };
 	struct rouse_err e = { 0 };
+	char *rest, *line;
 
 	if (rouse_read_file(record, ROUSE_MAX_UDEV_RECORD, &text, &e) < 0)
 		return false; /* udev has not looked at it yet */
-	return !strstr(text.data, "\nE:ID_RENAMING=1\n") &&
-	       !strstr(text.data, "\nE:ID_PROCESSING=1\n");
+	for (rest = text.data; (line = strsep(&rest, "\n"));)
+		if (rouse_streq(line, "E:ID_RENAMING=1") || rouse_streq(line, "E:ID_PROCESSING=1"))
+			return false;
+	return true;
 }
 
 /* The file alone would not do: a udevd that has just started has not read its first event yet, and

@@ -36,6 +36,7 @@ static void card_keeps_its_name_when_udev_is_done_with_it(struct t *t)
 	T_CHECK(t,
 		named_text("I:16711000\nE:ID_NET_NAME_PATH=enp0s3\nE:ID_RENAMING=1\nG:systemd\n") ==
 			0);
+	T_CHECK(t, named_text("E:ID_RENAMING=1\nV:1\n") == 0);
 	T_CHECK(t, named_text("I:16711000\nE:ID_PROCESSING=1\nE:ID_NET_NAME=enp0s3\n") == 0);
 	T_CHECK(t, named_text("I:16711000\nE:ID_NET_NAME_PATH=enp0s3\nG:systemd\n") == 1);
 }
