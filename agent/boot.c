@@ -35,7 +35,8 @@ struct boot {
 	struct rouse_document document;
 	struct rouse_run run;
 	json_t *counters;
-	uint64_t begin, next_progress;
+	struct rouse_herald *herald;
+	uint64_t begin, next_progress, last_done;
 };
 
 static void say_progress(void *arg, const char *what, uint64_t done, uint64_t total)
@@ -44,6 +45,9 @@ static void say_progress(void *arg, const char *what, uint64_t done, uint64_t to
 	uint64_t now = rouse_clock_ms();
 	char have[16], all[16];
 
+	if (done != b->last_done || (!done && !total))
+		rouse_report_moved(&b->report);
+	b->last_done = done;
 	/* A serial line is slow and kept for the post-mortem: every two seconds is often enough. */
 	if (now < b->next_progress)
 		return;
@@ -192,6 +196,34 @@ static int acquire(struct boot *b, struct rouse_err *e)
 	return keep_document(b, b->options->run, "", e);
 }
 
+/* The health section of the document, when the document is valid. */
+static bool read_health(struct boot *b, struct rouse_arena *arena, struct rouse_health *ret)
+{
+	const json_t *section = json_object_get(b->document.merged, "health");
+	struct rouse_problems problems = { 0 };
+	bool known = section && b->document.sha256[0] &&
+		     rouse_schema_read(&rouse_health_shape, section, &b->found.instance, ret, arena,
+				       &problems) == 0;
+
+	rouse_problems_done(&problems);
+	return known;
+}
+
+/* From here on the work may be long: who is to hear of it is tried now. */
+static void start_herald(struct boot *b)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	struct rouse_health health = { 0 };
+	struct rouse_err e;
+
+	if (!read_health(b, &arena, &health))
+		return;
+	if (rouse_health_needs_network(&health) &&
+	    rouse_acquire_network(b->options, deadline_in(b, ROUSE_DEADLINE_LEASE), &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "health", "no signal can be sent yet: %s", e.text);
+	b->herald = rouse_herald_start(&b->report, &health, true);
+}
+
 static int provision(struct boot *b, struct rouse_err *e)
 {
 	struct rouse_run *run = &b->run;
@@ -209,6 +241,7 @@ static int provision(struct boot *b, struct rouse_err *e)
 	rouse_report_set(&b->report, "changes",
 			 json_integer((json_int_t)rouse_plan_changes(&run->plan)));
 
+	start_herald(b);
 	begin_phase(b, "prepare");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_PREPARE);
 	if (rouse_run_prepare(run, e) < 0)
@@ -273,19 +306,6 @@ static int fall_back(struct boot *b, const struct rouse_err *cause, struct rouse
 	return 0;
 }
 
-/* The health section of the document, when the document is valid. */
-static bool read_health(struct boot *b, struct rouse_arena *arena, struct rouse_health *ret)
-{
-	const json_t *section = json_object_get(b->document.merged, "health");
-	struct rouse_problems problems = { 0 };
-	bool known = section && b->document.sha256[0] &&
-		     rouse_schema_read(&rouse_health_shape, section, &b->found.instance, ret, arena,
-				       &problems) == 0;
-
-	rouse_problems_done(&problems);
-	return known;
-}
-
 /* A document that could not be read did not say; then a machine that runs is better than none. */
 static bool may_fall_back(struct boot *b)
 {
@@ -347,6 +367,7 @@ int rouse_boot_run(const struct rouse_boot_options *o)
 	if (r == 0)
 		r = provision(&b, &e);
 	rouse_report_phase_end(&b.report, r < 0 ? &e : NULL);
+	rouse_herald_stop(take(b.herald, NULL), &b.report);
 	record_counters(&b);
 	if (r < 0) {
 		kind = e.kind;

@@ -8,6 +8,7 @@
 #include <rouse/limits.h>
 #include <rouse/sigv4.h>
 #include <rouse/text.h>
+#include <rouse/trust.h>
 
 #include "aws.h"
 
@@ -15,7 +16,8 @@ struct bucket {
 	struct s3_target target;
 	/* Each of these is done once: what comes back the same is an error. */
 	bool moved, corrected, renewed;
-	bool denied; /* while anonymous: look for a role again */
+	bool denied;      /* while anonymous: look for a role again */
+	char payload[65]; /* SHA-256 of what is sent */
 
 	/* of the running try */
 	char *url;
@@ -39,9 +41,11 @@ int bucket_open(struct bucket **ret, const struct rouse_fetch *t, struct rouse_e
 	if (!b->target.key[0])
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
 				  "cannot fetch '%s': it names a bucket, and no object in it", url);
-	if (t->method && !rouse_streq(t->method, "GET") && !rouse_streq(t->method, "HEAD"))
+	if (t->method && !rouse_streq(t->method, "GET") && !rouse_streq(t->method, "HEAD") &&
+	    !rouse_streq(t->method, "PUT"))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "cannot send to '%s': buckets are only read", url);
+				  "cannot send to '%s': an object is read or put as a whole", url);
+	rouse_sha256_hex(t->body ? t->body : "", t->body_len, b->payload);
 	return 0;
 }
 
@@ -82,7 +86,7 @@ static void sign(struct bucket *b, const struct rouse_fetch *t, const struct s3_
 {
 	char date[ROUSE_SIGV4_DATE];
 	const struct rouse_sigv4_header headers[] = { { "host", place->host },
-						      { "x-amz-content-sha256", ROUSE_SIGV4_EMPTY },
+						      { "x-amz-content-sha256", b->payload },
 						      { "x-amz-date", date },
 						      { "x-amz-security-token", who->key.token } };
 	const struct rouse_sigv4 s = { .key = &who->key,
@@ -94,13 +98,13 @@ static void sign(struct bucket *b, const struct rouse_fetch *t, const struct s3_
 				       .query = place->query,
 				       .headers = headers,
 				       .n_headers = ARRAY_SIZE(headers),
-				       .payload = ROUSE_SIGV4_EMPTY };
+				       .payload = b->payload };
 	auto_free char *authorization = NULL;
 
 	rouse_sigv4_date(date, who->time);
 	authorization = rouse_sigv4_authorization(&s);
 	b->headers[0] = rouse_asprintf("Authorization: %s", authorization);
-	b->headers[1] = rouse_strdup("x-amz-content-sha256: " ROUSE_SIGV4_EMPTY);
+	b->headers[1] = rouse_asprintf("x-amz-content-sha256: %s", b->payload);
 	b->headers[2] = rouse_asprintf("x-amz-date: %s", date);
 	b->headers[3] = rouse_asprintf("x-amz-security-token: %s", who->key.token);
 }

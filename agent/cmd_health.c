@@ -92,7 +92,10 @@ static int open_session(struct session *s, struct rouse_err *e)
 
 static void on_progress(void *arg, const char *what)
 {
-	rouse_report_now(arg, what);
+	if (what)
+		rouse_report_now(arg, what);
+	else
+		rouse_report_moved(arg);
 }
 
 /* The reason of a fallback, or NULL when the boot used none. */
@@ -197,6 +200,7 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 {
 	__attribute__((cleanup(session_auto))) struct session s = { 0 };
 	auto_json json_t *checks = NULL;
+	struct rouse_herald *herald = NULL;
 	bool failed = false, first;
 	uint64_t deadline;
 
@@ -208,11 +212,14 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 		note_unfinished(&s);
 	deadline = rouse_clock_ms() +
 		   (s.health.deadline ? s.health.deadline : ROUSE_DEADLINE_HEALTH);
-	if (first)
+	if (first) {
 		rouse_report_phase(&s.report, "health");
+		herald = rouse_herald_start(&s.report, &s.health, false);
+	}
 	checks = rouse_health_run(&s.health, deadline, first ? on_progress : NULL, &s.report,
 				  &failed, e);
 	if (first) {
+		rouse_herald_stop(herald, &s.report);
 		rouse_report_phase_end(&s.report, failed ? e : NULL);
 		rouse_report_set(&s.report, "checks", json_incref(checks));
 		judge(&s.report, failed, e);

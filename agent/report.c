@@ -173,8 +173,14 @@ void rouse_report_write(const struct rouse_report *r)
 	write_status(r);
 }
 
+void rouse_report_moved(struct rouse_report *r)
+{
+	(void)__atomic_add_fetch(&r->moves, 1, __ATOMIC_RELAXED);
+}
+
 void rouse_report_now(struct rouse_report *r, const char *what)
 {
+	rouse_report_moved(r);
 	free(r->now);
 	r->now = what ? rouse_strdup(what) : NULL;
 	write_status(r);
@@ -199,6 +205,7 @@ void rouse_report_phase(struct rouse_report *r, const char *name)
 {
 	json_t *phase = json_object();
 
+	rouse_report_moved(r);
 	if (r->phase)
 		rouse_report_phase_end(r, NULL);
 	rouse_json_set_string(phase, "name", name);
@@ -227,6 +234,7 @@ void rouse_report_step(struct rouse_report *r, const struct rouse_step *step)
 {
 	json_t *s = json_object();
 
+	rouse_report_moved(r);
 	if (!r->phase) /* a step outside of a phase has no place in the report */
 		rouse_report_phase(r, "apply");
 	if (r->step)

@@ -226,7 +226,7 @@ char *rouse_fetch_url(const char *base, const char *more)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-static const char *suffix_of(const char *region)
+const char *s3_suffix(const char *region)
 {
 	if (rouse_strip_prefix(region, "cn-"))
 		return "amazonaws.com.cn";
@@ -236,7 +236,7 @@ static const char *suffix_of(const char *region)
 bool s3_same_partition(const char *a, const char *b)
 {
 	/* The government's regions have their own credentials behind the common suffix. */
-	return rouse_streq(suffix_of(a), suffix_of(b)) &&
+	return rouse_streq(s3_suffix(a), s3_suffix(b)) &&
 	       !rouse_strip_prefix(a, "us-gov-") == !rouse_strip_prefix(b, "us-gov-");
 }
 
@@ -258,7 +258,7 @@ void s3_place_init(struct s3_place *p, const struct s3_target *t, const char *re
 		p->host = rouse_strdup(t->endpoint);
 	else
 		p->host = rouse_asprintf("%s%ss3.%s.%s", virtual_host ? t->bucket : "",
-					 virtual_host ? "." : "", region, suffix_of(region));
+					 virtual_host ? "." : "", region, s3_suffix(region));
 	p->path = rouse_asprintf("/%s%s%s", virtual_host ? "" : t->bucket, virtual_host ? "" : "/",
 				 key);
 	if (t->version) {
@@ -303,8 +303,7 @@ static void undo_entities(char *s)
 	*out = '\0';
 }
 
-/* The text of the first <name>…</name>; what does not fit is cut. No more of XML is needed. */
-static void element(char *buf, size_t size, const char *body, const char *name)
+void s3_element(char *buf, size_t size, const char *body, const char *name)
 {
 	auto_free char *open = rouse_asprintf("<%s>", name);
 	const char *text = strstr(body, open);
@@ -343,7 +342,7 @@ static void region_of_host(char ret[static S3_REGION], const char *text, const c
 		return;
 	memcpy(ret, host, n);
 	ret[n] = '\0';
-	rest = rouse_strip_prefix(host + n + 1, suffix_of(ret));
+	rest = rouse_strip_prefix(host + n + 1, s3_suffix(ret));
 	if (!n || !rest || !strchr("/?", *rest)) /* also the end of the text */
 		ret[0] = '\0';
 }
@@ -355,7 +354,7 @@ static int64_t time_of(const char *body, const char *date)
 	const char *end;
 	int64_t ret;
 
-	element(text, sizeof(text), body, "ServerTime");
+	s3_element(text, sizeof(text), body, "ServerTime");
 	end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
 	if (end && (*end == 'Z' || *end == '.'))
 		return timegm(&tm);
@@ -368,10 +367,10 @@ void s3_answer_read(struct s3_answer *ret, const char *bucket, const char *body,
 	char endpoint[256], region[S3_REGION];
 
 	*ret = (struct s3_answer){ 0 };
-	element(ret->code, sizeof(ret->code), body, "Code");
-	element(ret->message, sizeof(ret->message), body, "Message");
-	element(region, sizeof(region), body, "Region");
-	element(endpoint, sizeof(endpoint), body, "Endpoint");
+	s3_element(ret->code, sizeof(ret->code), body, "Code");
+	s3_element(ret->message, sizeof(ret->message), body, "Message");
+	s3_element(region, sizeof(region), body, "Region");
+	s3_element(endpoint, sizeof(endpoint), body, "Endpoint");
 	ret->time = time_of(body, date);
 
 	if (s3_is_region(bucket_region))

@@ -51,6 +51,12 @@ struct s3_answer {
 void s3_answer_read(struct s3_answer *ret, const char *bucket, const char *body,
 		    const char *bucket_region, const char *location, const char *date);
 
+/* The text of the first <name>…</name>, one line; what does not fit is cut, "" when there is none. No more
+ * of XML is needed. */
+void s3_element(char *buf, size_t size, const char *body, const char *name);
+/* "amazonaws.com", or what a region's partition has instead. */
+const char *s3_suffix(const char *region);
+
 enum s3_verdict {
 	S3_FINAL,
 	S3_AGAIN,       /* later, as it is */

@@ -526,6 +526,7 @@ enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err
 	(void)curl_easy_getinfo(tr->easy, CURLINFO_RESPONSE_CODE, &tr->t->status);
 	if (tr->t->link_local)
 		tls_clock_hear(&tr->f->clock, tr->date);
+	memcpy(tr->t->date, tr->date, sizeof(tr->date));
 	if (tr->stopped) { /* also when another address of the same name then worked */
 		*e = tr->stop;
 		return TRANSFER_FAILED;

@@ -54,7 +54,7 @@ struct rouse_fetch {
 	/* out */
 	long status;               /* HTTP status of the last answer, 0 when none; 200 for file: */
 	struct rouse_buf body_out; /* of any final answer, also of an error's; caller frees */
-	char retry_after[32], location[512];
+	char retry_after[32], location[512], date[40];
 	char effective[512];  /* where the last answer came from, after redirects; "" if too long */
 	struct rouse_err err; /* rouse_fetch_many: this transfer's failure */
 	int result;           /* rouse_fetch_many: 0 or -1 */

@@ -28,16 +28,7 @@ struct rouse_health_check {
 	uint64_t interval; /* between tries, ms; 0: ROUSE_CHECK_INTERVAL(_UNIT) */
 };
 
-struct rouse_health_ci {
-	const char *virtio; /* name of the port; NULL: ROUSE_PORT_NAME */
-};
-struct rouse_health_phone {
-	const char *url;
-};
-struct rouse_health_signals {
-	const struct rouse_health_ci *ci;
-	const struct rouse_health_phone *phone_home;
-};
+struct rouse_health_signals; /* modules/health/signals.h */
 
 struct rouse_health {
 	uint64_t deadline;        /* ms, 0: ROUSE_DEADLINE_HEALTH */
@@ -67,16 +58,28 @@ must_check int rouse_health_try(const struct rouse_health_check *c, uint64_t dea
 				char **ret_note, struct rouse_err *e);
 
 /* Runs all checks side by side until each has passed once, or the deadline. `progress` (may be
- * NULL) is called from the caller's thread when a check has moved on. Returns the checks as JSON
+ * NULL) is called from the caller's thread after each try, with NULL when there is no news. Returns the checks as JSON
  * for the report (a new reference); *ret_failed says whether one never passed, and e holds the
  * first of them then. */
 json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
 			 void (*progress)(void *arg, const char *what), void *arg, bool *ret_failed,
 			 struct rouse_err *e);
 
-/* Sends the verdict that is in the report: the host's port, phone-home. Bounded; a signal that
- * fails is noted in the report ("signals") and fails nothing. `h` may be NULL. */
+/* Sends the verdict that is in the report on every channel that `h` (may be NULL) asks for, local ones
+ * first. Bounded; a signal that fails is noted in the report ("signals") and fails nothing. Groups that
+ * would replace the machine are not told of a failure while the report says "holding": true. */
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h);
+/* Does a signal leave the machine by its network? */
+bool rouse_health_needs_network(const struct rouse_health *h);
+/* While the boot is at work: with `probe` tries every channel once, at the same time as the work, and keeps
+ * those who wait with a time-out waiting, with heartbeats while report->moves moves on. NULL when there is
+ * nothing to do. `r` must outlive the herald; `h` need not. */
+struct rouse_herald;
+struct rouse_herald *rouse_herald_start(const struct rouse_report *r, const struct rouse_health *h,
+					bool probe);
+/* Ends it, which may take as long as one signal, and notes in the report what it found ("channels",
+ * "heartbeats"). Accepts NULL. */
+void rouse_herald_stop(struct rouse_herald *h, struct rouse_report *r);
 /* Writes the state line to all consoles of the machine and to the kernel log. */
 void rouse_health_console(const struct rouse_report *r);
 /* Follows `onFailure` after a verdict: reboots a failed machine, at most ROUSE_MAX_REBOOTS times for

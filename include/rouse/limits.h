@@ -128,6 +128,8 @@
 
 /* One event to the host: a port that nobody reads must not hold up a boot. */
 #define ROUSE_PORT_TIMEOUT 2000
+/* One structure of the firmware's tables, or a credential: their lengths have 16 bits. */
+#define ROUSE_MAX_SMBIOS (64 * KIB)
 /* Health checks: how long one try may take when the document does not say; the pause between tries
  * (both cost next to nothing, but systemd has a boot to finish); how long a phone-home may hold up
  * the end. */
@@ -135,6 +137,18 @@
 #define ROUSE_CHECK_INTERVAL 250
 #define ROUSE_CHECK_INTERVAL_UNIT 500
 #define ROUSE_SIGNAL_TIMEOUT 10000
+/* Signals that act upon the machine, or lose it when they do not arrive (a group's lifecycle action, a
+ * stack's): how long they are tried. Shorter than what the parent waits for an aborted boot's verdict. */
+#define ROUSE_SIGNAL_GROUP 120000
+/* An action of a lifecycle hook is refused until the group knows of it; then there is none. */
+#define ROUSE_SIGNAL_RACE 45000
+#define ROUSE_SIGNAL_RACE_PAUSE 5000
+/* A group's hook waits an hour when nobody says otherwise; Amazon allows 30 s to two hours, and as many
+ * heartbeats as make a hundred times that. */
+#define ROUSE_HOOK_TIMEOUT 3600000
+#define ROUSE_HOOK_BEATS 100
+/* An answer of a Query API: the description of one instance or of a group's hooks is a few KiB. */
+#define ROUSE_MAX_QUERY_ANSWER (256 * KIB)
 /* Health checks of one document, and what is read of an answer's body (the status counts). */
 #define ROUSE_MAX_CHECKS 64
 #define ROUSE_MAX_CHECK_BODY (1 * MIB)

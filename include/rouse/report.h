@@ -31,8 +31,9 @@ struct rouse_report {
 	uint64_t phase_cpu; /* CPU ms of this process that phases have accounted for: the time to
 	                      * start counts for the first one */
 	uint64_t step_cpu;  /* CPU ms at the begin of the open step */
-	char *now;          /* what happens now, for the live state only; owned, may be NULL */
-	const char *dir;    /* "/run/rouse" or what tests say; NULL: nothing is written */
+	unsigned moves; /* grows with each phase, step and progress of a step; others may read it */
+	char *now;      /* what happens now, for the live state only; owned, may be NULL */
+	const char *dir; /* "/run/rouse" or what tests say; NULL: nothing is written */
 };
 
 /* Begins an empty report (or reads the one in dir, for the health unit). */
@@ -46,6 +47,8 @@ void rouse_report_step(struct rouse_report *r, const struct rouse_step *step);
 void rouse_report_step_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
 /* Says what happens now inside the open step or phase ("12 of 80 paths"); for the live state only. */
 void rouse_report_now(struct rouse_report *r, const char *what);
+/* The open step has moved on by some bytes. */
+void rouse_report_moved(struct rouse_report *r);
 bool rouse_report_is_final(const struct rouse_report *r); /* has it a verdict? */
 void rouse_report_set(struct rouse_report *r, const char *key, json_t *value); /* steals value */
 /* Sets the verdict (once: a later call is ignored), its reason (NULL when ready) and exit status. */

@@ -133,6 +133,10 @@ size_t rouse_schema_read(const struct rouse_shape *shape, const json_t *json,
 			 const struct rouse_instance *instance, void *ret,
 			 struct rouse_arena *arena, struct rouse_problems *problems);
 
+/* The way back: the JSON that rouse_schema_read() decoded into `object`, with {instance.…} replaced. What
+ * is false, 0 or empty is left out, as it reads the same. A new reference. */
+json_t *rouse_schema_write(const struct rouse_shape *shape, const void *object);
+
 /* The JSON Schema (draft 2020-12) of a shape; a new reference. */
 json_t *rouse_schema_json(const struct rouse_shape *shape);
 /* The man page section (scdoc-free roff: .TP lists) of a shape, appended. */

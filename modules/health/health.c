@@ -12,17 +12,13 @@
 #include <rouse/plan.h>
 #include <rouse/text.h>
 
+#include "signals.h"
+
 #define RUN_DIR "/run/rouse"
 
 struct conf {
 	const struct rouse_health *health;
 };
-
-static bool is_http_url(const char *s)
-{
-	return (rouse_strip_prefix(s, "http://") || rouse_strip_prefix(s, "https://")) &&
-	       rouse_is_url(s);
-}
 
 /* Names would need a resolver, whose time-outs are not ours to bound. */
 static bool is_address(const char *s)
@@ -60,17 +56,12 @@ static bool is_unit(const char *s)
 	return false;
 }
 
-static bool is_port_name(const char *s)
-{
-	return is_one_of(s, "._-");
-}
-
 #define CHECK_FIELD(member, name, doc, ...)                                                        \
 	ROUSE_FIELD(struct rouse_health_check, member, name, doc, __VA_ARGS__)
 static const struct rouse_field check_fields[] = {
 	CHECK_FIELD(http, "http", "Passes when a GET of this URL answers with the wanted status.",
 		    .type = ROUSE_STRING, .format = "an http:// or https:// URL",
-		    .valid = is_http_url, .pattern = "^https?://"),
+		    .valid = signal_is_http_url, .pattern = "^https?://"),
 	CHECK_FIELD(status, "status", "The HTTP status that is wanted; without it, any 2xx.",
 		    .type = ROUSE_INT, .min = 100, .max = 599),
 	CHECK_FIELD(tcp, "tcp", "Passes when this TCP port accepts a connection.",
@@ -90,28 +81,6 @@ static const struct rouse_shape check_shape = {
 	.fields = check_fields,
 	.n_fields = ARRAY_SIZE(check_fields),
 	.size = sizeof(struct rouse_health_check),
-};
-
-static const struct rouse_field ci_fields[] = {
-	ROUSE_FIELD(struct rouse_health_ci, virtio, "virtio",
-		    "Name of the virtio-serial port; without it, org.rouse.status.",
-		    .type = ROUSE_STRING, .format = "the name of a port", .valid = is_port_name),
-};
-static const struct rouse_field phone_fields[] = {
-	ROUSE_REQUIRED(struct rouse_health_phone, url, "url",
-		       "Gets the verdict as a JSON object, by POST.", .type = ROUSE_STRING,
-		       .format = "an http:// or https:// URL", .valid = is_http_url,
-		       .pattern = "^https?://", .interpolate = true),
-};
-static const struct rouse_field signals_fields[] = {
-	ROUSE_FIELD(struct rouse_health_signals, ci, "ci",
-		    "Sends the report to the host, which needs no network for it.",
-		    .type = ROUSE_OBJECT, .fields = ci_fields, .n_fields = ARRAY_SIZE(ci_fields),
-		    .size = sizeof(struct rouse_health_ci)),
-	ROUSE_FIELD(struct rouse_health_signals, phone_home, "phoneHome",
-		    "Sends the verdict to a URL, for at most 10 s.", .type = ROUSE_OBJECT,
-		    .fields = phone_fields, .n_fields = ARRAY_SIZE(phone_fields),
-		    .size = sizeof(struct rouse_health_phone)),
 };
 
 static const char *const on_failure_words[] = { "fallback", "hold", "reboot", NULL };
@@ -168,71 +137,29 @@ static void verify_check(const struct rouse_health_check *c, struct rouse_proble
 		rouse_problem(problems, host, "\"host\" belongs to a \"tcp\" check");
 }
 
+static void verify_signals(const struct rouse_health_signals *s, struct rouse_problems *problems)
+{
+	const char *const keys[] = { "health", "signals", "cloudformation", NULL };
+	const struct signal_cfn *cfn = s->conf[SLOT_CFN];
+
+	if (cfn && !cfn->handle == !(cfn->stack && cfn->resource))
+		rouse_problem(problems, keys,
+			      "needs a \"stack\" and a \"resource\" in it, or a \"handle\"");
+}
+
 void rouse_health_verify(const struct rouse_health *h, struct rouse_problems *problems)
 {
 	const struct rouse_health_check *checks = h->checks.items;
 
+	if (h->signals)
+		verify_signals(h->signals, problems);
 	for (size_t i = 0; i < h->checks.n; i++)
 		verify_check(&checks[i], problems);
 }
 
-/* Milliseconds are a duration too; 0 stands for an absent field. */
-static void set_duration(json_t *object, const char *key, uint64_t ms)
-{
-	auto_free char *text = rouse_asprintf("%llums", (unsigned long long)ms);
-
-	if (ms)
-		rouse_json_set_string(object, key, text);
-}
-
-static json_t *check_json(const struct rouse_health_check *c)
-{
-	json_t *j = json_object();
-
-	rouse_json_set_string(j, "http", c->http);
-	if (c->status)
-		rouse_json_set_int(j, "status", (uint64_t)c->status);
-	if (c->tcp)
-		rouse_json_set_int(j, "tcp", (uint64_t)c->tcp);
-	rouse_json_set_string(j, "host", c->host);
-	rouse_json_set_string(j, "unit", c->unit);
-	set_duration(j, "timeout", c->timeout);
-	set_duration(j, "interval", c->interval);
-	return j;
-}
-
-static json_t *signals_json(const struct rouse_health_signals *s)
-{
-	json_t *j = json_object();
-
-	if (s->ci) {
-		json_t *ci = json_object();
-
-		rouse_json_set_string(ci, "virtio", s->ci->virtio);
-		rouse_json_set(j, "ci", ci);
-	}
-	if (s->phone_home) {
-		json_t *phone = json_object();
-
-		rouse_json_set_string(phone, "url", s->phone_home->url);
-		rouse_json_set(j, "phoneHome", phone);
-	}
-	return j;
-}
-
 json_t *rouse_health_json(const struct rouse_health *h)
 {
-	const struct rouse_health_check *checks = h->checks.items;
-	json_t *j = json_object(), *map = json_object();
-
-	set_duration(j, "deadline", h->deadline);
-	for (size_t i = 0; i < h->checks.n; i++)
-		rouse_json_set(map, checks[i].key, check_json(&checks[i]));
-	rouse_json_set(j, "checks", map);
-	if (h->signals)
-		rouse_json_set(j, "signals", signals_json(h->signals));
-	rouse_json_set_string(j, "onFailure", h->on_failure);
-	return j;
+	return rouse_schema_write(&rouse_health_shape, h);
 }
 
 int rouse_health_save(const char *dir, const struct rouse_health *h, struct rouse_err *e)

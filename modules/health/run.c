@@ -111,9 +111,11 @@ static void attend(struct watch *w, void (*progress)(void *arg, const char *what
 		bool ended = all_ended(w);
 		auto_free char *what = summary(w);
 
-		if (progress && (!told || strcmp(told, what) != 0)) {
+		if (progress) {
+			bool news = !told || strcmp(told, what) != 0;
+
 			(void)pthread_mutex_unlock(&w->lock);
-			progress(arg, what);
+			progress(arg, news ? what : NULL);
 			(void)pthread_mutex_lock(&w->lock);
 			free(told);
 			told = take(what, NULL);
