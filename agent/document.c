@@ -183,6 +183,15 @@ json_t *rouse_document_merge(const struct rouse_document *d, size_t n)
 	return merged;
 }
 
+/* Where the struct of a module is. */
+static size_t offset_of(size_t m)
+{
+	for (size_t i = 0; rouse_modules[m]->reads && i < m; i++)
+		if (rouse_modules[i] == rouse_modules[m]->reads)
+			return whole.offset[i];
+	return whole.offset[m];
+}
+
 int rouse_document_finish(struct rouse_document *d, const struct rouse_instance *instance,
 			  struct rouse_err *e)
 {
@@ -197,7 +206,7 @@ int rouse_document_finish(struct rouse_document *d, const struct rouse_instance 
 	if (rouse_schema_read(shape, d->merged, instance, base, &d->arena, &d->problems) > 0)
 		return fail_with_problems(d, e);
 	for (size_t m = 0; m < rouse_n_modules; m++) {
-		d->conf[m] = base + whole.offset[m];
+		d->conf[m] = base + offset_of(m);
 		if (rouse_modules[m]->check)
 			rouse_modules[m]->check(d->conf[m], &d->problems);
 	}

@@ -298,6 +298,14 @@ char *rouse_json_print(const json_t *json)
 	return rouse_asprintf("%s\n", text);
 }
 
+char *rouse_json_print_compact(const json_t *json)
+{
+	auto_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+
+	out_of_memory_unless(text);
+	return rouse_strdup(text);
+}
+
 void rouse_json_set(json_t *object, const char *key, json_t *value)
 {
 	out_of_memory_unless(value && json_object_set_new(object, key, value) == 0);

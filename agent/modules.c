@@ -7,6 +7,7 @@
 	X(rouse_module_closure)                                                                    \
 	X(rouse_module_identity)                                                                   \
 	X(rouse_module_users)                                                                      \
+	X(rouse_module_profiles)                                                                   \
 	X(rouse_module_files)                                                                      \
 	X(rouse_module_health)                                                                     \
 	X(rouse_module_handoff)

@@ -20,7 +20,7 @@ void rouse_run_done(struct rouse_run *r)
 
 static bool is_wanted(const struct rouse_run *r, const struct rouse_module *m)
 {
-	return !r->only || strcmp(r->only, m->name) == 0;
+	return !r->only || strcmp(r->only, (m->reads ? m->reads : m)->name) == 0;
 }
 
 /* Of the modules from the `first` on. */
@@ -49,6 +49,8 @@ int rouse_run_observe(struct rouse_run *r, struct rouse_err *e)
 /* Does the document say anything to this module? */
 static bool is_declared(const struct rouse_run *r, const struct rouse_module *m)
 {
+	if (m->reads)
+		m = m->reads;
 	for (size_t i = 0; i < m->n_fields; i++)
 		if (json_object_get(r->document->merged, m->fields[i].name))
 			return true;

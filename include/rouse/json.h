@@ -33,6 +33,8 @@ void rouse_json_merge(json_t **target, const json_t *patch);
 json_t *rouse_json_diff(const json_t *a, const json_t *b);
 /* Indented, one trailing newline; caller frees. */
 char *rouse_json_print(const json_t *json);
+/* In one line without blanks or newline, keys sorted: the same text for equal values; caller frees. */
+char *rouse_json_print_compact(const json_t *json);
 /* Short-hands for building: the value's reference is stolen, like json_object_set_new, and running
  * out of memory ends the program. In strings, what is not UTF-8 becomes "?". */
 void rouse_json_set(json_t *object, const char *key, json_t *value);

@@ -65,6 +65,14 @@
 #define ROUSE_MAX_REGISTRATION (64 * MIB)
 /* Systems that are remembered as having been healthy; more than are ever kept. */
 #define ROUSE_MAX_HEALTHY 64
+/* Programs of one profile; a person's has dozens. */
+#define ROUSE_MAX_PROGRAMS 256
+/* The manifest.json of a profile: Nix writes under 1 KiB for a program. */
+#define ROUSE_MAX_PROFILE_MANIFEST (1 * MIB)
+/* Programs that a manifest may list, users' own included. */
+#define ROUSE_MAX_ELEMENTS 1024
+/* Links and directories of a profile: where two programs share a directory, each file of it is one. */
+#define ROUSE_MAX_PROFILE_LINKS 65536
 /* Deleting, and switching the boot loader to another generation. */
 #define ROUSE_DEADLINE_GC 1200000
 #define ROUSE_DEADLINE_SWITCH 300000

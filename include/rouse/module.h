@@ -52,6 +52,9 @@ struct rouse_module {
 	const char *name;                 /* in the plan and the report */
 	const struct rouse_field *fields; /* its top-level keys */
 	size_t n_fields, conf_size;
+	/* It has no keys of its own, and reads those of this one, which runs before it: its conf is
+	 * that module's. NULL: its own. */
+	const struct rouse_module *reads;
 	const struct rouse_field *facts; /* what observe() writes and plan() reads */
 	size_t n_facts, facts_size;
 

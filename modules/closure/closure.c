@@ -8,46 +8,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <rouse/accounts.h>
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
 #include <rouse/generations.h>
 #include <rouse/json.h>
+#include <rouse/limits.h>
 #include <rouse/lock.h>
 #include <rouse/log.h>
 #include <rouse/module.h>
 #include <rouse/text.h>
 #include <rouse/version.h>
 
+#include "conf.h"
 #include "nix32.h"
 #include "path.h"
-
-#define PROFILES "/nix/var/nix/profiles/"
-
-struct cache_conf {
-	const char *key, *url;
-	struct rouse_list keys; /* const char * */
-};
-
-struct manifest_conf {
-	const char *url, *sha256;
-	int64_t paths, nar_size, download_size; /* 0: not said */
-};
-
-struct pin_conf {
-	const char *key; /* of a profile */
-	const char *path, *nar_hash;
-	struct manifest_conf *manifest;
-	int64_t closure_size;
-	struct rouse_lock_record *lock;
-	struct rouse_wanted wanted;
-};
-
-struct conf {
-	struct rouse_list caches; /* struct cache_conf */
-	struct rouse_wanted where;
-	struct pin_conf *system;
-	struct rouse_list profiles; /* struct rouse_named_list of struct pin_conf */
-};
 
 struct profile_fact {
 	const char *key; /* below /nix/var/nix/profiles */
@@ -70,11 +45,11 @@ static const struct rouse_shape key_shape = {
 	.valid = rouse_is_key,
 };
 static const struct rouse_field cache_fields[] = {
-	ROUSE_REQUIRED(struct cache_conf, url, "url", "Where the binary cache is.",
+	ROUSE_REQUIRED(struct closure_cache, url, "url", "Where the binary cache is.",
 		       .type = ROUSE_STRING,
 		       .format = "an https, http or file URL without a query, or an s3 URL",
 		       .valid = rouse_is_cache_url),
-	ROUSE_FIELD(struct cache_conf, keys, "keys",
+	ROUSE_FIELD(struct closure_cache, keys, "keys",
 		    "Public keys whose signatures are trusted, whichever cache a path comes from.",
 		    .type = ROUSE_LIST, .item = &key_shape, .max = 16, .shorthand = "keys"),
 };
@@ -82,31 +57,33 @@ static const struct rouse_shape cache_shape = {
 	.type = ROUSE_OBJECT,
 	.fields = cache_fields,
 	.n_fields = ARRAY_SIZE(cache_fields),
-	.size = sizeof(struct cache_conf),
+	.size = sizeof(struct closure_cache),
 };
 
 static const struct rouse_field manifest_fields[] = {
-	ROUSE_REQUIRED(struct manifest_conf, url, "url", "Where the manifest is.",
+	ROUSE_REQUIRED(struct closure_manifest, url, "url", "Where the manifest is.",
 		       .type = ROUSE_STRING, .format = "an https, http, file or s3 URL",
 		       .valid = rouse_is_url),
-	ROUSE_REQUIRED(struct manifest_conf, sha256, "sha256", "The digest of its text, in hex.",
+	ROUSE_REQUIRED(struct closure_manifest, sha256, "sha256", "The digest of its text, in hex.",
 		       .type = ROUSE_STRING, .format = "64 lower-case hex digits",
 		       .pattern = "^[0-9a-f]{64}$", .valid = rouse_is_sha256_hex),
-	ROUSE_FIELD(struct manifest_conf, paths, "paths", "How many paths it lists, for the plan.",
-		    .type = ROUSE_INT, .max = ROUSE_MAX_CLOSURE_PATHS),
-	ROUSE_FIELD(struct manifest_conf, nar_size, "narSize",
+	ROUSE_FIELD(struct closure_manifest, paths, "paths",
+		    "How many paths it lists, for the plan.", .type = ROUSE_INT,
+		    .max = ROUSE_MAX_CLOSURE_PATHS),
+	ROUSE_FIELD(struct closure_manifest, nar_size, "narSize",
 		    "How many bytes they unpack to, for the plan.", .type = ROUSE_INT,
 		    .max = ROUSE_MAX_CLOSURE_SIZE),
-	ROUSE_FIELD(struct manifest_conf, download_size, "downloadSize",
+	ROUSE_FIELD(struct closure_manifest, download_size, "downloadSize",
 		    "How many bytes are to be downloaded, for the plan.", .type = ROUSE_INT,
 		    .max = ROUSE_MAX_CLOSURE_SIZE),
 };
 
-static const struct rouse_field wanted_fields[] = { ROUSE_WANTED_FIELDS(struct pin_conf, wanted) };
+static const struct rouse_field wanted_fields[] = { ROUSE_WANTED_FIELDS(struct closure_pin,
+									wanted) };
 static const struct rouse_field lock_fields[] = {
 	ROUSE_FIELD(struct rouse_lock_record, wanted, "wanted", "What was to be found.",
 		    .type = ROUSE_OBJECT, .fields = wanted_fields,
-		    .n_fields = ARRAY_SIZE(wanted_fields), .size = sizeof(struct pin_conf)),
+		    .n_fields = ARRAY_SIZE(wanted_fields), .size = sizeof(struct closure_pin)),
 	ROUSE_FIELD(struct rouse_lock_record, release, "release",
 		    "The release of the channel in which it was found.", .type = ROUSE_STRING),
 	ROUSE_FIELD(struct rouse_lock_record, revision, "revision",
@@ -118,55 +95,70 @@ static const struct rouse_field lock_fields[] = {
 	ROUSE_FIELD(struct rouse_lock_record, version, "version", "The version that was found.",
 		    .type = ROUSE_STRING),
 };
-static const struct rouse_field pin_fields[] = {
-	ROUSE_FIELD(struct pin_conf, path, "path", "The store path; `rouse lock` finds it.",
-		    .type = ROUSE_STRING, .format = "a store path, \"/nix/store/…\"",
-		    .valid = rouse_is_store_path),
-	ROUSE_FIELD(struct pin_conf, nar_hash, "narHash",
-		    "What the path's archive must hash to, beyond what is signed.",
-		    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",
-		    .valid = rouse_is_nar_hash),
-	ROUSE_FIELD(
-		struct pin_conf, manifest, "manifest",
-		"The closure manifest (`rouse manifest`): pins every path, so that no signature is "
-		"needed, and replaces the walk through the caches.",
-		.type = ROUSE_OBJECT, .fields = manifest_fields,
-		.n_fields = ARRAY_SIZE(manifest_fields), .size = sizeof(struct manifest_conf)),
-	ROUSE_FIELD(struct pin_conf, closure_size, "closureSize",
-		    "Bytes of the path and all it references, unpacked; for people.",
-		    .type = ROUSE_INT, .max = INT64_MAX),
-	ROUSE_FIELD(struct pin_conf, lock, "lock", "Where `rouse lock` found it; for people.",
-		    .type = ROUSE_OBJECT, .fields = lock_fields,
-		    .n_fields = ARRAY_SIZE(lock_fields), .size = sizeof(struct rouse_lock_record)),
-	ROUSE_WANTED_FIELDS(struct pin_conf, wanted),
+#define PIN_FIELDS                                                                                 \
+	ROUSE_FIELD(struct closure_pin, path, "path", "The store path; `rouse lock` finds it.",    \
+		    .type = ROUSE_STRING, .format = "a store path, \"/nix/store/…\"",              \
+		    .valid = rouse_is_store_path),                                                 \
+		ROUSE_FIELD(struct closure_pin, nar_hash, "narHash",                               \
+			    "What the path's archive must hash to, beyond what is signed.",        \
+			    .type = ROUSE_STRING, .format = "a SHA-256, \"sha256-…\"",             \
+			    .valid = rouse_is_nar_hash),                                           \
+		ROUSE_FIELD(struct closure_pin, manifest, "manifest",                              \
+			    "The closure manifest (`rouse manifest`): pins every path, so that "   \
+			    "no signature is "                                                     \
+			    "needed, and replaces the walk through the caches.",                   \
+			    .type = ROUSE_OBJECT, .fields = manifest_fields,                       \
+			    .n_fields = ARRAY_SIZE(manifest_fields),                               \
+			    .size = sizeof(struct closure_manifest)),                              \
+		ROUSE_FIELD(struct closure_pin, closure_size, "closureSize",                       \
+			    "Bytes of the path and all it references, unpacked; for people.",      \
+			    .type = ROUSE_INT, .max = INT64_MAX),                                  \
+		ROUSE_FIELD(struct closure_pin, lock, "lock",                                      \
+			    "Where `rouse lock` found it; for people.", .type = ROUSE_OBJECT,      \
+			    .fields = lock_fields, .n_fields = ARRAY_SIZE(lock_fields),            \
+			    .size = sizeof(struct rouse_lock_record)),                             \
+		ROUSE_WANTED_FIELDS(struct closure_pin, wanted)
+
+static const struct rouse_field system_fields[] = { PIN_FIELDS };
+static const struct rouse_field program_fields[] = {
+	PIN_FIELDS,
+	ROUSE_FIELD(struct closure_pin, priority, "priority",
+		    "Of two programs with the same file the lower number wins; 5.",
+		    .type = ROUSE_INT, .min = 1, .max = 1000),
 };
-static const struct rouse_shape profile_shape = {
+static const struct rouse_shape program_shape = {
 	.type = ROUSE_OBJECT,
-	.fields = pin_fields,
-	.n_fields = ARRAY_SIZE(pin_fields),
-	.size = sizeof(struct pin_conf),
+	.fields = program_fields,
+	.n_fields = ARRAY_SIZE(program_fields),
+	.size = sizeof(struct closure_pin),
 	.shorthand = "version",
 };
 static const struct rouse_shape user_shape = {
 	.type = ROUSE_MAP,
-	.format = "the name of a profile",
+	.format = "the name of a program",
 	.valid = rouse_is_label,
-	.item = &profile_shape,
-	.max = 64,
+	.item = &program_shape,
+	.max = ROUSE_MAX_PROGRAMS,
 };
 
 static const struct rouse_field fields[] = {
-	ROUSE_FIELD(struct conf, caches, "caches",
+	ROUSE_FIELD(struct closure_conf, caches, "caches",
 		    "Binary caches, in the order in which they are asked.", .type = ROUSE_MAP,
 		    .format = "the name of a cache", .valid = rouse_is_label, .item = &cache_shape,
 		    .max = 16),
-	ROUSE_WHERE_FIELDS(struct conf, where),
-	ROUSE_FIELD(struct conf, system, "system", "The system closure that this machine boots.",
-		    .type = ROUSE_OBJECT, .fields = pin_fields, .n_fields = ARRAY_SIZE(pin_fields),
-		    .size = sizeof(struct pin_conf)),
-	ROUSE_FIELD(struct conf, profiles, "profiles", "Closures for users: user, then name.",
-		    .type = ROUSE_MAP, .format = "the name of a user", .valid = rouse_is_label,
+	ROUSE_WHERE_FIELDS(struct closure_conf, where),
+	ROUSE_FIELD(struct closure_conf, system, "system",
+		    "The system closure that this machine boots.", .type = ROUSE_OBJECT,
+		    .fields = system_fields, .n_fields = ARRAY_SIZE(system_fields),
+		    .size = sizeof(struct closure_pin)),
+	ROUSE_FIELD(struct closure_conf, profiles, "profiles",
+		    "Programs in the profiles of users: user, then name.", .type = ROUSE_MAP,
+		    .format = "the name of a user", .valid = rouse_is_account_name,
 		    .item = &user_shape, .max = 256),
+	ROUSE_FIELD(struct closure_conf, environment, "environment",
+		    "Programs for all users, by name.", .type = ROUSE_MAP,
+		    .format = "the name of a program", .valid = rouse_is_label,
+		    .item = &program_shape, .max = ROUSE_MAX_PROGRAMS),
 };
 
 static const struct rouse_field profile_fact_fields[] = {
@@ -203,35 +195,45 @@ static const struct rouse_field fact_fields[] = {
 
 struct want {
 	struct rouse_pin pin;
-	const char *profile; /* below PROFILES */
-	const struct manifest_conf *manifest;
+	const struct closure_manifest *manifest;
+	bool system; /* else of a profile, which others make of it */
 };
 
-static struct want make_want(const char *path, const char *nar_hash, const struct manifest_conf *m,
-			     const char *profile)
+static struct want make_want(const char *path, const char *nar_hash,
+			     const struct closure_manifest *m, bool system)
 {
 	return (struct want){
 		.pin = { .path = path,
 			 .nar_hash = nar_hash,
 			 .manifest_url = m ? m->url : NULL,
 			 .manifest_sha256 = m ? m->sha256 : NULL },
-		.profile = profile,
 		.manifest = m,
+		.system = system,
 	};
 }
 
-static size_t count_wants(const struct conf *conf)
+static size_t count_wants(const struct closure_conf *conf)
 {
 	const struct rouse_named_list *users = conf->profiles.items;
-	size_t n = conf->system != NULL;
+	size_t n = (conf->system != NULL) + conf->environment.n;
 
 	for (size_t i = 0; i < conf->profiles.n; i++)
 		n += users[i].list.n;
 	return n;
 }
 
+static size_t list_programs(struct want *w, const struct rouse_list *list)
+{
+	const struct closure_pin *p = list->items;
+
+	for (size_t i = 0; i < list->n; i++)
+		w[i] = make_want(p[i].path, p[i].nar_hash, p[i].manifest, false);
+	return list->n;
+}
+
 /* Every closure of the document, the system first; from `arena`. */
-static struct want *list_wants(const struct conf *conf, struct rouse_arena *arena, size_t *ret_n)
+static struct want *list_wants(const struct closure_conf *conf, struct rouse_arena *arena,
+			       size_t *ret_n)
 {
 	const struct rouse_named_list *users = conf->profiles.items;
 	struct want *w = rouse_arena_alloc(arena, (count_wants(conf) + 1) * sizeof(*w));
@@ -239,20 +241,15 @@ static struct want *list_wants(const struct conf *conf, struct rouse_arena *aren
 
 	if (conf->system)
 		w[n++] = make_want(conf->system->path, conf->system->nar_hash,
-				   conf->system->manifest, "system");
-	for (size_t i = 0; i < conf->profiles.n; i++) {
-		const struct pin_conf *p = users[i].list.items;
-
-		for (size_t k = 0; k < users[i].list.n; k++)
-			w[n++] = make_want(p[k].path, p[k].nar_hash, p[k].manifest,
-					   rouse_arena_printf(arena, "per-user/%s/%s", users[i].key,
-							      p[k].key));
-	}
+				   conf->system->manifest, true);
+	n += list_programs(w + n, &conf->environment);
+	for (size_t i = 0; i < conf->profiles.n; i++)
+		n += list_programs(w + n, &users[i].list);
 	*ret_n = n;
 	return w;
 }
 
-static void check_locked(const struct pin_conf *pin, const char *const *keys,
+static void check_locked(const struct closure_pin *pin, const char *const *keys,
 			 struct rouse_problems *problems)
 {
 	if (!pin->path)
@@ -262,10 +259,32 @@ static void check_locked(const struct pin_conf *pin, const char *const *keys,
 			"boot what that writes");
 }
 
+/* Each file of the one would be in the way of the other's. */
+static void check_programs(const struct rouse_list *list, const char *section, const char *user,
+			   struct rouse_problems *problems)
+{
+	const struct closure_pin *p = list->items;
+
+	for (size_t i = 0; i < list->n; i++) {
+		const char *const keys[] = { section, user ? user : p[i].key,
+					     user ? p[i].key : NULL, NULL };
+
+		check_locked(&p[i], keys, problems);
+		for (size_t k = 0; k < i; k++)
+			if (p[i].path && rouse_streq(p[i].path, p[k].path))
+				rouse_problem(problems,
+					      (const char *const[]){ section,
+								     user ? user : p[i].key,
+								     user ? p[i].key : "path",
+								     user ? "path" : NULL, NULL },
+					      "the same path as \"%s\"", p[k].key);
+	}
+}
+
 static void check(const void *conf_, struct rouse_problems *problems)
 {
-	const struct conf *conf = conf_;
-	const struct cache_conf *caches = conf->caches.items;
+	const struct closure_conf *conf = conf_;
+	const struct closure_cache *caches = conf->caches.items;
 	auto_arena struct rouse_arena arena = { 0 };
 	size_t n = 0, pinned = 0;
 	const struct want *w = list_wants(conf, &arena, &n);
@@ -273,14 +292,9 @@ static void check(const void *conf_, struct rouse_problems *problems)
 
 	if (conf->system)
 		check_locked(conf->system, (const char *const[]){ "system", NULL }, problems);
+	check_programs(&conf->environment, "environment", NULL, problems);
 	for (size_t i = 0; i < conf->profiles.n; i++)
-		for (size_t k = 0; k < users[i].list.n; k++) {
-			const struct pin_conf *p = (const struct pin_conf *)users[i].list.items + k;
-			const char *const keys[] = { "profiles", users[i].key, p->key, NULL };
-
-			check_locked(p, keys, problems);
-		}
-
+		check_programs(&users[i].list, "profiles", users[i].key, problems);
 	for (size_t i = 0; i < n; i++)
 		pinned += w[i].manifest != NULL;
 	for (size_t i = 0; i < conf->caches.n; i++)
@@ -302,15 +316,13 @@ static bool is_mounted(const struct rouse_context *c)
 	       (stat(c->root, &in) == 0 && stat(above, &up) == 0 && in.st_dev != up.st_dev);
 }
 
-static int observe_profile(const struct want *w, const struct rouse_context *c, json_t *profiles,
-			   struct rouse_err *e)
+static int observe_system(const struct rouse_context *c, json_t *profiles, struct rouse_err *e)
 {
 	struct rouse_generation g = { 0 };
-	auto_free char *path = rouse_asprintf(PROFILES "%s", w->profile);
 	json_t *fact = json_object();
 
-	rouse_json_set(profiles, w->profile, fact);
-	if (rouse_generation_read(c->root, path, &g, e) < 0)
+	rouse_json_set(profiles, "system", fact);
+	if (rouse_generation_read(c->root, ROUSE_PROFILE_SYSTEM, &g, e) < 0)
 		return -1;
 	rouse_json_set_int(fact, "number", g.number);
 	rouse_json_set_int(fact, "highest", g.highest);
@@ -340,12 +352,11 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 		pins[i] = w[i].pin;
 	if (rouse_closure_valid(c->root, pins, n, valid, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
 		if (valid[i])
 			rouse_json_append(list, json_string(w[i].pin.path));
-		if (observe_profile(&w[i], c, profiles, e) < 0)
-			return -1;
-	}
+	if (((const struct closure_conf *)conf)->system && observe_system(c, profiles, e) < 0)
+		return -1;
 	if (rouse_rollback_read(c->root, from, e) < 0)
 		return -1;
 	if (from[0])
@@ -385,13 +396,13 @@ static struct rouse_generation generation_of(const struct facts *facts, const ch
 static bool is_rolled_back(const struct facts *facts, const struct want *w,
 			   const struct rouse_generation *g)
 {
-	return rouse_streq(w->profile, "system") && g->number &&
-	       rouse_streq(facts->rolled_back, w->pin.path) && !rouse_streq(g->path, w->pin.path);
+	return w->system && g->number && rouse_streq(facts->rolled_back, w->pin.path) &&
+	       !rouse_streq(g->path, w->pin.path);
 }
 
-static void name_caches(const struct conf *conf, struct rouse_buf *out)
+static void name_caches(const struct closure_conf *conf, struct rouse_buf *out)
 {
-	const struct cache_conf *caches = conf->caches.items;
+	const struct closure_cache *caches = conf->caches.items;
 
 	for (size_t i = 0; i < conf->caches.n; i++)
 		rouse_buf_printf(out, "%s%s", i ? ", " : "", caches[i].key);
@@ -400,7 +411,7 @@ static void name_caches(const struct conf *conf, struct rouse_buf *out)
 /* " (463 paths, 1.1 GiB)", as far as the document says. */
 static const char *size_of(const struct want *w, struct rouse_arena *arena)
 {
-	const struct manifest_conf *m = w->manifest;
+	const struct closure_manifest *m = w->manifest;
 	char nar[16], download[16];
 	struct rouse_buf b = { 0 };
 	const char *text = "";
@@ -419,10 +430,35 @@ static const char *size_of(const struct want *w, struct rouse_arena *arena)
 	return text;
 }
 
+/* Two users may want the same program. */
+static bool is_listed(const struct want *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (rouse_streq(w[i].pin.path, w[n].pin.path))
+			return true;
+	return false;
+}
+
+static void plan_system(const struct facts *facts, const struct want *w,
+			const struct rouse_generation *g, struct rouse_plan *p)
+{
+	if (facts->unseen)
+		rouse_plan_add(p, ROUSE_CREATE, OP_GENERATION, w,
+			       "make it the current generation of system");
+	else if (!rouse_streq(g->path, w->pin.path))
+		rouse_plan_add(p, ROUSE_CREATE, OP_GENERATION, w, "make %s system generation %llu",
+			       is_valid(facts, w->pin.path) ? w->pin.path : "it",
+			       (unsigned long long)rouse_generation_next(g, w->pin.path));
+	else if (facts->rolled_back && !rouse_streq(facts->rolled_back, w->pin.path))
+		rouse_plan_add(p, ROUSE_CHANGE, OP_FORGET, w,
+			       "forget the rollback from %s: the document has moved on",
+			       facts->rolled_back);
+}
+
 static int plan(const void *conf_, const void *facts_, const struct rouse_context *c unused_arg,
 		struct rouse_plan *p, struct rouse_err *e)
 {
-	const struct conf *conf = conf_;
+	const struct closure_conf *conf = conf_;
 	const struct facts *facts = facts_;
 	auto_buf struct rouse_buf caches = { 0 };
 	size_t n = 0;
@@ -430,8 +466,10 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 
 	name_caches(conf, &caches);
 	for (size_t i = 0; i < n; i++) {
-		struct rouse_generation g = generation_of(facts, w[i].profile);
+		struct rouse_generation g = { 0 };
 
+		if (w[i].system)
+			g = generation_of(facts, "system");
 		if (is_rolled_back(facts, &w[i], &g)) {
 			rouse_plan_add(
 				p, ROUSE_USE, OP_KEEP, &w[i],
@@ -439,7 +477,7 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 				(unsigned long long)g.number, w[i].pin.path);
 			continue;
 		}
-		if (!is_valid(facts, w[i].pin.path)) {
+		if (!is_valid(facts, w[i].pin.path) && !is_listed(w, i)) {
 			if (!conf->caches.n)
 				return rouse_fail(e, ROUSE_DOCUMENT, 0,
 						  "'%s' is not in the store, and \"caches\" names "
@@ -449,19 +487,8 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 				       w[i].pin.path, caches.data, size_of(&w[i], &p->arena),
 				       facts->unseen ? ", unless it is on the disk" : "");
 		}
-		if (facts->unseen)
-			rouse_plan_add(p, ROUSE_CREATE, OP_GENERATION, &w[i],
-				       "make it the current generation of %s", w[i].profile);
-		else if (!rouse_streq(g.path, w[i].pin.path))
-			rouse_plan_add(
-				p, ROUSE_CREATE, OP_GENERATION, &w[i], "make %s %s generation %llu",
-				is_valid(facts, w[i].pin.path) ? w[i].pin.path : "it", w[i].profile,
-				(unsigned long long)rouse_generation_next(&g, w[i].pin.path));
-		else if (facts->rolled_back && rouse_streq(w[i].profile, "system") &&
-			 !rouse_streq(facts->rolled_back, w[i].pin.path))
-			rouse_plan_add(p, ROUSE_CHANGE, OP_FORGET, &w[i],
-				       "forget the rollback from %s: the document has moved on",
-				       facts->rolled_back);
+		if (w[i].system)
+			plan_system(facts, &w[i], &g, p);
 	}
 	return 0;
 }
@@ -488,9 +515,9 @@ static void state_free(void *state)
 	free(s);
 }
 
-static int list_keys(struct state *s, const struct conf *conf, struct rouse_err *e)
+static int list_keys(struct state *s, const struct closure_conf *conf, struct rouse_err *e)
 {
-	const struct cache_conf *caches = conf->caches.items;
+	const struct closure_cache *caches = conf->caches.items;
 	struct rouse_key *keys;
 	size_t n = 0;
 
@@ -507,9 +534,9 @@ static int list_keys(struct state *s, const struct conf *conf, struct rouse_err 
 	return 0;
 }
 
-static void list_caches(struct state *s, const struct conf *conf)
+static void list_caches(struct state *s, const struct closure_conf *conf)
 {
-	const struct cache_conf *from = conf->caches.items;
+	const struct closure_cache *from = conf->caches.items;
 	struct rouse_cache *caches = rouse_arena_alloc(&s->arena,
 						       (conf->caches.n + 1) * sizeof(*caches));
 
@@ -533,8 +560,6 @@ static bool needs_network(const struct state *s)
 			return true;
 	return false;
 }
-
-extern const struct rouse_module rouse_module_closure;
 
 static void list_roots(struct state *s, const struct rouse_plan *p)
 {
@@ -584,24 +609,20 @@ static int pull(struct state *s, const struct rouse_context *c, struct rouse_err
 /* What was planned for a root that was out of sight does not know of a rollback. */
 static int make_generation(const struct want *w, const struct rouse_context *c, struct rouse_err *e)
 {
-	auto_free char *profile = rouse_asprintf(PROFILES "%s", w->profile);
 	char from[ROUSE_SYSTEM_PATH_SIZE] = "";
+	struct rouse_generation g = { 0 };
 	uint64_t number = 0;
 
-	if (rouse_streq(w->profile, "system")) {
-		struct rouse_generation g = { 0 };
-
-		if (rouse_generation_read(c->root, profile, &g, e) < 0 ||
-		    rouse_rollback_read(c->root, from, e) < 0)
-			return -1;
-		if (g.number && rouse_streq(from, w->pin.path)) {
-			rouse_log(ROUSE_LOG_NOTICE, "closure",
-				  "keeping system generation %llu: it was rolled back to, from %s",
-				  (unsigned long long)g.number, from);
-			return 0;
-		}
+	if (rouse_generation_read(c->root, ROUSE_PROFILE_SYSTEM, &g, e) < 0 ||
+	    rouse_rollback_read(c->root, from, e) < 0)
+		return -1;
+	if (g.number && rouse_streq(from, w->pin.path)) {
+		rouse_log(ROUSE_LOG_NOTICE, "closure",
+			  "keeping system generation %llu: it was rolled back to, from %s",
+			  (unsigned long long)g.number, from);
+		return 0;
 	}
-	if (rouse_generation_make(c->root, profile, w->pin.path, &number, e) < 0)
+	if (rouse_generation_make(c->root, ROUSE_PROFILE_SYSTEM, w->pin.path, &number, e) < 0)
 		return -1;
 	return from[0] ? rouse_rollback_forget(c->root, e) : 0;
 }
@@ -621,7 +642,7 @@ const struct rouse_module rouse_module_closure = {
 	.name = "closure",
 	.fields = fields,
 	.n_fields = ARRAY_SIZE(fields),
-	.conf_size = sizeof(struct conf),
+	.conf_size = sizeof(struct closure_conf),
 	.facts = fact_fields,
 	.n_facts = ARRAY_SIZE(fact_fields),
 	.facts_size = sizeof(struct facts),

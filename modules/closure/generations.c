@@ -10,6 +10,8 @@
 #include <rouse/fs.h>
 #include <rouse/text.h>
 
+#include "profile.h"
+
 /* Where a symlink in `dir` points; "" when it is none, or points too far. */
 static void read_link(int dir, const char *name, char *buf, size_t size)
 {
@@ -58,19 +60,16 @@ static int find_highest(int dir, const char *profile, uint64_t *ret, struct rous
 	return 0;
 }
 
-int rouse_generation_read(const char *root_path, const char *profile, struct rouse_generation *ret,
-			  struct rouse_err *e)
+int rouse_generation_read_in(const struct rouse_root *root, const char *profile,
+			     struct rouse_generation *ret, struct rouse_err *e)
 {
-	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	struct rouse_generation g = { 0 };
 	const char *name = strrchr(profile, '/') + 1;
 	char link[PATH_MAX], target[NAME_MAX + 16];
 	auto_free char *parent = rouse_strndup(profile, (size_t)(name - profile));
 	auto_fd int dir = -1;
 
-	if (rouse_root_open(&root, root_path, e) < 0)
-		return -1;
-	dir = rouse_fs_open(&root, parent, O_RDONLY | O_DIRECTORY, 0);
+	dir = rouse_fs_open(root, parent, O_RDONLY | O_DIRECTORY, 0);
 	if (dir < 0 && errno == ENOENT) {
 		*ret = g;
 		return 0;
@@ -94,6 +93,16 @@ int rouse_generation_read(const char *root_path, const char *profile, struct rou
 	return 0;
 }
 
+int rouse_generation_read(const char *root_path, const char *profile, struct rouse_generation *ret,
+			  struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+
+	if (rouse_root_open(&root, root_path, e) < 0)
+		return -1;
+	return rouse_generation_read_in(&root, profile, ret, e);
+}
+
 uint64_t rouse_generation_next(const struct rouse_generation *g, const char *path)
 {
 	if (rouse_streq(g->path, path))
@@ -101,28 +110,36 @@ uint64_t rouse_generation_next(const struct rouse_generation *g, const char *pat
 	return rouse_streq(g->last, path) ? g->highest : g->highest + 1;
 }
 
-int rouse_generation_make(const char *root_path, const char *profile, const char *path,
-			  uint64_t *ret_number, struct rouse_err *e)
+int rouse_generation_make_in(const struct rouse_root *root, const char *profile, const char *path,
+			     uint64_t *ret_number, struct rouse_err *e)
 {
-	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	struct rouse_generation g = { 0 };
 	auto_free char *link = NULL;
 	uint64_t n;
 
-	if (rouse_generation_read(root_path, profile, &g, e) < 0 ||
-	    rouse_root_open(&root, root_path, e) < 0)
+	if (rouse_generation_read_in(root, profile, &g, e) < 0)
 		return -1;
 	n = rouse_generation_next(&g, path);
 	link = rouse_asprintf("%s-%llu-link", profile, (unsigned long long)n);
 	if (!rouse_streq(g.path, path)) {
-		if (rouse_fs_mkdirs(&root, profile, false, e) < 0)
+		if (rouse_fs_mkdirs(root, profile, false, e) < 0)
 			return -1;
-		if (n > g.highest && rouse_fs_symlink(&root, path, link, e) < 0)
+		if (n > g.highest && rouse_fs_symlink(root, path, link, e) < 0)
 			return -1;
 		/* The switch: until here, the machine boots what it booted before. */
-		if (rouse_fs_symlink(&root, strrchr(link, '/') + 1, profile, e) < 0)
+		if (rouse_fs_symlink(root, strrchr(link, '/') + 1, profile, e) < 0)
 			return -1;
 	}
 	*ret_number = n;
 	return 0;
+}
+
+int rouse_generation_make(const char *root_path, const char *profile, const char *path,
+			  uint64_t *ret_number, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+
+	if (rouse_root_open(&root, root_path, e) < 0)
+		return -1;
+	return rouse_generation_make_in(&root, profile, path, ret_number, e);
 }

@@ -51,8 +51,8 @@ ok "plan_writes_nothing" [ -z "$(ls "$r")" ]
 ok "apply_succeeds" run apply "$r" "$W/good" --yes
 ok "apply_makes_the_system_generation" [ "$(readlink "$r$profiles/system-1-link")" = "$TOP" ]
 ok "apply_switches_the_system" [ "$(readlink "$r$profiles/system")" = system-1-link ]
-ok "apply_makes_the_users_generation" [ "$(readlink "$r$profiles/per-user/deploy/app-1-link")" = "$app" ]
-ok "apply_takes_the_whole_closure" [ "$(find "$r/nix/store" -mindepth 1 -maxdepth 1 | wc -l)" = "$(list_closure | wc -l)" ]
+ok "apply_makes_the_users_generation" [ "$(readlink "$r$(readlink "$r$profiles/per-user/deploy/profile-1-link")/bin")" = "$app/bin" ]
+ok "apply_takes_the_whole_closure" [ "$(find "$r/nix/store" -mindepth 1 -maxdepth 1 ! -name '*-profile' | wc -l)" = "$(list_closure | wc -l)" ]
 ok "apply_leaves_the_registration_for_nix" [ -s "$r/nix-path-registration" ]
 ok "applied_plan_is_empty" run plan "$r" "$W/good"
 ok "applied_plan_says_so" says "nothing to change"

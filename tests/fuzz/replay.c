@@ -12,6 +12,7 @@
 	X(accounts)                                                                                \
 	X(dhcp)                                                                                    \
 	X(document)                                                                                \
+	X(elements)                                                                                \
 	X(index)                                                                                   \
 	X(locate)                                                                                  \
 	X(manifest)                                                                                \

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sections "caches", "system", "profiles" and "environment", decoded. Two modules read them:
+ * what is pulled comes before the accounts are made, what links it into homes after. */
+#pragma once
+
+#include <stdint.h>
+
+#include <rouse/lock.h>
+#include <rouse/module.h>
+#include <rouse/schema.h>
+
+#define PROFILES "/nix/var/nix/profiles/"
+
+struct closure_cache {
+	const char *key, *url;
+	struct rouse_list keys; /* const char * */
+};
+
+struct closure_manifest {
+	const char *url, *sha256;
+	int64_t paths, nar_size, download_size; /* 0: not said */
+};
+
+/* The system, or a program of a profile. */
+struct closure_pin {
+	const char *key; /* of a program */
+	const char *path, *nar_hash;
+	struct closure_manifest *manifest;
+	int64_t closure_size;
+	struct rouse_lock_record *lock;
+	struct rouse_wanted wanted;
+	int64_t priority; /* of a program; 0: ROUSE_PRIORITY */
+};
+
+struct closure_conf {
+	struct rouse_list caches; /* struct closure_cache */
+	struct rouse_wanted where;
+	struct closure_pin *system;
+	struct rouse_list profiles;    /* struct rouse_named_list of struct closure_pin */
+	struct rouse_list environment; /* struct closure_pin */
+};
+
+extern const struct rouse_module rouse_module_closure;
