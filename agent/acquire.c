@@ -55,7 +55,8 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 		r = rouse_acquire_network(o, deadline, e);
 	if (r == 0 && source) {
 		ret->source = source->name;
-		r = source->fetch(&m, f, deadline, ret, e);
+		rouse_source_recall(source, &m, ret);
+		r = source->fetch(source, &m, f, deadline, ret, e);
 		if (r < 0)
 			(void)rouse_wrap(e, "%s", source->name);
 	}

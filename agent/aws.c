@@ -46,8 +46,9 @@ struct bucket_place {
 struct aws {
 	pthread_mutex_t mutex;
 	unsigned references;
-	char *base;  /* of the metadata service; NULL: none that could be trusted */
-	bool looked; /* at the firmware */
+	char *base;   /* of a metadata service, given for tests; NULL: where EC2 has it */
+	bool trusted; /* there is one that is what it seems */
+	bool looked;  /* at the firmware */
 	struct rouse_imds imds;
 
 	struct rouse_aws_key key;
@@ -68,7 +69,7 @@ struct aws *aws_new(const char *imds)
 	(void)pthread_mutex_init(&a->mutex, NULL);
 	a->references = 1;
 	a->base = imds ? rouse_strdup(imds) : NULL;
-	a->looked = imds != NULL;
+	a->looked = a->trusted = imds != NULL;
 	return a;
 }
 
@@ -123,8 +124,7 @@ static int look(struct aws *a, struct rouse_err *e)
 		return 0;
 	if (rouse_machine_open(&m, "", e) < 0)
 		return -1;
-	if (rouse_imds_expected(&m, why, sizeof(why)))
-		a->base = rouse_strdup(ROUSE_IMDS_BASE);
+	a->trusted = rouse_imds_expected(&m, why, sizeof(why));
 	rouse_machine_done(&m);
 	a->looked = true;
 	return 0;
@@ -135,7 +135,8 @@ static struct rouse_imds *conversation(struct aws *a, uint64_t deadline)
 {
 	if (!a->imds.f)
 		a->imds.f = rouse_fetcher_new();
-	a->imds.base = a->base;
+	if (a->base)
+		a->imds.base = a->base;
 	a->imds.deadline = deadline;
 	return &a->imds;
 }
@@ -276,7 +277,7 @@ static bool must_ask(const struct aws *a, bool again)
 {
 	uint64_t now = rouse_clock_ms();
 
-	if (!a->base)
+	if (!a->trusted)
 		return false;
 	if (a->role[0])
 		return now >= a->renew;
@@ -301,7 +302,7 @@ int aws_sign(struct aws *a, bool again, uint64_t deadline, struct aws_signer *re
 	}
 	if (r == 0) {
 		*ret = (struct aws_signer){ .key = a->key,
-					    .instance = a->base != NULL,
+					    .instance = a->trusted,
 					    .generation = a->generation,
 					    .time = (int64_t)time(NULL) + a->offset };
 		memcpy(ret->role, a->role, sizeof(a->role));
@@ -323,8 +324,8 @@ bool aws_may_come(struct aws *a)
 	bool ret;
 
 	lock(a);
-	ret = a->base && (a->role[0] || !a->missing_since ||
-			  rouse_clock_ms() < a->missing_since + ROUSE_ROLE_WAIT);
+	ret = a->trusted && (a->role[0] || !a->missing_since ||
+			     rouse_clock_ms() < a->missing_since + ROUSE_ROLE_WAIT);
 	unlock(a);
 	return ret;
 }
@@ -380,7 +381,7 @@ int aws_region(struct aws *a, const struct s3_target *t, uint64_t deadline,
 	region = b && b->region[0] ? b->region : t->region;
 	if (!region) {
 		r = look(a, e);
-		if (r == 0 && a->base && !a->knows_region)
+		if (r == 0 && a->trusted && !a->knows_region)
 			r = ask_region(a, deadline, e);
 		region = a->region[0] ? a->region : FIRST_REGION;
 	}

@@ -280,7 +280,10 @@ static int start(struct run *run, struct rouse_fetch *t, struct rouse_err *e)
 	else if (r == 0 && rouse_strip_prefix(t->url, "s3://") &&
 		 bucket_open(&tr->bucket, t, &failure) < 0)
 		r = -1;
-	else if (r == 0 && begin(tr, &failure) == 0)
+	else if (r == 0 && t->not_before > rouse_clock_ms()) {
+		tr->retry_at = t->not_before;
+		return 0;
+	} else if (r == 0 && begin(tr, &failure) == 0)
 		return 0;
 	else
 		r = -1;

@@ -12,6 +12,9 @@
 
 #include "bucket.h"
 
+/* Below it are ports of well-known services, above it those that rresvport(3) takes. */
+#define LOWEST_PORT 600L
+
 AUTO_DEFINE(CURLU *, curlu, curl_url_cleanup, NULL)
 
 static int stop(struct transfer *tr, enum rouse_kind kind, const char *why)
@@ -287,6 +290,12 @@ static void set_bounds(struct transfer *tr)
 	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, connect);
 	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)ROUSE_STALL_TIMEOUT / 1000);
+	if (t->socket)
+		(void)curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, t->socket);
+	if (t->low_port) {
+		(void)curl_easy_setopt(c, CURLOPT_LOCALPORT, LOWEST_PORT);
+		(void)curl_easy_setopt(c, CURLOPT_LOCALPORTRANGE, 1024L - LOWEST_PORT);
+	}
 	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
 	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
@@ -474,7 +483,7 @@ refuse:
 static enum outcome judge_status(struct transfer *tr, struct rouse_err *e)
 {
 	long status = tr->t->status;
-	bool again = rouse_retry_status(status);
+	bool again = tr->t->again ? tr->t->again(tr->t) : rouse_retry_status(status);
 	bool server = again || (status >= 500 && status <= 599);
 	const char *words = "the server answered";
 	char url[512];

@@ -18,7 +18,11 @@
 struct rouse_instance {
 	const char *cloud; /* "ec2", "nocloud", "cmdline", "file" */
 	const char *id, *type, *region, *zone, *hostname;
-	struct rouse_list tags; /* struct rouse_pair */
+	struct rouse_list tags;     /* struct rouse_pair */
+	struct rouse_list ssh_keys; /* const char *: lines of authorized_keys, public */
+	/* What the firmware says about this machine and no other, without a network: by it a boot that
+	 * cannot ask knows itself again. */
+	const char *firmware;
 };
 
 struct rouse_layer {

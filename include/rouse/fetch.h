@@ -46,6 +46,11 @@ struct rouse_fetch {
 	unsigned max_redirects;   /* 0: a redirect is an error */
 	bool link_local; /* metadata service: no proxy, HTTP/1.1, a link-local address is allowed; what
 	                   * it says about the time is believed where certificates are checked */
+	uint64_t not_before; /* absolute; 0: the first try is made at once */
+	const char *socket;  /* a socket of this machine that is asked, not the host of the URL */
+	bool low_port;       /* from a port below 1024 */
+	/* Is the status of an answer worth another try? NULL: rouse_retry_status() says. */
+	bool (*again)(const struct rouse_fetch *t);
 	rouse_fetch_sink sink; /* NULL: the body is collected in `body_out`. With a sink there is no
 	                             * second try once a byte was delivered, unless `restart` is there */
 	int (*restart)(void *arg, struct rouse_err *e);

@@ -20,6 +20,11 @@
 #define ROUSE_MAX_PROBLEMS 64
 /* A metadata answer (identity document, instance id…). */
 #define ROUSE_MAX_METADATA (64 * KIB)
+/* Tags of an instance, and keys for SSH that its cloud passes on: EC2 has 50 tags, OpenStack 128. */
+#define ROUSE_MAX_TAGS 128
+#define ROUSE_MAX_INSTANCE_KEYS 64
+/* Parts of a MIME message in user-data: people send two or three. */
+#define ROUSE_MAX_MIME_PARTS 64
 /* user-data as delivered, and after gzip or base64 around it was undone. */
 #define ROUSE_MAX_USERDATA (1 * MIB)
 /* Recorded facts and reports that are read back. */

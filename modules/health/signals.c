@@ -126,7 +126,7 @@ int signal_imds(struct signal_call *c, struct rouse_imds *ret, struct rouse_err 
 	rouse_machine_done(&m);
 	if (!is || !*c->id)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "this is no instance of EC2");
-	*ret = (struct rouse_imds){ .base = ROUSE_IMDS_BASE, .f = c->f, .deadline = c->deadline };
+	*ret = (struct rouse_imds){ .f = c->f, .deadline = c->deadline };
 	return 0;
 }
 

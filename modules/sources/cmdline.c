@@ -13,7 +13,8 @@
 #include <rouse/schema.h>
 #include <rouse/text.h>
 
-static bool cmdline_detect(const struct rouse_machine *m, char *why, size_t why_size)
+static bool cmdline_detect(unused_arg const struct rouse_source *s, struct rouse_machine *m,
+			   char *why, size_t why_size)
 {
 	auto_free char *url = rouse_machine_cmdline(m, "rouse.document");
 	char shown[160];
@@ -25,8 +26,9 @@ static bool cmdline_detect(const struct rouse_machine *m, char *why, size_t why_
 	return true;
 }
 
-static int cmdline_fetch(const struct rouse_machine *m, unused_arg struct rouse_fetcher *f,
-			 unused_arg uint64_t deadline, struct rouse_found *ret, struct rouse_err *e)
+static int cmdline_fetch(unused_arg const struct rouse_source *s, struct rouse_machine *m,
+			 unused_arg struct rouse_fetcher *f, unused_arg uint64_t deadline,
+			 struct rouse_found *ret, struct rouse_err *e)
 {
 	auto_free char *given = rouse_machine_cmdline(m, "rouse.document");
 	auto_free char *sha256 = rouse_machine_cmdline(m, "rouse.sha256");

@@ -155,8 +155,6 @@ static const struct {
 	KIND("#include", "an include list (cloud-init)"),
 	KIND("## template:", "a template (cloud-init)"),
 	KIND("#!", "a script"),
-	KIND("Content-Type:", "a MIME message"),
-	KIND("MIME-Version:", "a MIME message"),
 	KIND("From ", "a mail message"),
 	KIND("---", "YAML"),
 	KIND("[settings", "TOML"),
@@ -190,11 +188,13 @@ static int refuse(const struct rouse_found *f, const char *text, size_t len, str
 			break;
 		}
 	rouse_sha256_hex(f->user_data, f->user_data_len, digest);
-	return rouse_fail(e, ROUSE_DOCUMENT, 0,
-			  "user-data is %s (%zu bytes, SHA-256 %.16s…), and rouse takes a JSON "
-			  "document, a pointer "
-			  "to one or a line \"URL#sha256=…\", each plain, in gzip or in base64",
-			  kind, f->user_data_len, digest);
+	return rouse_fail(
+		e, ROUSE_DOCUMENT, 0,
+		"user-data is %s (%zu bytes, SHA-256 %.16s…), and rouse takes a JSON "
+		"document, a pointer "
+		"to one or a line \"URL#sha256=…\", each plain, in gzip, in base64, or in a "
+		"MIME message",
+		kind, f->user_data_len, digest);
 }
 
 /* One step: 1 when a wrapper was undone, 0 when it is settled. */
@@ -221,6 +221,9 @@ static int unwrap_once(struct rouse_found *f, struct rouse_err *e)
 	}
 	if (*text == '{')
 		return 0;
+	r = source_undo_mime(f, e);
+	if (r != 0)
+		return r;
 	r = source_pointer(f, text, len, e);
 	if (r == 1) {
 		free(f->user_data);
@@ -244,4 +247,24 @@ int rouse_userdata_unwrap(struct rouse_found *f, struct rouse_err *e)
 		return 0;
 	return rouse_fail(e, ROUSE_DOCUMENT, 0, "user-data is packed more than %d times",
 			  MAX_WRAPPERS);
+}
+
+int source_unpack(struct rouse_buf *text, struct rouse_err *e)
+{
+	struct rouse_found f = { 0 };
+	int r = 0;
+
+	source_set_user_data(&f, text);
+	for (int i = 0; r == 0 && f.user_data_len && i < MAX_WRAPPERS; i++) {
+		if (f.user_data_len >= 2 && memcmp(f.user_data, "\x1f\x8b", 2) == 0)
+			r = undo_gzip(&f, e);
+		else if (!undo_base64(&f))
+			break;
+	}
+	rouse_buf_done(text);
+	text->len = f.user_data_len;
+	text->size = f.user_data ? f.user_data_len + 1 : 0;
+	text->data = take(f.user_data, NULL);
+	rouse_found_done(&f);
+	return r;
 }

@@ -9,11 +9,14 @@ Prints "port N" when it listens. Ends when its stdin does (--port), so that it n
 
 A scenario is a JSON object. "METHOD /path" names a list of answers, given in turn; the last one is
 repeated; without the query, the path also matches any query. "*" answers what nothing else does
-(default 404). "connections" is a list of "rst", "drop" or "ok", one per accepted connection; "ec2":
+(default 404). "cloud" names one of clouds.json, whose recorded answers the scenario then changes. "connections" is a list of "rst", "drop" or "ok", one per accepted connection; "ec2":
 false leaves the happy EC2 out. An answer is an object of:
 
   status, reason, headers ({name: value or [values]})
   body | base64 | file | size (that many "x") | token (a fresh one) | raw (instead of everything)
+  needs          403 unless the request has these headers ({name: value}; "*": a token that is good,
+                 else 401)
+  low_port       403 unless the request comes from a port below 1024
   needs_token    401 unless the request bears a token that is still good
   token_uses     on "token": it is good for that many requests
   delay          ms before the answer
@@ -24,6 +27,8 @@ false leaves the happy EC2 out. An answer is an object of:
   chunked        chunked coding; with truncate, its end is missing
   drip           ms between single bytes of the body
   close          close the connection after the answer
+
+A request "SCENARIO /" replaces the scenario by its body, and empties the log.
 """
 import argparse
 import base64
@@ -72,11 +77,18 @@ class Script:
     """What to answer next. The counters live in a file when each connection is its own process."""
 
     def __init__(self, scenario, user_data, state):
-        self.rules = happy_ec2(user_data) if scenario.get("ec2", True) else {}
-        self.rules.update({k: v for k, v in scenario.items() if k not in ("ec2", "connections")})
-        self.connections = scenario.get("connections", [])
+        self.user_data = user_data
         self.lock = threading.Lock()
         self.file = open(state, "a+") if state else None
+        self.play(scenario)
+
+    def play(self, scenario):
+        self.rules = happy_ec2(self.user_data) if scenario.get("ec2", "cloud" not in scenario) else {}
+        if "cloud" in scenario:
+            with open(os.path.join(os.path.dirname(__file__), "clouds.json"), encoding="utf-8") as f:
+                self.rules = json.load(f)[scenario["cloud"]]["rules"]
+        self.rules.update({k: v for k, v in scenario.items() if k not in ("ec2", "cloud", "connections")})
+        self.connections = scenario.get("connections", [])
         self.state = {"given": {}, "tokens": {}, "connections": 0}
 
     def __enter__(self):
@@ -110,7 +122,16 @@ class Script:
             self.state["tokens"][token] = left - 1
         return left != 0
 
-    def answer(self, method, path, headers):
+    def refusal(self, needs, headers):
+        for name, value in needs.items():
+            given = headers.get(name, "")
+            if value == "*" and not self.token_is_good(given):
+                return {"status": 401}
+            if value not in ("*", given):
+                return {"status": 403}
+        return None
+
+    def answer(self, method, path, headers, port=0):
         with self:
             for key in (f"{method} {path}", f"{method} {path.split('?')[0]}", "*"):
                 if key in self.rules:
@@ -123,8 +144,13 @@ class Script:
             a = dict(rule[min(given, len(rule) - 1)])
             if a.get("needs_token") and not self.token_is_good(headers.get("x-aws-ec2-metadata-token", "")):
                 return {"status": 401}
+            refusal = self.refusal(a.get("needs", {}), headers)
+            if a.get("low_port") and port >= 1024:
+                refusal = {"status": 403}
+            if refusal:
+                return refusal
             if a.get("token"):
-                if not headers.get("x-aws-ec2-metadata-token-ttl-seconds", "").isdigit():
+                if not headers.get(a.get("token_request", "x-aws-ec2-metadata-token-ttl-seconds"), "").isdigit():
                     return {"status": 400}
                 token = base64.b64encode(os.urandom(39)).decode()
                 self.state["tokens"][token] = a.get("token_uses", -1)
@@ -139,8 +165,8 @@ class Reset(Exception):
 class Wire:
     """One connection: reads requests, writes answers, breaks where it is told to."""
 
-    def __init__(self, script, log, source, sink):
-        self.script, self.log, self.source, self.sink = script, log, source, sink
+    def __init__(self, script, log, source, sink, port=0):
+        self.script, self.log, self.source, self.sink, self.port = script, log, source, sink, port
 
     def serve(self):
         while True:
@@ -156,7 +182,12 @@ class Wire:
                 name, _, value = line.partition(":")
                 headers[name.strip().lower()] = value.strip()
             body = self.source.read(int(headers.get("content-length", "0")))
-            a = self.script.answer(method, path, headers)
+            if method == "SCENARIO":
+                self.script.play(json.loads(body))
+                self.log(None)
+                self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                continue
+            a = self.script.answer(method, path, headers, self.port)
             self.log({"method": method, "path": path, "headers": headers, "length": len(body),
                       "status": a.get("status", 200)})
             if not self.give(a, method):
@@ -231,6 +262,9 @@ def make_log(path):
 
     def log(entry):
         with lock:
+            if entry is None:
+                file.truncate(0)
+                return
             entry["ms"] = round((time.monotonic() - start) * 1000)
             file.write(json.dumps(entry) + "\n")
     return log
@@ -244,9 +278,11 @@ def serve_socket(conn, script, log, tls):
         if tls:
             conn = tls.wrap_socket(conn, server_side=True)
         if how == "ok":
-            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tcp = conn.family != socket.AF_UNIX
+            if tcp:
+                conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with conn.makefile("rb") as source, conn.makefile("wb") as sink:
-                Wire(script, log, source, sink).serve()
+                Wire(script, log, source, sink, conn.getpeername()[1] if tcp else 0).serve()
     except Reset:
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except (OSError, ValueError):
@@ -264,11 +300,13 @@ def listen(args, script, log):
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(args.tls)
     family = socket.AF_INET6 if ":" in args.bind else socket.AF_INET
+    if "/" in args.bind:
+        family = socket.AF_UNIX
     server = socket.socket(family, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind((args.bind, args.port))
+    server.bind(args.bind if family == socket.AF_UNIX else (args.bind, args.port))
     server.listen(128)
-    print(f"port {server.getsockname()[1]}", flush=True)
+    print(f"port {0 if family == socket.AF_UNIX else server.getsockname()[1]}", flush=True)
     if not args.detached:
         def watch():
             while os.read(0, 4096):
@@ -282,7 +320,7 @@ def listen(args, script, log):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--bind", default="127.0.0.1")
+    p.add_argument("--bind", default="127.0.0.1", help="an address, or the path of a socket")
     p.add_argument("--port", type=int, default=0)
     p.add_argument("--user-data", metavar="FILE")
     p.add_argument("--scenario", metavar="FILE", help="a JSON file, or the JSON text itself")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "../../modules/sources/ec2.h"
+#include "../../modules/sources/services.h"
 
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
@@ -43,7 +43,7 @@ static int ask(struct fixture *x, const char *scenario, uint64_t budget)
 	x->f = rouse_fetcher_new();
 	base = server_url(&x->server, "");
 	start = rouse_clock_ms();
-	r = ec2_fetch_from(base, NULL, x->f, start + budget, &x->found, &x->e);
+	r = service_fetch(&service_ec2, base, NULL, x->f, start + budget, &x->found, &x->e);
 	x->took = rouse_clock_ms() - start;
 	return r;
 }
@@ -75,7 +75,7 @@ static void a_happy_instance_is_read_whole(struct t *t)
 	T_STR(t, tag(&x, 0)->value, "web one");
 	T_STR(t, tag(&x, 1)->value, "web");
 	T_CHECK(t, server_count(&x.server, "\"PUT\"") == 1);
-	T_CHECK(t, server_count(&x.server, "path") == 7);
+	T_CHECK(t, server_count(&x.server, "path") == 8);
 }
 
 static void no_user_data_is_an_answer(struct t *t)
@@ -274,7 +274,7 @@ static void a_clone_without_an_identity_document_is_asked_value_by_value(struct 
 
 static void an_identity_that_is_not_json_is_this_machines_fault(struct t *t)
 {
-	static const char *const broken[] = { "\"<html>\"", "\"{\\\"instanceId\\\": 7}\"", "\"\"",
+	static const char *const broken[] = { "\"<html>\"", "\"[7\"", "\"\"",
 					      "\"{\\\"a\\\": 1, \\\"a\\\": 1}\"" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
@@ -298,11 +298,13 @@ static void a_service_that_names_another_instance_than_the_firmware_is_untrusted
 
 	T_CHECK(t, server_start(&s, "{}"));
 	base = server_url(&s, "");
-	r = ec2_fetch_from(base, "i-0ffffffffffffffff", f, rouse_clock_ms() + LONG, &found, &e);
+	r = service_fetch(&service_ec2, base, "i-0ffffffffffffffff", f, rouse_clock_ms() + LONG,
+			  &found, &e);
 	rouse_found_done(&found);
 	T_CHECK(t, r < 0 && e.kind == ROUSE_UNTRUSTED);
 	T_CHECK(t, server_count(&s, "user-data") == 0);
-	r = ec2_fetch_from(base, "i-0abc123def4567890", f, rouse_clock_ms() + LONG, &found, &e);
+	r = service_fetch(&service_ec2, base, "i-0abc123def4567890", f, rouse_clock_ms() + LONG,
+			  &found, &e);
 	rouse_found_done(&found);
 	T_CHECK(t, r == 0);
 }

@@ -108,7 +108,7 @@ static int fetch(struct fixture *x, uint64_t budget)
 	const struct rouse_source *s = rouse_source_detect(&x->m, x->why, sizeof(x->why));
 
 	x->f = rouse_fetcher_new();
-	return s ? s->fetch(&x->m, x->f, rouse_clock_ms() + budget, &x->found, &x->e) : -2;
+	return s ? s->fetch(s, &x->m, x->f, rouse_clock_ms() + budget, &x->found, &x->e) : -2;
 }
 
 static void a_disk_with_the_label_is_found_in_either_filesystem(struct t *t)

@@ -186,7 +186,7 @@ static int fetch(struct fixture *x)
 {
 	const struct rouse_source *s = rouse_source_detect(&x->m, x->why, sizeof(x->why));
 
-	return s ? s->fetch(&x->m, NULL, 0, &x->found, &x->e) : -2;
+	return s ? s->fetch(s, &x->m, NULL, 0, &x->found, &x->e) : -2;
 }
 
 static void the_command_line_gives_url_and_digest(struct t *t)

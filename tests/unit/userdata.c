@@ -246,8 +246,6 @@ static void what_is_not_ours_is_named_and_never_printed(struct t *t)
 		CASE("#cloud-config-archive\n- hunter2", "a cloud-config archive"),
 		CASE("#!/bin/sh\necho hunter2\n", "a script"),
 		CASE("#include\nhttps://hunter2/\n", "an include list"),
-		CASE("Content-Type: multipart/mixed; boundary=hunter2\n", "a MIME message"),
-		CASE("MIME-Version: 1.0\nhunter2\n", "a MIME message"),
 		CASE("---\nhunter2: 1\n", "YAML"),
 		CASE("[{\"rouse\": 1}, \"hunter2\"]", "a JSON list"),
 		CASE("<html>hunter2", "XML or HTML"),
@@ -272,6 +270,100 @@ static void what_is_not_ours_is_named_and_never_printed(struct t *t)
 	}
 }
 
+/* --- MIME ------------------------------------------------------------------------------------- */
+
+#define HEAD                                                                                       \
+	"MIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n boundary=\"=_x "                  \
+	"y\"\r\n\r\npreamble\r\n"
+#define FOREIGN                                                                                    \
+	"--=_x y\r\nContent-Type: text/cloud-config; charset=utf-8\r\n\r\n#cloud-config\r\n{}\r\n"
+#define OURS "--=_x y\r\ncontent-type: Application/vnd.rouse+json; a=b\r\n"
+#define END "--=_x y--\r\nepilogue"
+#define MIME_BODY "{\r\n\"rouse\": 1}"
+
+static void the_part_of_a_mime_message_that_is_ours_is_taken(struct t *t)
+{
+	static const char *const messages[] = {
+		HEAD OURS "\r\n" MIME_BODY "\r\n" END,
+		HEAD FOREIGN OURS "\r\n" MIME_BODY "\r\n" FOREIGN END,
+		/* eyJyb3VzZSI6IDF9 is the base64 of {"rouse": 1} */
+		HEAD FOREIGN OURS
+		"Content-Transfer-Encoding: base64\r\n\r\neyJyb3Vz\r\nZSI6IDF9\r\n" END,
+		/* No last delimiter, and plain line ends. */
+		"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/x-rouse\n\n"
+		"{\"rouse\": 1}\n",
+		/* A message of one part. */
+		"Content-Type: application/json\n\n{\"rouse\": 1}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
+		auto_found struct rouse_found f = { 0 };
+		struct rouse_err e = { 0 };
+
+		set(&f, messages[i], strlen(messages[i]));
+		T_CHECK(t, rouse_userdata_unwrap(&f, &e) == 0);
+		T_STR(t, f.user_data, i < 2 ? MIME_BODY : "{\"rouse\": 1}");
+		T_CHECK(t, f.user_data_len == strlen(f.user_data));
+	}
+}
+
+static void a_pointer_in_a_mime_message_is_a_pointer(struct t *t)
+{
+	auto_found struct rouse_found f = { 0 };
+	struct rouse_err e = { 0 };
+	static const char text[] = HEAD FOREIGN OURS "\r\nhttps://example.com/a.json#sha256=" DIGEST
+						     "\r\n" END;
+
+	set(&f, text, sizeof(text) - 1);
+	T_CHECK(t, rouse_userdata_unwrap(&f, &e) == 0);
+	T_STR(t, f.url, "https://example.com/a.json");
+	T_STR(t, f.sha256, DIGEST);
+}
+
+static void a_mime_message_without_one_part_of_ours_is_refused(struct t *t)
+{
+	static const struct {
+		const char *text, *why;
+	} cases[] = {
+		{ HEAD FOREIGN END, "1 part, of which none is for rouse" },
+		{ HEAD FOREIGN FOREIGN "--=_x y\n\nhunter2\n" END, "3 parts, of which none is" },
+		{ HEAD OURS "\n{}\n" OURS "\nhunter2\n" END, "2 parts, of which more than one is" },
+		{ HEAD OURS "Content-Transfer-Encoding: quoted-printable\n\n=7B hunter2\n" END,
+		  "neither plain nor in base64" },
+		{ "Content-Type: multipart/mixed; boundary=hunter2\n", "has no body" },
+		{ "Content-Type: multipart/mixed\n\nhunter2\n", "1 part, of which none" },
+		{ "MIME-Version: 1.0\nhunter2\n", "has no body" },
+		{ "Content-Type: text/x-shellscript\n\nhunter2\n", "1 part, of which none" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_found struct rouse_found f = { 0 };
+		struct rouse_err e = { 0 };
+
+		set(&f, cases[i].text, strlen(cases[i].text));
+		T_CHECK(t, rouse_userdata_unwrap(&f, &e) < 0 && e.kind == ROUSE_DOCUMENT);
+		T_HAS(t, e.text, cases[i].why);
+		T_HAS(t, e.text, "a MIME message");
+		T_CHECK(t, !strstr(e.text, "hunter2"));
+	}
+}
+
+static void parts_of_a_mime_message_are_counted_to_a_limit(struct t *t)
+{
+	for (unsigned n = ROUSE_MAX_MIME_PARTS - 1; n <= ROUSE_MAX_MIME_PARTS; n++) {
+		auto_found struct rouse_found f = { 0 };
+		auto_buf struct rouse_buf text = { 0 };
+		struct rouse_err e = { 0 };
+
+		rouse_buf_printf(&text, HEAD);
+		for (unsigned i = 0; i < n; i++)
+			rouse_buf_printf(&text, FOREIGN);
+		rouse_buf_printf(&text, OURS "\r\n{}\r\n" END);
+		set(&f, text.data, text.len);
+		T_CHECK(t, (rouse_userdata_unwrap(&f, &e) == 0) == (n < ROUSE_MAX_MIME_PARTS));
+	}
+}
+
 static void a_byte_order_mark_is_left_out(struct t *t)
 {
 	auto_found struct rouse_found f = { 0 };
@@ -290,4 +382,7 @@ T_MAIN(T(a_document_stays_as_it_is), T(a_pointer_document_stays_a_document),
        T(two_gzip_files_behind_each_other_are_one),
        T(each_cut_and_each_trailing_byte_of_gzip_is_refused), T(a_gzip_bomb_stops_at_the_limit),
        T(what_is_packed_too_often_is_refused), T(what_is_not_ours_is_named_and_never_printed),
-       T(a_byte_order_mark_is_left_out))
+       T(the_part_of_a_mime_message_that_is_ours_is_taken),
+       T(a_pointer_in_a_mime_message_is_a_pointer),
+       T(a_mime_message_without_one_part_of_ours_is_refused),
+       T(parts_of_a_mime_message_are_counted_to_a_limit), T(a_byte_order_mark_is_left_out))
