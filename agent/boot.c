@@ -361,6 +361,9 @@ int rouse_boot_run(const struct rouse_boot_options *o)
 		rouse_log(ROUSE_LOG_ERROR, "boot", "%s", e.text);
 		return ROUSE_SYSTEM;
 	}
+	if (o->drivers.end)
+		rouse_report_past(&b.report, "drivers", o->drivers.start, o->drivers.end,
+				  o->drivers.cpu);
 	b.fetcher = rouse_fetcher_new();
 	b.counters = json_object();
 	r = acquire(&b, &e);

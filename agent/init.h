@@ -21,7 +21,7 @@ struct init_message {
 };
 
 /* The child: does the work of a boot and tells the parent. */
-_Noreturn void init_work(const struct rouse_boot_options *o, int pipe);
+_Noreturn void init_work(const struct rouse_boot_options *parents, int pipe);
 
 /* Leaves the initramfs for `root`: moves the mounts of /dev, /proc, /sys and /run, makes `root`
  * the root of this process and deletes the files of the initramfs, which are memory. When it

@@ -201,19 +201,35 @@ static void end_span(json_t *span, uint64_t cpu_before, const struct rouse_err *
 		rouse_json_set_string(span, "error", e->text);
 }
 
-void rouse_report_phase(struct rouse_report *r, const char *name)
+static json_t *add_phase(struct rouse_report *r, const char *name, uint64_t start)
 {
 	json_t *phase = json_object();
 
+	rouse_json_set_string(phase, "name", name);
+	rouse_json_set_int(phase, "start", start);
+	rouse_json_set(phase, "steps", json_array());
+	rouse_json_append(json_object_get(r->json, "phases"), phase);
+	return phase;
+}
+
+void rouse_report_phase(struct rouse_report *r, const char *name)
+{
 	rouse_report_moved(r);
 	if (r->phase)
 		rouse_report_phase_end(r, NULL);
-	rouse_json_set_string(phase, "name", name);
-	rouse_json_set_int(phase, "start", rouse_clock_ms());
-	rouse_json_set(phase, "steps", json_array());
-	rouse_json_append(json_object_get(r->json, "phases"), phase);
-	r->phase = phase;
+	r->phase = add_phase(r, name, rouse_clock_ms());
 	write_status(r);
+}
+
+void rouse_report_past(struct rouse_report *r, const char *name, uint64_t start, uint64_t end,
+		       uint64_t cpu)
+{
+	json_t *phase = add_phase(r, name, start);
+
+	rouse_json_set_int(phase, "end", end);
+	rouse_json_set_int(phase, "cpu", cpu);
+	rouse_json_set_bool(phase, "ok", true);
+	r->phase_cpu += cpu;
 }
 
 void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e)

@@ -13,18 +13,24 @@
 
 _Static_assert(sizeof(struct init_message) <= PIPE_BUF, "one write(2) must be whole");
 
-static void load_modules(void)
+/* Before all else: with the first JSON object comes the first random number, and without a driver for
+ * its source the kernel makes one up, for a second of CPU. */
+static void load_drivers(struct rouse_boot_options *o)
 {
-	uint64_t begin = rouse_clock_ms();
-	size_t n = rouse_kmod_coldplug();
+	uint64_t cpu = rouse_clock_cpu_ms();
 	struct rouse_err e;
+	size_t n;
 
+	o->drivers.start = rouse_clock_ms();
+	n = rouse_kmod_coldplug();
 	/* No device asks for this one, but every lease needs it. Filesystems are loaded by who mounts
 	 * them. */
 	if (rouse_kmod_load("af_packet", &e) < 0)
 		rouse_log(ROUSE_LOG_DEBUG, "init", "%s, ignoring", e.text);
+	o->drivers.end = rouse_clock_ms();
+	o->drivers.cpu = rouse_clock_cpu_ms() - cpu;
 	rouse_log(ROUSE_LOG_DEBUG, "init", "loaded %zu modules in %llu ms", n,
-		  (unsigned long long)(rouse_clock_ms() - begin));
+		  (unsigned long long)(o->drivers.end - o->drivers.start));
 }
 
 static void tell(int pipe, const struct init_message *m)
@@ -77,21 +83,22 @@ static int find_target(struct init_message *m, struct rouse_err *e)
 	return 0;
 }
 
-void init_work(const struct rouse_boot_options *o, int pipe)
+void init_work(const struct rouse_boot_options *parents, int pipe)
 {
+	struct rouse_boot_options o = *parents;
 	struct init_message target = { .type = INIT_TARGET }, done = { .type = INIT_DONE };
 	struct rouse_err e;
 	int status;
 
 	(void)unlink(ROUSE_HANDOFF_FILE); /* of a try before this one, if any */
-	tell_deadline(o, pipe);
-	load_modules();
-	status = rouse_boot_run(o);
+	load_drivers(&o);
+	tell_deadline(&o, pipe);
+	status = rouse_boot_run(&o);
 	if (status == 0) {
 		if (find_target(&target, &e) == 0) {
 			tell(pipe, &target);
 		} else {
-			rouse_boot_aborted(o, e.text);
+			rouse_boot_aborted(&o, e.text);
 			status = e.kind;
 		}
 	}

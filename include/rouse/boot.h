@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <rouse/err.h>
 
@@ -11,6 +12,11 @@ struct rouse_boot_options {
 	const char *root;     /* "/" or "/sysroot" */
 	const char *run;      /* "/run/rouse" */
 	const char *settings; /* "/etc/rouse/agent.json" */
+	/* When the kernel's drivers were loaded, and for how much CPU, in ms; zero where that is
+	 * somebody else's task. It is the kernel's work, and told apart from the agent's. */
+	struct {
+		uint64_t start, end, cpu;
+	} drivers;
 };
 
 /* Runs all phases; the report and, on failure, the verdict are written. Returns the exit status:

@@ -43,6 +43,9 @@ void rouse_report_done(struct rouse_report *r);
 
 void rouse_report_phase(struct rouse_report *r, const char *name); /* ends the open one, if any */
 void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
+/* Adds a phase that was over before the report began, on which this process spent `cpu` ms. */
+void rouse_report_past(struct rouse_report *r, const char *name, uint64_t start, uint64_t end,
+		       uint64_t cpu);
 void rouse_report_step(struct rouse_report *r, const struct rouse_step *step);
 void rouse_report_step_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
 /* Says what happens now inside the open step or phase ("12 of 80 paths"); for the live state only. */

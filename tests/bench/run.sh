@@ -25,6 +25,11 @@ for arg in "$@"; do
 	esac
 done
 cd "$(dirname "$0")/../.."
+# Where others work on the same processors, an emulated machine takes the time in which it did not
+# run for time in which it worked: it goes first.
+if [ -n "$machine" ] && [ -z "${BENCH_FIRST-}" ] && chrt -r 1 true 2>/dev/null; then
+	BENCH_FIRST=1 exec chrt -r 1 tests/bench/run.sh "$@"
+fi
 mkdir -p build
 scene=$(mktemp -d build/bench-XXXXXX)
 # shellcheck source=tests/boot/scene.sh

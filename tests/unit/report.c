@@ -189,6 +189,25 @@ static void verdict_is_given_once(struct t *t)
 	T_STR(t, word(status, "advice"), rouse_kind_advice(ROUSE_UNTRUSTED));
 }
 
+static void phase_that_is_over_takes_nothing_from_the_next(struct t *t)
+{
+	auto_fixture struct fixture f = { 0 };
+	const json_t *phases, *first;
+
+	T_CHECK(t, fixture_make(&f));
+	rouse_report_past(&f.r, "drivers", 1000, 1300, 250);
+	T_CHECK(t, f.r.phase_cpu == 250 && !f.r.phase);
+	rouse_report_phase(&f.r, "source");
+	rouse_report_phase_end(&f.r, NULL);
+	phases = json_object_get(f.r.json, "phases");
+	first = json_array_get(phases, 0);
+	T_CHECK(t, json_array_size(phases) == 2);
+	T_STR(t, json_string_value(json_object_get(first, "name")), "drivers");
+	T_CHECK(t, json_integer_value(json_object_get(first, "start")) == 1000 &&
+			   json_integer_value(json_object_get(first, "end")) == 1300 &&
+			   json_integer_value(json_object_get(first, "cpu")) == 250);
+}
+
 static void report_loads_what_it_wrote(struct t *t)
 {
 	auto_fixture struct fixture f = { 0 };
@@ -304,9 +323,9 @@ static void report_without_a_directory_writes_nothing(struct t *t)
 T_MAIN(T(report_begins_pending), T(status_says_what_happens_now),
        T(status_forgets_progress_when_its_step_ends), T(report_keeps_phases_and_steps_in_order),
        T(no_cpu_time_is_lost_between_phases), T(failed_phase_fails_its_open_step),
-       T(verdict_is_given_once), T(report_loads_what_it_wrote),
-       T(load_says_that_there_is_no_report), T(load_refuses_another_json),
-       T(report_is_readable_by_all_and_leaves_no_temporary_file),
+       T(phase_that_is_over_takes_nothing_from_the_next), T(verdict_is_given_once),
+       T(report_loads_what_it_wrote), T(load_says_that_there_is_no_report),
+       T(load_refuses_another_json), T(report_is_readable_by_all_and_leaves_no_temporary_file),
        T(console_line_is_one_greppable_line), T(console_line_of_a_ready_machine_has_no_reason),
        T(verdict_is_given_whatever_bytes_are_in_its_reason),
        T(report_without_a_directory_writes_nothing))
