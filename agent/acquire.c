@@ -4,13 +4,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rouse/fetch.h>
 #include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/log.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
+#include "freshness.h"
 #include "load.h"
+#include "minisign.h"
 
 static bool is_local(const char *url)
 {
@@ -171,11 +174,13 @@ int rouse_acquire_document(const struct rouse_boot_options *o, const struct rous
 				  .require_signature = s->require_signature };
 
 	for (size_t i = 0; i < s->keys.n; i++)
-		if (rouse_key_parse(&keys[i], ((const char *const *)s->keys.items)[i], e) < 0)
+		if (rouse_document_key_parse(&keys[i], ((const char *const *)s->keys.items)[i], e) <
+		    0)
 			return -1;
 	if (load_top(&l, s, found, ret, e) < 0 || reach_base(o, ret, deadline, e) < 0 ||
 	    rouse_load_bases(&l, ret, e) < 0 || rouse_load_overrides(ret, "/", e) < 0 ||
-	    rouse_document_finish(ret, &found->instance, e) < 0)
+	    rouse_document_finish(ret, &found->instance, e) < 0 ||
+	    rouse_freshness_check(ret, s->generation, rouse_fetcher_time(f), e) < 0)
 		return -1;
 	return rouse_acquire_check_caches(s, ret, e);
 }

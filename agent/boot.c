@@ -20,6 +20,7 @@
 #include <rouse/text.h>
 
 #include "acquire.h"
+#include "freshness.h"
 #include "layers.h"
 
 /* What this machine was last provisioned with, below its root. */
@@ -235,7 +236,8 @@ static int provision(struct boot *b, struct rouse_err *e)
 		return -1;
 
 	begin_phase(b, "plan");
-	if (rouse_run_plan(run, e) < 0 || rouse_run_enter(run, e) < 0)
+	if (rouse_run_plan(run, e) < 0 || rouse_run_enter(run, e) < 0 ||
+	    rouse_freshness_check_seen(&b->document, b->options->root, e) < 0)
 		return -1;
 	log_plan(&run->plan);
 	rouse_report_set(&b->report, "changes",
@@ -249,7 +251,8 @@ static int provision(struct boot *b, struct rouse_err *e)
 
 	begin_phase(b, "apply");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_APPLY);
-	if (rouse_run_apply(run, e) < 0)
+	if (rouse_run_apply(run, e) < 0 ||
+	    rouse_freshness_remember(&b->document, b->options->root, e) < 0)
 		return -1;
 	return keep_document(b, b->options->root, LAST_DIR, e);
 }

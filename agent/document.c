@@ -7,6 +7,8 @@
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
+#include "freshness.h"
+
 /* The keys that belong to no module. */
 struct from_conf {
 	const char *url, *sha256;
@@ -14,6 +16,8 @@ struct from_conf {
 struct head_conf {
 	int64_t version;
 	struct from_conf *from;
+	int64_t generation;
+	const char *not_after;
 	const char *schema;
 };
 
@@ -32,6 +36,15 @@ static const struct rouse_field head_fields[] = {
 		    "A pinned base document that this one is merged onto.", .type = ROUSE_OBJECT,
 		    .fields = from_fields, .n_fields = ARRAY_SIZE(from_fields),
 		    .size = sizeof(struct from_conf)),
+	ROUSE_FIELD(
+		struct head_conf, generation, "generation",
+		"Counts up from version to version: a machine that has seen a higher one refuses "
+		"this document.",
+		.type = ROUSE_INT, .max = ROUSE_MAX_GENERATION),
+	ROUSE_FIELD(struct head_conf, not_after, "notAfter",
+		    "Until when (UTC) the document may be used.", .type = ROUSE_STRING,
+		    .format = "a time such as \"2027-01-31T12:00:00Z\", or a day",
+		    .valid = rouse_is_time),
 	ROUSE_FIELD(struct head_conf, schema, "$schema", "For editors; not used.",
 		    .type = ROUSE_STRING),
 };

@@ -99,6 +99,13 @@ struct rouse_fetch_counters rouse_fetcher_counters(const struct rouse_fetcher *f
 	return f->counters;
 }
 
+int64_t rouse_fetcher_time(const struct rouse_fetcher *f)
+{
+	int64_t least = tls_clock_floor(&f->clock), now = (int64_t)time(NULL);
+
+	return now > least ? now : least;
+}
+
 void rouse_fetcher_set_ca(struct rouse_fetcher *f, const char *pem)
 {
 	free(f->ca_pem);

@@ -13,6 +13,8 @@
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
+#include "minisign.h"
+
 /* A base may have a base; a fleet that needs more than this has lost sight of its layers. */
 #define MAX_BASES 4
 
@@ -26,29 +28,67 @@ int rouse_load_file(struct rouse_document *d, const char *path, struct rouse_err
 	return rouse_document_add(d, is_stdin ? "stdin" : path, text.data, text.len, false, e);
 }
 
-/* The detached signature of a document: lines "name:base64" in URL.sig. */
-static int check_signature(struct rouse_loader *l, const char *url, const struct rouse_buf *text,
-			   struct rouse_err *e)
+/* Lines "name:base64", or what minisign writes. */
+static int check_text(struct rouse_loader *l, char *signature, const struct rouse_buf *text,
+		      struct rouse_err *e)
 {
-	auto_free char *sig_url = rouse_fetch_url(url, ".sig");
-	struct rouse_fetch t = { .url = sig_url, .max_bytes = 16 * KIB, .deadline = l->deadline };
 	const char *lines[64];
 	size_t n = 0;
 	char *next = NULL;
+
+	if (rouse_is_minisign(signature))
+		return rouse_minisign_check(signature, l->keys, l->n_keys, text->data, text->len,
+					    NULL, e);
+	for (char *line = strtok_r(signature, "\r\n", &next); line && n < ARRAY_SIZE(lines);
+	     line = strtok_r(NULL, "\r\n", &next))
+		lines[n++] = line;
+	return rouse_signature_check(lines, n, l->keys, l->n_keys, text->data, text->len, NULL, e);
+}
+
+static bool has_minisign_key(const struct rouse_loader *l)
+{
+	for (size_t i = 0; i < l->n_keys; i++)
+		if (rouse_is_minisign_key(&l->keys[i]))
+			return true;
+	return false;
+}
+
+static int fetch_signature(struct rouse_loader *l, const char *url, const char *suffix,
+			   struct rouse_buf *ret, struct rouse_err *e)
+{
+	auto_free char *sig_url = rouse_fetch_url(url, suffix);
+	struct rouse_fetch t = { .url = sig_url,
+				 .max_bytes = ROUSE_MAX_SIGNATURE,
+				 .deadline = l->deadline };
 	int r = rouse_fetch(l->fetcher, &t, e);
 
-	if (r < 0 && e->sys == ENOENT)
-		r = rouse_fail(e, ROUSE_UNTRUSTED, 0,
-			       "the document has no signature, which this image demands");
-	if (r == 0 && t.body_out.data)
-		for (char *line = strtok_r(t.body_out.data, "\r\n", &next);
-		     line && n < ARRAY_SIZE(lines); line = strtok_r(NULL, "\r\n", &next))
-			lines[n++] = line;
 	if (r == 0)
-		r = rouse_signature_check(lines, n, l->keys, l->n_keys, text->data, text->len, NULL,
-					  e);
+		*ret = take(t.body_out, (struct rouse_buf){ 0 });
 	rouse_buf_done(&t.body_out);
 	return r;
+}
+
+/* Not there; a bucket that may not be listed says it is denied. */
+static bool is_missing(const struct rouse_err *e)
+{
+	return e->kind == ROUSE_DOCUMENT && (e->sys == ENOENT || e->sys == EACCES);
+}
+
+/* The detached signature of a document, URL.sig; minisign's own name for it is URL.minisig. */
+static int check_signature(struct rouse_loader *l, const char *url, const struct rouse_buf *text,
+			   struct rouse_err *e)
+{
+	auto_buf struct rouse_buf signature = { 0 };
+	int r = fetch_signature(l, url, ".sig", &signature, e);
+
+	if (r < 0 && is_missing(e) && has_minisign_key(l))
+		r = fetch_signature(l, url, ".minisig", &signature, e);
+	if (r < 0 && e->sys == ENOENT)
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "the document has no signature, which this image demands");
+	if (r < 0)
+		return -1;
+	return check_text(l, signature.data ? signature.data : (char[1]){ "" }, text, e);
 }
 
 static int check_trust(struct rouse_loader *l, const char *url, const char *sha256,
@@ -84,15 +124,31 @@ int rouse_load_url(struct rouse_loader *l, struct rouse_document *d, const char 
 	return r;
 }
 
+/* Digests make it all but impossible to build, and easy to write down. With a query, one name may be
+ * several texts. */
+static bool is_below_itself(const struct rouse_document *d, const char *url, const char *sha256)
+{
+	for (size_t i = 0; i < d->n_layers; i++)
+		if (rouse_streq(d->layers[i].sha256, sha256) || rouse_streq(d->layers[i].name, url))
+			return true;
+	return false;
+}
+
 int rouse_load_bases(struct rouse_loader *l, struct rouse_document *d, struct rouse_err *e)
 {
 	for (int n = 0;; n++) {
 		const char *url = NULL, *sha256 = NULL;
+		char name[512];
 
 		if (rouse_document_from(d, &url, &sha256, e) < 0)
 			return -1;
 		if (!url)
 			return 0;
+		if (is_below_itself(d, url, sha256))
+			return rouse_fail(e, ROUSE_DOCUMENT, 0,
+					  "from: '%s' is a base of itself, through '%s'",
+					  rouse_print_url(name, sizeof(name), url),
+					  d->layers[0].name);
 		if (n == MAX_BASES)
 			return rouse_fail(e, ROUSE_DOCUMENT, 0,
 					  "more than %d bases below each other", MAX_BASES);
@@ -112,22 +168,32 @@ static int is_layer(const struct dirent *entry)
 	return entry->d_name[0] != '.' && n > 5 && strcmp(entry->d_name + n - 5, ".json") == 0;
 }
 
-/* "from" is read before overrides are: in one of them it would do nothing, and say nothing. */
+/* Of these an override would do nothing, and say nothing: "from" is read before overrides are, the others
+ * are what the author of the document says about it. */
+static const struct {
+	const char *key, *why;
+} not_in_overrides[] = {
+	{ "from", "an override cannot name a base" },
+	{ "generation", "an override cannot say which generation the document is" },
+	{ "notAfter", "an override cannot say how long the document is good" },
+};
+
 static int add_override(struct rouse_document *d, const char *name, const char *text, size_t len,
 			struct rouse_err *e)
 {
 	unsigned line = 0, column = 0;
-	const char *key = "from";
 	struct rouse_layer *l;
 
 	if (rouse_document_add(d, name, text, len, false, e) < 0)
 		return -1;
 	l = &d->layers[d->n_layers - 1];
 	l->is_override = true;
-	if (!rouse_json_locate(l->text, l->len, &key, 1, true, &line, &column))
-		return 0;
-	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%u:%u: from: an override cannot name a base",
-			  name, line, column);
+	for (size_t i = 0; i < ARRAY_SIZE(not_in_overrides); i++)
+		if (rouse_json_locate(l->text, l->len, &not_in_overrides[i].key, 1, true, &line,
+				      &column))
+			return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%u:%u: %s: %s", name, line,
+					  column, not_in_overrides[i].key, not_in_overrides[i].why);
+	return 0;
 }
 
 int rouse_read_override(int dir, const char *name, const char *path, bool trusted,

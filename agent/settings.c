@@ -9,6 +9,8 @@
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
+#include "minisign.h"
+
 static bool is_document(const char *s)
 {
 	return rouse_is_absolute_path(s) || rouse_is_url(s);
@@ -17,6 +19,12 @@ static bool is_document(const char *s)
 static const struct rouse_shape key_shape = { .type = ROUSE_STRING,
 					      .format = "a public key, \"name:\" and base64",
 					      .valid = rouse_is_key };
+
+static const struct rouse_shape signer_shape = {
+	.type = ROUSE_STRING,
+	.format = "a public key, \"name:\" and base64, or one of minisign, \"RWQ…\"",
+	.valid = rouse_is_document_key,
+};
 
 static const struct rouse_field cache_fields[] = {
 	ROUSE_REQUIRED(struct rouse_cache_conf, url, "url", "Where the cache is.",
@@ -41,7 +49,10 @@ static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct rouse_settings, require_signature, "requireSignature",
 		    "Refuse documents that none of \"keys\" signed.", .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct rouse_settings, keys, "keys", "Who may sign documents.",
-		    .type = ROUSE_LIST, .item = &key_shape, .max = 16),
+		    .type = ROUSE_LIST, .item = &signer_shape, .max = 16),
+	ROUSE_FIELD(struct rouse_settings, generation, "generation",
+		    "The lowest \"generation\" of a document that this image takes.",
+		    .type = ROUSE_INT, .max = ROUSE_MAX_GENERATION),
 	ROUSE_FIELD(struct rouse_settings, caches, "caches",
 		    "The binary caches that documents may choose among; absent: any.",
 		    .type = ROUSE_MAP, .format = "a label", .valid = rouse_is_label,

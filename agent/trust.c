@@ -24,12 +24,12 @@ struct rouse_sha256 {
 };
 
 /*
- * SHA-256 of bytes in memory fails only when libcrypto cannot allocate or has lost its provider.
+ * A digest of bytes in memory fails only when libcrypto cannot allocate or has lost its provider.
  * No caller could go on without digests, so this ends the program like running out of memory.
  */
 static void demand(int done)
 {
-	static const char line[] = "rouse: libcrypto cannot compute SHA-256\n";
+	static const char line[] = "rouse: libcrypto cannot compute a digest\n";
 
 	if (done == 1)
 		return;
@@ -88,6 +88,11 @@ void rouse_hmac_sha256(const void *key, size_t key_len, const void *data, size_t
 	       HMAC(EVP_sha256(), key_len ? key : "", (int)key_len, n ? data : (const void *)"", n,
 		    ret, &len) != NULL &&
 	       len == ROUSE_SHA256_LEN);
+}
+
+void rouse_blake2b(const void *data, size_t n, uint8_t ret[static ROUSE_BLAKE2B_LEN])
+{
+	demand(EVP_Digest(n ? data : "", n, ret, NULL, EVP_blake2b512(), NULL));
 }
 
 /*

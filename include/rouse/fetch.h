@@ -85,6 +85,10 @@ must_check int rouse_fetch_many(struct rouse_fetcher *f, unsigned parallel,
 				int (*done)(void *ctx, struct rouse_fetch *t, struct rouse_err *e),
 				void *ctx, struct rouse_err *e);
 
+/* Seconds since 1970, for judging how old something is: the latest of the system's clock, the time of the
+ * build, and what a metadata service has said. */
+int64_t rouse_fetcher_time(const struct rouse_fetcher *f);
+
 /* PEM certificates to trust instead of the system's bundle (a copy is kept); NULL: the bundle that
  * the system or the initramfs has. */
 void rouse_fetcher_set_ca(struct rouse_fetcher *f, const char *pem);

@@ -10,6 +10,10 @@
 
 /* A document: user-data ends at 16 KiB on EC2; one in a bucket holds a fleet's files. */
 #define ROUSE_MAX_DOCUMENT (1 * MIB)
+/* A document's generation: what every reader of JSON holds exactly (2^53). */
+#define ROUSE_MAX_GENERATION (INT64_C(1) << 53)
+/* A detached signature: minisign's has 300 bytes and a comment, ours a line for each key. */
+#define ROUSE_MAX_SIGNATURE (16 * KIB)
 /* Nesting of JSON values: the schema needs 8; jansson recurses on its input. */
 #define ROUSE_MAX_JSON_DEPTH 64
 /* Layers of one document: from, document, and overrides. */

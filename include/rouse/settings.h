@@ -16,7 +16,8 @@ struct rouse_settings {
 	const char *document; /* URL or source name, NULL: detect */
 	const char *sha256;   /* pin of document, may be NULL */
 	bool require_signature;
-	struct rouse_list keys;   /* const char *, "name:base64": may sign documents */
+	struct rouse_list keys;   /* const char *: may sign documents, see agent/minisign.h */
+	int64_t generation;       /* of a document, at least */
 	struct rouse_list caches; /* struct rouse_cache_conf; if any, documents choose among them */
 	uint64_t deadline;        /* ms for the whole boot, 0: the sum of the phases */
 	struct rouse_arena arena;

@@ -23,6 +23,10 @@ void rouse_sha256_hex(const void *data, size_t n, char ret[static 65]);
 void rouse_hmac_sha256(const void *key, size_t key_len, const void *data, size_t n,
 		       uint8_t ret[static ROUSE_SHA256_LEN]); /* RFC 2104 */
 
+#define ROUSE_BLAKE2B_LEN 64
+void rouse_blake2b(const void *data, size_t n,
+		   uint8_t ret[static ROUSE_BLAKE2B_LEN]); /* RFC 7693 */
+
 /* A public key as Nix and rouse write it: "name:base64(32 bytes)". */
 struct rouse_key {
 	char name[128];

@@ -17,6 +17,7 @@
 	X(locate)                                                                                  \
 	X(manifest)                                                                                \
 	X(metadata)                                                                                \
+	X(minisign)                                                                                \
 	X(nar)                                                                                     \
 	X(narinfo)                                                                                 \
 	X(unpack)                                                                                  \
