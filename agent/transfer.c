@@ -142,6 +142,10 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	       header_value(line, n, "Date", tr->date, sizeof(tr->date)) ||
 	       header_value(line, n, "x-amz-bucket-region", tr->bucket_region,
 			    sizeof(tr->bucket_region)));
+	if (t->headers_out && n > 5 && strncmp(line, "HTTP/", 5) == 0)
+		rouse_buf_done(t->headers_out);
+	if (t->headers_out && rouse_buf_add(t->headers_out, line, n, ROUSE_MAX_HEADERS) < 0)
+		return 0; /* not reached: all together are bounded above */
 	/* Debian 12's libcurl takes the last of several lengths; two that differ are an attack or a
 	 * broken proxy, and the end of the body is not known. */
 	if (header_value(line, n, "Content-Length", length, sizeof(length))) {
@@ -334,6 +338,20 @@ int transfer_add_header(struct transfer *tr, const char *line, struct rouse_err 
 	return 0;
 }
 
+/* To an address of this machine, with the name and the certificate of the service. */
+static int set_connect(struct transfer *tr, struct rouse_err *e)
+{
+	bool v6 = strchr(tr->t->connect, ':') != NULL;
+	auto_free char *to = rouse_asprintf("::%s%s%s:", v6 ? "[" : "", tr->t->connect,
+					    v6 ? "]" : "");
+
+	tr->connect = curl_slist_append(NULL, to);
+	if (!tr->connect)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot prepare a request");
+	(void)curl_easy_setopt(tr->easy, CURLOPT_CONNECT_TO, tr->connect);
+	return 0;
+}
+
 static int set_request(struct transfer *tr, struct rouse_err *e)
 {
 	const struct rouse_fetch *t = tr->t;
@@ -383,6 +401,8 @@ int transfer_prepare(struct transfer *tr, struct rouse_err *e)
 	if (curl_easy_setopt(tr->easy, CURLOPT_URL, request_url(tr)) != CURLE_OK)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not a URL",
 				  rouse_print_url(url, sizeof(url), tr->url));
+	if (tr->t->connect && set_connect(tr, e) < 0)
+		return -1;
 	return set_request(tr, e);
 }
 
@@ -401,6 +421,8 @@ void transfer_release(struct transfer *tr)
 		explicit_bzero(line->data, strlen(line->data)); /* tokens and signatures */
 	curl_slist_free_all(tr->headers);
 	tr->headers = NULL;
+	curl_slist_free_all(tr->connect);
+	tr->connect = NULL;
 }
 
 /* --- what came of it ------------------------------------------------------------------------- */

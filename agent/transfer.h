@@ -18,6 +18,7 @@ struct transfer {
 	struct transfer *next;
 	CURL *easy;                 /* NULL between tries */
 	struct curl_slist *headers; /* of the running try */
+	struct curl_slist *connect; /* where it connects to instead, or NULL */
 	char error[CURL_ERROR_SIZE];
 	char *url;             /* where it is now: redirects change it */
 	struct bucket *bucket; /* of an s3: URL, else NULL */

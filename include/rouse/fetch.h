@@ -44,6 +44,10 @@ struct rouse_fetch {
 	uint64_t connect_timeout; /* ms, 0: ROUSE_CONNECT_TIMEOUT */
 	unsigned max_tries;       /* 0: as many as the deadline allows */
 	unsigned max_redirects;   /* 0: a redirect is an error */
+	const char *
+		connect; /* IP address to connect to, whatever the URL names; NULL: what it names */
+	struct rouse_buf
+		*headers_out; /* gets the header lines of the last answer; NULL: nobody does */
 	bool link_local; /* metadata service: no proxy, HTTP/1.1, a link-local address is allowed; what
 	                   * it says about the time is believed where certificates are checked */
 	uint64_t not_before; /* absolute; 0: the first try is made at once */

@@ -16,16 +16,25 @@
 
 #define ROUSE_HEALTH_FILE "health.json" /* in the run directory; 0600: URLs may hold secrets */
 
-/* Exactly one of http, tcp and unit is given. */
+/* Exactly one of http, tcp, unit, system, exec, file and planned is given. */
 struct rouse_health_check {
 	const char *key;
-	const char *http;  /* URL */
-	int64_t status;    /* the HTTP status that is wanted, 0: any 2xx */
-	int64_t tcp;       /* port */
-	const char *host;  /* … on this address; NULL: 127.0.0.1 */
-	const char *unit;  /* systemd unit that must be active */
-	uint64_t timeout;  /* of one try, ms; 0: ROUSE_CHECK_TIMEOUT */
-	uint64_t interval; /* between tries, ms; 0: ROUSE_CHECK_INTERVAL(_UNIT) */
+	const char *http;          /* URL */
+	int64_t status;            /* the HTTP status that is wanted, 0: any 2xx */
+	struct rouse_list headers; /* struct rouse_pair, of the request */
+	struct rouse_list answers; /* struct rouse_pair: what headers of the answer must contain */
+	const char *contains;    /* text that must be in the body, the file, the output; or NULL */
+	int64_t tcp;             /* port */
+	const char *host;        /* … on this address; NULL: 127.0.0.1. Of http: connects to it */
+	const char *unit;        /* systemd unit that must be active */
+	const char *system;      /* "running", or "degraded": units may have failed */
+	struct rouse_list exec;  /* const char *, argv */
+	const char *file;        /* path of a file that must be there */
+	bool planned;            /* mounts and the generation are what the document says */
+	struct rouse_list after; /* const char *: checks that must have passed before */
+	uint64_t timeout;        /* of one try, ms; 0: ROUSE_CHECK_TIMEOUT */
+	uint64_t interval;       /* between tries, ms; 0: ROUSE_CHECK_INTERVAL(_UNIT) */
+	int64_t retries;         /* after the first try; 0: as many as the deadline allows */
 };
 
 struct rouse_health_signals; /* modules/health/signals.h */

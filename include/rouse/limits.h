@@ -153,6 +153,8 @@
 #define ROUSE_CHECK_TIMEOUT 5000
 #define ROUSE_CHECK_INTERVAL 250
 #define ROUSE_CHECK_INTERVAL_UNIT 500
+#define ROUSE_CHECK_TIMEOUT_EXEC 30000
+#define ROUSE_CHECK_INTERVAL_EXEC 1000
 #define ROUSE_SIGNAL_TIMEOUT 10000
 /* Signals that act upon the machine, or lose it when they do not arrive (a group's lifecycle action, a
  * stack's): how long they are tried. Shorter than what the parent waits for an aborted boot's verdict. */
@@ -169,6 +171,9 @@
 /* Health checks of one document, and what is read of an answer's body (the status counts). */
 #define ROUSE_MAX_CHECKS 64
 #define ROUSE_MAX_CHECK_BODY (1 * MIB)
+/* Headers of one check, and arguments of its program: a line of text that people write. */
+#define ROUSE_MAX_CHECK_HEADERS 16
+#define ROUSE_MAX_CHECK_ARGUMENTS 64
 /* A held machine tries its boot again after about this long, doubled each time. */
 #define ROUSE_HOLD_PAUSE 60000
 #define ROUSE_HOLD_PAUSE_MAX 900000

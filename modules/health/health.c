@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <rouse/health.h>
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include <rouse/fs.h>
@@ -13,74 +12,12 @@
 #include <rouse/text.h>
 
 #include "signals.h"
+#include "tools.h"
 
 #define RUN_DIR "/run/rouse"
 
 struct conf {
 	const struct rouse_health *health;
-};
-
-/* Names would need a resolver, whose time-outs are not ours to bound. */
-static bool is_address(const char *s)
-{
-	unsigned char address[sizeof(struct in6_addr)];
-
-	return inet_pton(AF_INET, s, address) == 1 || inet_pton(AF_INET6, s, address) == 1;
-}
-
-static bool is_one_of(const char *s, const char *more)
-{
-	size_t n = strlen(s);
-
-	if (n == 0 || n > 255 || *s == '-' || *s == '.')
-		return false;
-	for (; *s; s++)
-		if (!(*s >= '0' && *s <= '9') && !(*s >= 'a' && *s <= 'z') &&
-		    !(*s >= 'A' && *s <= 'Z') && !strchr(more, *s))
-			return false;
-	return true;
-}
-
-/* systemd.unit(5): the name, a type, and the characters it allows. */
-static bool is_unit(const char *s)
-{
-	static const char *const types[] = { ".service", ".socket", ".mount", ".target",
-					     ".timer",   ".path",   ".slice", ".swap" };
-	const char *dot = strrchr(s, '.');
-
-	if (!dot || dot == s || !is_one_of(s, "._-:@\\"))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (rouse_streq(dot, types[i]))
-			return true;
-	return false;
-}
-
-#define CHECK_FIELD(member, name, doc, ...)                                                        \
-	ROUSE_FIELD(struct rouse_health_check, member, name, doc, __VA_ARGS__)
-static const struct rouse_field check_fields[] = {
-	CHECK_FIELD(http, "http", "Passes when a GET of this URL answers with the wanted status.",
-		    .type = ROUSE_STRING, .format = "an http:// or https:// URL",
-		    .valid = signal_is_http_url, .pattern = "^https?://"),
-	CHECK_FIELD(status, "status", "The HTTP status that is wanted; without it, any 2xx.",
-		    .type = ROUSE_INT, .min = 100, .max = 599),
-	CHECK_FIELD(tcp, "tcp", "Passes when this TCP port accepts a connection.",
-		    .type = ROUSE_INT, .min = 1, .max = 65535),
-	CHECK_FIELD(host, "host", "The address of `tcp`; without it, 127.0.0.1.",
-		    .type = ROUSE_STRING, .format = "an IP address", .valid = is_address),
-	CHECK_FIELD(unit, "unit", "Passes when this systemd unit is active.", .type = ROUSE_STRING,
-		    .format = "a unit such as \"nginx.service\"", .valid = is_unit),
-	CHECK_FIELD(timeout, "timeout", "How long one try may take; without it, 5s.",
-		    .type = ROUSE_DURATION, .min = 1, .max = 60000),
-	CHECK_FIELD(interval, "interval",
-		    "The pause between tries; without it, 250ms, and 1s for a unit.",
-		    .type = ROUSE_DURATION, .min = 100, .max = 60000),
-};
-static const struct rouse_shape check_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = check_fields,
-	.n_fields = ARRAY_SIZE(check_fields),
-	.size = sizeof(struct rouse_health_check),
 };
 
 static const char *const on_failure_words[] = { "fallback", "hold", "reboot", NULL };
@@ -91,7 +28,7 @@ static const struct rouse_field health_fields[] = {
 		    .type = ROUSE_DURATION, .min = 1, .max = 3600000),
 	ROUSE_FIELD(struct rouse_health, checks, "checks", "What must work before it is ready.",
 		    .type = ROUSE_MAP, .format = "a name of letters, digits, '.', '_' and '-'",
-		    .valid = rouse_is_label, .max = ROUSE_MAX_CHECKS, .item = &check_shape),
+		    .valid = rouse_is_label, .max = ROUSE_MAX_CHECKS, .item = &health_check_shape),
 	ROUSE_FIELD(struct rouse_health, signals, "signals", "Who is told the verdict.",
 		    .type = ROUSE_OBJECT, .fields = signals_fields,
 		    .n_fields = ARRAY_SIZE(signals_fields),
@@ -117,26 +54,6 @@ static const struct rouse_field section_fields[] = {
 		    .n_fields = ARRAY_SIZE(health_fields), .size = sizeof(struct rouse_health)),
 };
 
-static void verify_check(const struct rouse_health_check *c, struct rouse_problems *problems)
-{
-	const char *const keys[] = { "health", "checks", c->key, NULL };
-	const char *const status[] = { "health", "checks", c->key, "status", NULL };
-	const char *const host[] = { "health", "checks", c->key, "host", NULL };
-	int kinds = (c->http ? 1 : 0) + (c->tcp ? 1 : 0) + (c->unit ? 1 : 0);
-
-	if (kinds == 0)
-		rouse_problem(problems, keys,
-			      "checks nothing: expected one of \"http\", \"tcp\" and \"unit\"");
-	else if (kinds > 1)
-		rouse_problem(problems, keys,
-			      "expected only one of \"http\", \"tcp\" and \"unit\"; "
-			      "make a check of each");
-	if (c->status && !c->http)
-		rouse_problem(problems, status, "\"status\" belongs to an \"http\" check");
-	if (c->host && !c->tcp)
-		rouse_problem(problems, host, "\"host\" belongs to a \"tcp\" check");
-}
-
 static void verify_signals(const struct rouse_health_signals *s, struct rouse_problems *problems)
 {
 	const char *const keys[] = { "health", "signals", "cloudformation", NULL };
@@ -149,12 +66,9 @@ static void verify_signals(const struct rouse_health_signals *s, struct rouse_pr
 
 void rouse_health_verify(const struct rouse_health *h, struct rouse_problems *problems)
 {
-	const struct rouse_health_check *checks = h->checks.items;
-
+	health_verify_checks(&h->checks, problems);
 	if (h->signals)
 		verify_signals(h->signals, problems);
-	for (size_t i = 0; i < h->checks.n; i++)
-		verify_check(&checks[i], problems);
 }
 
 json_t *rouse_health_json(const struct rouse_health *h)

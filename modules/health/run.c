@@ -10,6 +10,9 @@
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/mem.h>
+#include <rouse/text.h>
+
+#include "tools.h"
 
 struct watch;
 
@@ -35,26 +38,74 @@ struct watch {
 	struct runner *runners;
 };
 
+static struct runner *find(struct watch *w, const char *key)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (rouse_streq(w->runners[i].check->key, key))
+			return &w->runners[i];
+	return NULL;
+}
+
+/* Those that must pass before this one: 1 all have, 0 not yet, -1 one never will; under the lock. */
+static int ready(struct runner *r)
+{
+	const char *const *after = r->check->after.items;
+
+	for (size_t i = 0; i < r->check->after.n; i++) {
+		const struct runner *before = find(r->watch, after[i]);
+
+		if (before && before->passed)
+			continue;
+		if (before && before->started && !before->ended)
+			return 0;
+		(void)rouse_fail(&r->err, ROUSE_SYSTEM, 0,
+				 "it was not tried: check '%s' comes before it", after[i]);
+		return -1;
+	}
+	return 1;
+}
+
+/* Waits for those before it, which all end by the deadline; false when this one need not begin. */
+static bool await_turn(struct runner *r)
+{
+	struct watch *w = r->watch;
+	int turn;
+
+	(void)pthread_mutex_lock(&w->lock);
+	while ((turn = ready(r)) == 0)
+		(void)pthread_cond_wait(&w->moved, &w->lock);
+	if (r->check->after.n)
+		r->start = r->end = rouse_clock_ms();
+	if (turn < 0) {
+		r->ended = true;
+		w->moves++;
+		(void)pthread_cond_broadcast(&w->moved);
+	}
+	(void)pthread_mutex_unlock(&w->lock);
+	return turn > 0;
+}
+
 /* One more try; true when it was the last one. */
 static bool step(struct runner *r)
 {
 	struct rouse_err e = { 0 };
 	char *note = NULL;
 	bool passed = rouse_health_try(r->check, r->watch->deadline, &note, &e) == 0;
-	bool ended = passed || rouse_clock_left(r->watch->deadline) == 0;
+	bool spent = r->check->retries && r->tries >= (unsigned)r->check->retries;
+	bool ended = passed || spent || rouse_clock_left(r->watch->deadline) == 0;
 
 	(void)pthread_mutex_lock(&r->watch->lock);
 	free(r->note);
 	r->note = note;
 	/* A try that the deadline cut short says less than the one before it. */
-	if (passed || !ended || r->tries == 0)
+	if (passed || spent || !ended || r->tries == 0)
 		r->err = e;
 	r->tries++;
 	r->passed = passed;
 	r->ended = ended;
 	r->end = rouse_clock_ms();
 	r->watch->moves++;
-	(void)pthread_cond_signal(&r->watch->moved);
+	(void)pthread_cond_broadcast(&r->watch->moved);
 	(void)pthread_mutex_unlock(&r->watch->lock);
 	return ended;
 }
@@ -62,9 +113,12 @@ static bool step(struct runner *r)
 static void *run(void *arg)
 {
 	struct runner *r = arg;
-	uint64_t usual = r->check->unit ? ROUSE_CHECK_INTERVAL_UNIT : ROUSE_CHECK_INTERVAL;
+	const struct health_kind *kind = health_kind_of(r->check, NULL);
+	uint64_t usual = kind ? kind->interval : ROUSE_CHECK_INTERVAL;
 	uint64_t interval = r->check->interval ? r->check->interval : usual;
 
+	if (!await_turn(r))
+		return NULL;
 	while (!step(r)) {
 		uint64_t next = rouse_clock_ms() + interval;
 
@@ -150,9 +204,13 @@ static void start(struct runner *r)
 {
 	int error = pthread_create(&r->thread, NULL, run, r);
 
-	r->started = error == 0;
-	if (!r->started)
-		(void)rouse_fail(&r->err, ROUSE_SYSTEM, error, "cannot start a thread");
+	if (error == 0)
+		return;
+	(void)rouse_fail(&r->err, ROUSE_SYSTEM, error, "cannot start a thread");
+	(void)pthread_mutex_lock(&r->watch->lock);
+	r->started = false;
+	(void)pthread_cond_broadcast(&r->watch->moved);
+	(void)pthread_mutex_unlock(&r->watch->lock);
 }
 
 json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
@@ -172,6 +230,7 @@ json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
 	for (size_t i = 0; i < w.n; i++)
 		runners[i] = (struct runner){ .watch = &w,
 					      .check = &checks[i],
+					      .started = true, /* until it is known that not */
 					      .start = rouse_clock_ms(),
 					      .end = rouse_clock_ms() };
 	for (size_t i = 0; i < w.n; i++)

@@ -20,7 +20,6 @@
 
 #define MANAGER_PATH "/org/freedesktop/systemd1"
 #define MANAGER "org.freedesktop.systemd1.Manager"
-#define METHOD "ListUnitsByNames"
 
 enum { METHOD_CALL = 1, METHOD_RETURN = 2, METHOD_ERROR = 3 };
 enum { FIELD_PATH = 1, FIELD_INTERFACE = 2, FIELD_MEMBER = 3, FIELD_SIGNATURE = 8 };
@@ -89,8 +88,8 @@ static void set_u32(struct message *m, size_t at, size_t n)
 	memcpy(m->data + at, &value, sizeof(value));
 }
 
-/* ListUnitsByNames(["UNIT"]) */
-static bool write_call(struct message *m, const char *unit)
+/* METHOD(["ARGUMENT"]) */
+static bool write_call(struct message *m, const char *method, const char *argument)
 {
 	const unsigned char head[] = { (unsigned char)byte_order, METHOD_CALL, 0, 1 };
 	size_t fields, body;
@@ -102,13 +101,13 @@ static bool write_call(struct message *m, const char *unit)
 	fields = m->len;
 	put_field(m, FIELD_PATH, 'o', MANAGER_PATH);
 	put_field(m, FIELD_INTERFACE, 's', MANAGER);
-	put_field(m, FIELD_MEMBER, 's', METHOD);
+	put_field(m, FIELD_MEMBER, 's', method);
 	put_field(m, FIELD_SIGNATURE, 'g', "as");
 	set_u32(m, 12, m->len - fields);
 	put_align(m, 8);
 	body = m->len;
 	put_u32(m, 0);
-	put_string(m, unit);
+	put_string(m, argument);
 	set_u32(m, body, m->len - body - sizeof(uint32_t));
 	set_u32(m, 4, m->len - body);
 	return !m->full;
@@ -147,19 +146,23 @@ static bool get_string(struct cursor *c, char *buf, size_t size)
 	return true;
 }
 
-bool health_read_unit(const void *body, size_t n, struct health_unit *ret)
+int health_read_unit(const void *body, size_t n, struct health_unit *ret)
 {
 	struct cursor c = { .data = body, .len = n };
 	uint32_t array;
 
-	if (!get_u32(&c, &array) || !array)
-		return false;
+	if (!get_u32(&c, &array))
+		return -1;
+	if (!array)
+		return 0;
 	c.at = 8; /* a structure begins at a multiple of 8 */
-	return c.at <= c.len && get_string(&c, NULL, 0) && /* name */
-	       get_string(&c, NULL, 0) &&                  /* description */
-	       get_string(&c, ret->load, sizeof(ret->load)) &&
-	       get_string(&c, ret->active, sizeof(ret->active)) &&
-	       get_string(&c, ret->sub, sizeof(ret->sub));
+	return c.at <= c.len && get_string(&c, ret->name, sizeof(ret->name)) &&
+			       get_string(&c, NULL, 0) && /* description */
+			       get_string(&c, ret->load, sizeof(ret->load)) &&
+			       get_string(&c, ret->active, sizeof(ret->active)) &&
+			       get_string(&c, ret->sub, sizeof(ret->sub))
+		       ? 1
+		       : -1;
 }
 
 /* The whole length of the message at `data`, 0 while its beginning is missing, SIZE_MAX when this is
@@ -179,23 +182,25 @@ static size_t message_size(const unsigned char *data, size_t n, size_t *ret_body
 	return *ret_body + body;
 }
 
-/* Is the answer there? 1, 0 for not yet, -1 when it is none. Signals may come before it. */
-static int find_answer(const struct rouse_buf *in, struct health_unit *ret)
+/* Is the answer there? True, with what it says in *ret_found as health_read_unit() has it (-1: it is none).
+ * Signals may come before it. */
+static bool find_answer(const struct rouse_buf *in, struct health_unit *ret, int *ret_found)
 {
 	const unsigned char *p = (const unsigned char *)in->data, *end = p + in->len;
 	size_t size, body;
 
 	for (; (size = message_size(p, (size_t)(end - p), &body)) != 0; p += size) {
+		*ret_found = -1;
 		if (size == SIZE_MAX)
-			return -1;
+			return true;
 		if (size > (size_t)(end - p))
-			return 0;
+			return false;
 		if (p[1] == METHOD_RETURN)
-			return health_read_unit(p + body, size - body, ret) ? 1 : -1;
-		if (p[1] == METHOD_CALL || p[1] == METHOD_ERROR)
-			return -1;
+			*ret_found = health_read_unit(p + body, size - body, ret);
+		if (p[1] == METHOD_RETURN || p[1] == METHOD_CALL || p[1] == METHOD_ERROR)
+			return true;
 	}
-	return 0;
+	return false;
 }
 
 /* Bounded by SO_RCVTIMEO. */
@@ -210,14 +215,15 @@ static bool receive(int fd, struct rouse_buf *in)
 	return n > 0 && rouse_buf_add(in, chunk, (size_t)n, ROUSE_MAX_PROGRAM_OUTPUT) == 0;
 }
 
-static bool await_answer(int fd, struct health_unit *ret)
+static int await_answer(int fd, struct health_unit *ret)
 {
 	auto_buf struct rouse_buf in = { 0 };
-	int found = 0;
+	int found = -1;
 
-	while (found == 0 && receive(fd, &in))
-		found = find_answer(&in, ret);
-	return found > 0;
+	while (receive(fd, &in))
+		if (find_answer(&in, ret, &found))
+			return found;
+	return -1;
 }
 
 /* --- the conversation ------------------------------------------------------------------------- */
@@ -268,12 +274,25 @@ static bool authenticate(int fd)
 }
 
 /* systemd looks at a message only when it comes after the authentication, not along with it. */
-bool health_ask_systemd(const char *path, const char *unit, uint64_t deadline,
-			struct health_unit *ret)
+static int ask(const char *path, const char *method, const char *argument, uint64_t deadline,
+	       struct health_unit *ret)
 {
 	auto_fd int fd = connect_to(path, deadline);
 	struct message call = { 0 };
 
-	return fd >= 0 && authenticate(fd) && write_call(&call, unit) && send_all(fd, &call) &&
-	       await_answer(fd, ret);
+	if (fd < 0 || !authenticate(fd) || !write_call(&call, method, argument) ||
+	    !send_all(fd, &call))
+		return -1;
+	return await_answer(fd, ret);
+}
+
+bool health_ask_systemd(const char *path, const char *unit, uint64_t deadline,
+			struct health_unit *ret)
+{
+	return ask(path, "ListUnitsByNames", unit, deadline, ret) > 0;
+}
+
+int health_ask_failed(const char *path, uint64_t deadline, struct health_unit *ret)
+{
+	return ask(path, "ListUnitsFiltered", "failed", deadline, ret);
 }

@@ -28,6 +28,15 @@ class Handler(BaseHTTPRequestHandler):
         if path == "hang":
             self.server.released.wait(LIMIT)
             return
+        if path == "page":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("X-Host", self.headers.get("Host", ""))
+            self.send_header("X-Token", self.headers.get("X-Token", ""))
+            self.send_header("Content-Length", "11")
+            self.end_headers()
+            self.wfile.write(b"all is well")
+            return
         if path == "flaky":
             path = "503" if len(self.server.seen) == 1 else "ok"
         self.send_response(200 if path == "ok" else int(path))
@@ -166,6 +175,87 @@ def service_that_hangs_hides_no_other():
         r = m.health()
         checks = {c["name"]: c["ok"] for c in m.read("report.json")["checks"]}
         check(r.returncode == 71 and checks == {"stuck": False, "port": True}, r, checks)
+
+
+def verdict_on(wanted, code, part):
+    """One check on its own: its exit status, and what is said of it."""
+    with Machine({"deadline": "700ms", "checks": {"it": dict(wanted, interval="100ms")}}) as m:
+        r = m.health()
+        found = m.read("report.json")["checks"][0]
+        said = json.dumps(found) + r.stderr
+        if r.returncode != code or part not in said:
+            raise AssertionError(r, found)
+        return found
+
+
+def body_of_an_answer_is_looked_at():
+    with Server() as s:
+        verdict_on({"http": s.url("/page"), "contains": "is well"}, 0, "true")
+        verdict_on({"http": s.url("/page"), "contains": "is ill"}, 71, "answered 200, without 'is ill'")
+        verdict_on({"http": s.url("/ok"), "contains": "x"}, 71, "without 'x'")
+
+
+def headers_of_an_answer_are_looked_at():
+    with Server() as s:
+        verdict_on({"http": s.url("/page"), "answers": {"content-type": "text/html"}}, 0, "true")
+        verdict_on({"http": s.url("/page"), "answers": {"Content-Type": "json"}}, 71, "text/html; charset=utf-8', without 'json'")
+        verdict_on({"http": s.url("/page"), "answers": {"X-None": "x"}}, 71, "'X-None: ', without 'x'")
+
+
+def request_has_its_headers_and_its_name():
+    with Server() as s:
+        verdict_on({"http": f"http://web.example:{s.port}/page", "host": "127.0.0.1", "headers": {"X-Token": SECRET},
+                    "answers": {"X-Host": f"web.example:{s.port}", "X-Token": SECRET}}, 0, "true")
+        found = verdict_on({"http": s.url("/500"), "headers": {"X-Token": SECRET}}, 71, "500")
+        check(SECRET not in json.dumps(found), found)
+
+
+def file_is_looked_at():
+    with Machine() as m:
+        m.write("state", "phase: running\n")
+        path = os.path.join(m.run, "state")
+        verdict_on({"file": path}, 0, "true")
+        verdict_on({"file": path, "contains": "running"}, 0, "true")
+        verdict_on({"file": path, "contains": "done"}, 71, "is there, without 'done'")
+        verdict_on({"file": path + ".not"}, 71, "cannot find")
+        os.mkfifo(path + ".fifo")
+        verdict_on({"file": path + ".fifo", "contains": "x"}, 71, "not a regular file")
+
+
+def program_is_run_without_a_shell():
+    with Machine() as m:
+        verdict_on({"exec": ["true"]}, 0, "exec true")
+        verdict_on({"exec": ["/usr/bin/test", "a b", "=", "a b"]}, 0, "exec /usr/bin/test \\u2026")
+        verdict_on({"exec": ["echo", "$HOME;", "x"], "contains": "$HOME; x"}, 0, "true")
+        verdict_on({"exec": ["sh", "-c", "echo it is ill >&2; exit 3"]}, 71, "'sh' ended with status 3: it is ill")
+        verdict_on({"exec": ["/nowhere/program"]}, 71, "/nowhere/program")
+        found = verdict_on({"exec": ["sleep", "60"], "timeout": "200ms"}, 71, "sleep")
+        check(found["tries"] >= 2, found)
+        verdict_on({"exec": ["false", SECRET]}, 71, "false")
+        check(SECRET not in json.dumps(found), found)
+
+
+def check_waits_for_those_before_it():
+    with Server() as s, Machine({"deadline": "30s", "checks": {
+            "last": {"http": s.url("/ok"), "after": ["first", "second"]},
+            "first": {"http": s.url("/flaky"), "interval": "300ms"}, "second": {"tcp": s.port, "after": "first"}}}) as m:
+        r = m.health()
+        checks = {c["name"]: c for c in m.read("report.json")["checks"]}
+        check(r.returncode == 0 and all(c["ok"] for c in checks.values()), r, checks)
+        check(checks["second"]["start"] >= checks["first"]["end"] and checks["last"]["start"] >= checks["second"]["end"], checks)
+        check([p for _, p, _ in s.seen] == ["/flaky", "/flaky", "/ok"], s.seen)
+
+
+def check_after_one_that_fails_is_not_tried():
+    with Server() as s, Machine({"deadline": "60s", "checks": {
+            "first": {"http": s.url("/500"), "interval": "100ms", "retries": 2},
+            "last": {"http": s.url("/ok"), "after": "first"}}}) as m:
+        r = m.health()
+        checks = {c["name"]: c for c in m.read("report.json")["checks"]}
+        check(r.returncode == 71 and "check 'first' never passed" in r.stderr, r)
+        check(checks["first"]["tries"] == 3 and checks["last"]["tries"] == 0, checks)
+        check("check 'first' comes before it" in checks["last"]["error"], checks)
+        check([p for _, p, _ in s.seen] == ["/500"] * 3, s.seen)
 
 
 def boot_that_ended_half_way_is_failed():
@@ -381,6 +471,48 @@ def starting_unit_is_not_active():
     unit_says("activating", "auto-restart", "exit-code")(71, "is activating (auto-restart)")
 
 
+def system_says(failed, wanted="running", active="active"):
+    with Machine({"deadline": "1s", "checks": {"all": {"system": wanted}}}) as m:
+        tools = os.path.join(m.top, "sbin")
+        os.mkdir(tools)
+        with open(os.path.join(tools, "systemctl"), "w", encoding="utf-8") as f:
+            f.write('#!/bin/sh\ncase $1 in\nshow) [ "${5-}" = default.target ] || exit 1; echo LoadState=loaded; echo ActiveState='
+                    f'{active}; echo SubState={active}; echo Result=success;;\nlist-units) printf "{failed}";;\nesac\n')
+            os.fchmod(f.fileno(), 0o755)
+        r = m.health(prefix=own_mounts(m, f"mount --bind {tools} /usr/sbin"))
+        return r.returncode, m.read("report.json")["checks"][0].get("error", "")
+
+
+def system_that_is_up_passes():
+    check(system_says("") == (0, ""))
+    line = "nginx.service loaded failed failed A web server\\n"
+    code, error = system_says(line)
+    check(code == 71 and "degraded: unit 'nginx.service' has failed" in error, error)
+    check(system_says(line, "degraded") == (0, ""))
+    code, error = system_says("", "degraded", "inactive")
+    check(code == 71 and "default.target" in error, error)
+
+
+def planned_says(document, part="", code=71):
+    with Machine({"deadline": "400ms", "checks": {"it": {"planned": True, "interval": "100ms"}}}) as m:
+        m.write("document.json", document)
+        places = ["mkdir /mnt/rouse", f"mount --bind {m.run} /mnt/rouse", "mkdir '/mnt/a b' /mnt/data",
+                  "mount -t tmpfs none '/mnt/a b'", "mount --rbind /mnt /run"]
+        r = m.health(prefix=own_mounts(m, "mount -t tmpfs none /mnt", *places))
+        error = m.read("report.json")["checks"][0].get("error", "")
+        check(r.returncode == code and part in error, r, error)
+
+
+def machine_is_what_the_document_says():
+    planned_says({"disks": {"root": {"device": "root", "partitions": {"/run/a b": {"filesystem": "tmpfs"}}}}}, code=0)
+    planned_says({"disks": {"d": {"device": "x", "mount": "/run/a b"}}}, code=0)
+    planned_says({"disks": {"d": {"device": "x", "filesystem": "ext4", "mount": "/run/data"}}}, "nothing is mounted at '/run/data'")
+    planned_says({"disks": {"root": {"partitions": {"/": {"lvm": {"group": "g", "volumes": {
+        "/run/a b": {"filesystem": "xfs"}}}}}}}}, "")
+    planned_says({"disks": {"d": {"filesystem": "ext4", "mount": "/run/a b"}}}, "is mounted as tmpfs, the document says ext4")
+    planned_says({"system": {"path": "/nix/store/" + "a" * 32 + "-x"}}, "no generation says that it runs")
+
+
 def without_systemctl_the_control_group_is_asked():
     with Machine({"deadline": "1s", "checks": {"n": {"unit": "rouse-test.service"}}}) as m:
         empty = os.path.join(m.top, "empty")
@@ -481,8 +613,11 @@ ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_s
        phone_home_that_hangs_changes_nothing, no_secret_is_in_report_status_or_output,
        wait_wakes_up_with_the_verdict, wait_ends_at_its_timeout, pending_status_says_phase_and_step,
        status_shows_what_changed_and_what_failed, status_without_a_boot_says_so,
-       analyze_tells_time_rates_and_draws, analyze_refuses_what_is_no_report, wrong_calls_are_usage_errors]
+       body_of_an_answer_is_looked_at, headers_of_an_answer_are_looked_at, request_has_its_headers_and_its_name,
+       file_is_looked_at, program_is_run_without_a_shell, check_waits_for_those_before_it,
+       check_after_one_that_fails_is_not_tried, analyze_tells_time_rates_and_draws, analyze_refuses_what_is_no_report, wrong_calls_are_usage_errors]
 ROOT = [active_unit_passes, failed_unit_says_why, missing_unit_says_so, starting_unit_is_not_active,
+        system_that_is_up_passes, machine_is_what_the_document_says,
         without_systemctl_the_control_group_is_asked, host_gets_the_report_through_its_port,
         verdict_stands_on_the_console, sick_machine_holds_by_default,
         sick_machine_reboots_three_times_at_most, cured_machine_forgets_its_reboots]

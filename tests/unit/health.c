@@ -69,18 +69,48 @@ REFUSES(unit_without_a_type_is_refused, "{\"checks\":{\"web\":{\"unit\":\"nginx\
 	"nginx.service")
 REFUSES(unit_like_an_option_is_refused, "{\"checks\":{\"web\":{\"unit\":\"--x.service\"}}}", "unit")
 REFUSES(deadline_beyond_an_hour_is_refused, "{\"deadline\":\"61m\"}", "deadline")
+REFUSES(contains_without_a_text_is_refused, "{\"checks\":{\"x\":{\"tcp\":1,\"contains\":\"x\"}}}",
+	"\"contains\" belongs to an \"http\", \"file\" or \"exec\" check")
+REFUSES(answers_without_http_are_refused,
+	"{\"checks\":{\"x\":{\"file\":\"/x\",\"answers\":{\"A\":\"b\"}}}}",
+	"health.checks.x.answers")
+REFUSES(header_with_a_line_end_is_refused,
+	"{\"checks\":{\"x\":{\"http\":\"http://x/\",\"headers\":{\"A\":\"b\\r\\nC: d\"}}}}",
+	"of one line")
+REFUSES(header_name_with_a_blank_is_refused,
+	"{\"checks\":{\"x\":{\"http\":\"http://x/\",\"headers\":{\"A b\":\"c\"}}}}",
+	"name of a header")
+REFUSES(exec_of_nothing_is_refused, "{\"checks\":{\"x\":{\"exec\":[]}}}", "1 to 64 entries")
+REFUSES(exec_as_a_line_is_refused, "{\"checks\":{\"x\":{\"exec\":\"rm -r /\"}}}", "exec")
+REFUSES(file_that_is_relative_is_refused, "{\"checks\":{\"x\":{\"file\":\"etc/x\"}}}",
+	"absolute path")
+REFUSES(system_in_another_state_is_refused, "{\"checks\":{\"x\":{\"system\":\"starting\"}}}",
+	"degraded")
+REFUSES(check_after_one_that_is_not_there_is_refused,
+	"{\"checks\":{\"x\":{\"tcp\":1,\"after\":[\"y\"]}}}", "there is no check 'y'")
+REFUSES(check_after_itself_is_refused, "{\"checks\":{\"x\":{\"tcp\":1,\"after\":\"x\"}}}",
+	"waits for itself")
+REFUSES(checks_that_wait_for_each_other_are_refused,
+	"{\"checks\":{\"a\":{\"tcp\":1,\"after\":\"c\"},\"b\":{\"tcp\":1,\"after\":\"a\"},"
+	"\"c\":{\"tcp\":1,\"after\":\"b\"}}}",
+	"waits for itself")
 REFUSES(unknown_policy_is_refused, "{\"onFailure\":\"explode\"}", "onFailure")
 REFUSES(unknown_key_is_refused, "{\"cheks\":{}}", "cheks")
 REFUSES(phone_home_without_url_is_refused, "{\"signals\":{\"phoneHome\":{}}}", "url")
 
-static const char whole[] = "{\"deadline\":\"90s\",\"checks\":{"
-			    "\"web\":{\"http\":\"http://127.0.0.1/"
-			    "healthz?token=s3cret\",\"status\":204,\"timeout\":\"2s\"},"
-			    "\"ssh\":{\"tcp\":22,\"host\":\"::1\",\"interval\":\"250ms\"},"
-			    "\"nginx\":{\"unit\":\"nginx.service\"}},"
-			    "\"signals\":{\"ci\":{\"virtio\":\"org.example.x\"},\"phoneHome\":{"
-			    "\"url\":\"https://x.test/a\"}},"
-			    "\"onFailure\":\"reboot\"}";
+static const char whole[] =
+	"{\"deadline\":\"90s\",\"checks\":{"
+	"\"web\":{\"http\":\"http://127.0.0.1/"
+	"healthz?token=s3cret\",\"status\":204,\"timeout\":\"2s\"},"
+	"\"ssh\":{\"tcp\":22,\"host\":\"::1\",\"interval\":\"250ms\"},"
+	"\"nginx\":{\"unit\":\"nginx.service\"},"
+	"\"all\":{\"system\":\"running\",\"after\":[\"ssh\",\"nginx\"],\"retries\":3},"
+	"\"prog\":{\"exec\":[\"/bin/true\",\"a b\"],\"contains\":\"x\"},"
+	"\"plan\":{\"planned\":true},\"name\":{\"http\":\"https://x.test/\","
+	"\"host\":\"127.0.0.1\",\"headers\":{\"A\":\"b\"},\"answers\":{\"C\":\"d\"}}},"
+	"\"signals\":{\"ci\":{\"virtio\":\"org.example.x\"},\"phoneHome\":{"
+	"\"url\":\"https://x.test/a\"}},"
+	"\"onFailure\":\"reboot\"}";
 
 static const char *at(const json_t *j, const char *a, const char *b, const char *c)
 {
@@ -100,7 +130,7 @@ static void section_survives_the_journey(struct t *t)
 	text = rouse_json_print(json);
 	section_read(&b, text);
 	T_STR(t, b.text, "");
-	T_CHECK(t, b.health.deadline == 90000 && b.health.checks.n == 3);
+	T_CHECK(t, b.health.deadline == 90000 && b.health.checks.n == 7);
 	checks = b.health.checks.items;
 	T_CHECK(t, checks[0].status == 204 && checks[0].timeout == 2000);
 	T_CHECK(t, checks[1].tcp == 22 && checks[1].interval == 250);
@@ -135,7 +165,7 @@ static void saved_section_is_for_root_only(struct t *t)
 	(void)rmdir(dir);
 	T_CHECK(t, saved == 0 && loaded == 0);
 	T_CHECK(t, (st.st_mode & 07777) == 0600);
-	T_CHECK(t, back.checks.n == 3);
+	T_CHECK(t, back.checks.n == 7);
 }
 
 static void no_saved_section_is_an_answer(struct t *t)
@@ -273,15 +303,21 @@ static void signals_that_fail_are_noted_and_fail_nothing(struct t *t)
 	T_HAS(t, text, "this machine has no such port");
 }
 
-T_MAIN(T(check_of_nothing_is_refused), T(check_of_two_things_is_refused),
-       T(status_without_http_is_refused), T(host_without_tcp_is_refused),
-       T(host_by_name_is_refused), T(port_zero_is_refused), T(port_beyond_the_last_is_refused),
-       T(url_of_a_file_is_refused), T(unit_without_a_type_is_refused),
-       T(unit_like_an_option_is_refused), T(deadline_beyond_an_hour_is_refused),
-       T(unknown_policy_is_refused), T(unknown_key_is_refused),
-       T(phone_home_without_url_is_refused), T(section_survives_the_journey),
-       T(saved_section_is_for_root_only), T(no_saved_section_is_an_answer),
-       T(described_url_hides_its_query), T(described_address_is_readable),
-       T(tcp_check_passes_when_somebody_listens), T(tcp_check_names_who_refused),
-       T(http_check_that_nobody_answers_ends), T(run_without_checks_passes_at_once),
-       T(run_names_the_check_that_never_passed), T(signals_that_fail_are_noted_and_fail_nothing))
+T_MAIN(T(contains_without_a_text_is_refused), T(answers_without_http_are_refused),
+       T(header_with_a_line_end_is_refused), T(header_name_with_a_blank_is_refused),
+       T(exec_of_nothing_is_refused), T(exec_as_a_line_is_refused),
+       T(file_that_is_relative_is_refused), T(system_in_another_state_is_refused),
+       T(check_after_one_that_is_not_there_is_refused), T(check_after_itself_is_refused),
+       T(checks_that_wait_for_each_other_are_refused), T(check_of_nothing_is_refused),
+       T(check_of_two_things_is_refused), T(status_without_http_is_refused),
+       T(host_without_tcp_is_refused), T(host_by_name_is_refused), T(port_zero_is_refused),
+       T(port_beyond_the_last_is_refused), T(url_of_a_file_is_refused),
+       T(unit_without_a_type_is_refused), T(unit_like_an_option_is_refused),
+       T(deadline_beyond_an_hour_is_refused), T(unknown_policy_is_refused),
+       T(unknown_key_is_refused), T(phone_home_without_url_is_refused),
+       T(section_survives_the_journey), T(saved_section_is_for_root_only),
+       T(no_saved_section_is_an_answer), T(described_url_hides_its_query),
+       T(described_address_is_readable), T(tcp_check_passes_when_somebody_listens),
+       T(tcp_check_names_who_refused), T(http_check_that_nobody_answers_ends),
+       T(run_without_checks_passes_at_once), T(run_names_the_check_that_never_passed),
+       T(signals_that_fail_are_noted_and_fail_nothing))

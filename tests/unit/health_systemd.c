@@ -203,6 +203,53 @@ static void nobody_is_no_answer(struct t *t)
 				       rouse_clock_ms() + 20000, &is));
 }
 
+static int ask_failed(struct server *s, struct health_unit *ret)
+{
+	int found;
+
+	s->auth = "OK 0123456789abcdef0123456789abcdef\r\n";
+	if (!server_start(s))
+		return -2;
+	found = health_ask_failed(s->path, rouse_clock_ms() + 20000, ret);
+	server_stop(s);
+	return found;
+}
+
+static void systemd_is_asked_for_units_that_have_failed(struct t *t)
+{
+	struct server s = { 0 };
+	struct health_unit is = { 0 };
+	struct bytes body = { 0 };
+
+	add_body(&body, "loaded", "failed", "failed");
+	add_message(&s.answer, 2, &body);
+	T_CHECK(t, ask_failed(&s, &is) == 1);
+	T_STR(t, is.name, "nginx.service");
+	T_CHECK(t, memmem(s.asked, s.n_asked, "ListUnitsFiltered", 17));
+	T_CHECK(t, memmem(s.asked, s.n_asked, "failed", 7));
+}
+
+static void systemd_without_units_that_have_failed_is_understood(struct t *t)
+{
+	struct server s = { 0 };
+	struct health_unit is = { 0 };
+	struct bytes body = { 0 };
+
+	add_u32(&body, 0);
+	add_u32(&body, 0);
+	add_message(&s.answer, 2, &body);
+	T_CHECK(t, ask_failed(&s, &is) == 0);
+	T_STR(t, is.name, "");
+}
+
+static void systemd_that_answers_nothing_is_no_answer(struct t *t)
+{
+	struct server s = { 0 };
+	struct health_unit is = { 0 };
+
+	T_CHECK(t, ask_failed(&s, &is) == -1);
+}
+
 static void a_body_that_is_cut_is_no_unit(struct t *t)
 {
 	struct health_unit is = { 0 };
@@ -210,12 +257,12 @@ static void a_body_that_is_cut_is_no_unit(struct t *t)
 
 	add_body(&body, "loaded", "active", "running");
 	body.len -= 5; /* the string behind the state, which is not read */
-	T_CHECK(t, health_read_unit(body.data, body.len, &is));
+	T_CHECK(t, health_read_unit(body.data, body.len, &is) > 0);
 	for (size_t n = 0; n < body.len; n++) {
 		auto_free unsigned char *exact = malloc(n ? n : 1); /* for the sanitizer */
 
 		memcpy(exact, body.data, n);
-		T_CHECK(t, !health_read_unit(exact, n, &is));
+		T_CHECK(t, health_read_unit(exact, n, &is) < 0);
 	}
 }
 
@@ -225,10 +272,12 @@ static void a_state_that_is_too_long_is_no_unit(struct t *t)
 	struct bytes body = { 0 };
 
 	add_body(&body, "loaded", "active-but-longer-than-any-state-has-been", "running");
-	T_CHECK(t, !health_read_unit(body.data, body.len, &is));
+	T_CHECK(t, health_read_unit(body.data, body.len, &is) < 0);
 }
 
-T_MAIN(T(systemd_is_asked_for_the_state_of_a_unit), T(signals_before_the_answer_are_passed_over),
-       T(an_error_is_no_answer), T(a_refusal_is_no_answer), T(an_end_is_no_answer),
-       T(nobody_is_no_answer), T(a_body_that_is_cut_is_no_unit),
-       T(a_state_that_is_too_long_is_no_unit))
+T_MAIN(T(systemd_is_asked_for_units_that_have_failed),
+       T(systemd_without_units_that_have_failed_is_understood),
+       T(systemd_that_answers_nothing_is_no_answer), T(systemd_is_asked_for_the_state_of_a_unit),
+       T(signals_before_the_answer_are_passed_over), T(an_error_is_no_answer),
+       T(a_refusal_is_no_answer), T(an_end_is_no_answer), T(nobody_is_no_answer),
+       T(a_body_that_is_cut_is_no_unit), T(a_state_that_is_too_long_is_no_unit))
