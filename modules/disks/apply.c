@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs the steps. A disk is locked from its first step to its last one by flock on a read-only
- * descriptor, and written through a second one that is closed first: udevd then sees no writer
- * go away outside the lock, and does not tear the partitions down to read them anew.
+ * Runs the steps. Before the first one, every disk that will be written is locked, and read once more:
+ * when one of them is not what the plan was made from, none is touched. A disk stays locked until its
+ * last step, by flock on a read-only descriptor, and is written through a second one that is closed
+ * first: udevd then sees no writer go away outside the lock, and does not tear the partitions down to
+ * read them anew.
  */
 #include "disks.h"
 
@@ -22,15 +24,20 @@ struct session {
 };
 
 struct state {
+	const struct rouse_plan *plan;
+	bool begun; /* all sessions are open, or were */
 	size_t n;
 	struct session sessions[ROUSE_MAX_DISKS];
 };
 
-int disks_prepare(const void *conf unused_arg, const struct rouse_plan *plan unused_arg,
-		  const struct rouse_context *c unused_arg, void **state,
+int disks_prepare(const void *conf unused_arg, const struct rouse_plan *plan,
+		  const struct rouse_context *c unused_arg, void **ret,
 		  struct rouse_err *e unused_arg)
 {
-	*state = rouse_calloc(1, sizeof(struct state));
+	struct state *state = rouse_calloc(1, sizeof(*state));
+
+	state->plan = plan;
+	*ret = state;
 	return 0;
 }
 
@@ -70,17 +77,31 @@ static int lock_disk(int fd, const char *device, uint64_t deadline, struct rouse
 	return 0;
 }
 
-/* The plan was made from what the disk was then: is it still so? */
+static int changed(const struct disks_action *a, struct rouse_err *e)
+{
+	return rouse_fail(e, ROUSE_SYSTEM, 0,
+			  "'%s' has changed since the plan was made: plan again", a->device);
+}
+
+/* The plan was made from what the disk was then: is it still so, also where nothing shows yet? */
 static int check_unchanged(int fd, const struct disks_action *a, struct rouse_err *e)
 {
+	const struct disks_range *r = a->pending ? a->pending->items : NULL;
 	auto_json json_t *now = NULL;
 
 	if (disks_inspect(fd, a->device, a->ours, a->sector, &now, e) < 0)
 		return -1;
 	if (!rouse_streq(json_string_value(json_object_get(now, "fingerprint")), a->fingerprint))
-		return rouse_fail(e, ROUSE_SYSTEM, 0,
-				  "'%s' has changed since the plan was made: plan again",
-				  a->device);
+		return changed(a, e);
+	for (size_t i = 0; r && i < a->pending->n; i++) {
+		auto_json json_t *content = NULL;
+
+		if (disks_content_read(fd, (uint64_t)r[i].start, (uint64_t)r[i].size, a->sector,
+				       &content, e) < 0)
+			return rouse_wrap(e, "%s", a->device);
+		if (!disks_content_is(content, r[i].content))
+			return changed(a, e);
+	}
 	return 0;
 }
 
@@ -123,6 +144,41 @@ static int session_of(struct state *state, const struct disks_action *a,
 	return 0;
 }
 
+static bool writes_disk(const struct rouse_step *step)
+{
+	switch ((enum disks_op)step->op) {
+	case DISKS_OP_ERASE:
+	case DISKS_OP_CLAIM:
+	case DISKS_OP_MAKE:
+	case DISKS_OP_TABLE:
+		return step->module == &rouse_module_disks;
+	case DISKS_OP_MOUNT:
+	case DISKS_OP_SWAP:
+	case DISKS_OP_GROW:
+	case DISKS_OP_ACTIVATE:
+	case DISKS_OP_GROUP:
+	case DISKS_OP_PHYSICAL:
+	case DISKS_OP_VOLUME:
+	case DISKS_OP_MAKE_VOLUME:
+	case DISKS_OP_FINISH:
+	case DISKS_OP_SKIP:
+		break;
+	}
+	return false;
+}
+
+static int open_all(struct state *state, const struct rouse_context *c, struct rouse_err *e)
+{
+	struct session *s = NULL;
+
+	for (size_t i = 0; !state->begun && i < state->plan->n_steps; i++)
+		if (writes_disk(&state->plan->steps[i]) &&
+		    session_of(state, state->plan->steps[i].arg, c, &s, e) < 0)
+			return -1;
+	state->begun = true;
+	return 0;
+}
+
 /* ---- the steps ------------------------------------------------------------------------------- */
 
 static int write_table(const struct session *s, const struct disks_action *a, struct rouse_err *e)
@@ -140,8 +196,29 @@ static int write_table(const struct session *s, const struct disks_action *a, st
 	return a->create ? disks_erase(&whole, e) : 0;
 }
 
+/* A descriptor that nobody gets beside a mount, a volume or a partition in use; -1 for files. A
+ * partition's node is the kernel's own; a link there would be somebody's mistake. */
+static int open_alone(const struct disks_action *a, int *ret, struct rouse_err *e)
+{
+	char node[256];
+	const char *path = a->number ? disks_node(a->device, a->number, node, sizeof(node))
+				     : a->device;
+
+	*ret = -1;
+	if (a->file)
+		return 0;
+	*ret = open(path, O_RDWR | O_CLOEXEC | O_EXCL | (a->number ? O_NOFOLLOW : 0));
+	if (*ret < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing", path);
+	return 0;
+}
+
 static int claim(const struct session *s, const struct disks_action *a, struct rouse_err *e)
 {
+	auto_fd int alone = -1;
+
+	if (open_alone(a, &alone, e) < 0)
+		return -1;
 	if (disks_table_forget(s->fd, a, e) < 0)
 		return -1;
 	return write_table(s, a, e);
@@ -173,24 +250,20 @@ static int table(const struct session *s, const struct disks_action *a, struct r
 }
 
 /* A partition that is there is written through its own node: the page caches of a disk and of its
- * partitions do not know of each other. O_EXCL: nobody has it mounted. */
+ * partitions do not know of each other. */
 static int open_target(const struct session *s, const struct disks_action *a,
 		       struct disks_target *t, int *ret_own, struct rouse_err *e)
 {
-	char node[256];
-
 	*t = (struct disks_target){ .fd = s->fd,
 				    .offset = a->start,
 				    .size = a->length,
 				    .sector = a->sector,
 				    .uuid = a->uuid,
 				    .label = a->label };
-	if (!a->published || !a->number || a->file)
+	if (!a->published || a->file)
 		return 0;
-	(void)disks_node(a->device, a->number, node, sizeof(node));
-	*ret_own = open(node, O_RDWR | O_CLOEXEC | O_EXCL | O_NOFOLLOW);
-	if (*ret_own < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing", node);
+	if (open_alone(a, ret_own, e) < 0)
+		return -1;
 	t->fd = *ret_own;
 	t->offset = 0;
 	return 0;
@@ -198,17 +271,39 @@ static int open_target(const struct session *s, const struct disks_action *a,
 
 /* The program opens the node itself, some of them exclusively. */
 static int make_late(const struct session *s, const struct disks_action *a, struct disks_target *t,
-		     int *own, struct rouse_err *e)
+		     int *own, char node[static 256], struct rouse_err *e)
 {
-	char node[256];
-
 	if (fsync(t->fd) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
 	if (*own >= 0)
 		(void)close(take(*own, -1));
 	t->fd = s->fd;
-	t->node = a->number ? disks_node(a->device, a->number, node, sizeof(node)) : a->device;
+	t->node = a->number ? disks_node(a->device, a->number, node, 256) : a->device;
 	return a->fs->make(t, e);
+}
+
+/* What a prober sees is what was wanted, and nothing beside it. */
+static int check_made(const struct disks_action *a, const struct disks_target *t,
+		      struct rouse_err *e)
+{
+	auto_fd int own = t->node ? open(t->node, O_RDONLY | O_CLOEXEC) : -1;
+	auto_json json_t *content = NULL;
+	char uuid[DISKS_GUID_LEN];
+	const json_t *s;
+
+	if (t->node && own < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", t->node);
+	if (disks_content_read(t->node ? own : t->fd, t->node ? 0 : t->offset, t->size, t->sector,
+			       &content, e) < 0)
+		return -1;
+	a->fs->print_uuid(a->uuid, uuid);
+	s = json_array_get(json_object_get(content, "signatures"), 0);
+	if (json_array_size(json_object_get(content, "signatures")) != 1 ||
+	    !rouse_streq(json_string_value(json_object_get(s, "type")), a->fs->name) ||
+	    !rouse_streq(json_string_value(json_object_get(s, "uuid")), uuid))
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "%s was written to %s, and is not there",
+				  a->fs->name, t->what);
+	return 0;
 }
 
 static int make(const struct session *s, const struct disks_action *a,
@@ -219,6 +314,7 @@ static int make(const struct session *s, const struct disks_action *a,
 					 : rouse_asprintf("'%s'", a->device);
 	struct disks_target t;
 	auto_fd int own = -1;
+	char node[256]; /* to which t may point */
 
 	if (open_target(s, a, &t, &own, e) < 0)
 		return -1;
@@ -228,9 +324,12 @@ static int make(const struct session *s, const struct disks_action *a,
 		return -1;
 	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
 		return -1;
-	if (a->fs && a->fs->late && !a->file)
-		return make_late(s, a, &t, &own, e);
-	return a->fs ? a->fs->make(&t, e) : 0;
+	if (!a->fs)
+		return 0;
+	if (a->fs->late && !a->file ? make_late(s, a, &t, &own, node, e) < 0
+				    : a->fs->make(&t, e) < 0)
+		return -1;
+	return check_made(a, &t, e);
 }
 
 static int grow(const struct disks_action *a, struct rouse_err *e)
@@ -261,7 +360,7 @@ static int run_on_disk(const struct rouse_step *step, const struct rouse_context
 	struct session *s = NULL;
 	int r;
 
-	if (session_of(state, a, c, &s, e) < 0)
+	if (open_all(state, c, e) < 0 || session_of(state, a, c, &s, e) < 0)
 		return -1;
 	if (step->op == DISKS_OP_CLAIM)
 		r = claim(s, a, e);
@@ -306,7 +405,7 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:
 	case DISKS_OP_TABLE:
-		break;
+		return run_on_disk(step, c, state, e);
 	}
-	return run_on_disk(step, c, state, e);
+	return rouse_fail(e, ROUSE_BUG, 0, "unknown step %u", step->op);
 }

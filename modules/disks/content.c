@@ -177,6 +177,23 @@ int disks_content_read(int fd, uint64_t offset, uint64_t size, uint64_t sector, 
 	return 0;
 }
 
+bool disks_content_is(const json_t *content, const struct disks_content *c)
+{
+	const json_t *list = json_object_get(content, "signatures"), *s;
+	const struct disks_signature *want = c->signatures.items;
+	size_t i;
+
+	if (json_array_size(list) != c->signatures.n ||
+	    json_is_true(json_object_get(content, "zero")) != c->zero)
+		return false;
+	json_array_foreach ((json_t *)list, i, s)
+		if (!rouse_streq(json_string_value(json_object_get(s, "type")), want[i].type) ||
+		    !rouse_streq(json_string_value(json_object_get(s, "label")), want[i].label) ||
+		    !rouse_streq(json_string_value(json_object_get(s, "uuid")), want[i].uuid))
+			return false;
+	return true;
+}
+
 int disks_table_list(int fd, uint64_t size, uint64_t sector, json_t **ret, struct rouse_err *e)
 {
 	auto_of(probe) blkid_probe pr = NULL;

@@ -366,6 +366,8 @@ must_check int disks_gpt_read(int fd, uint64_t size, uint64_t sector, const char
  * tells; 0: 512. */
 must_check int disks_inspect(int fd, const char *path, const char *const *ours, uint64_t sector,
 			     json_t **ret, struct rouse_err *e);
+/* Is it what the facts say: the same signatures, or zeros? */
+bool disks_content_is(const json_t *content, const struct disks_content *c);
 int disks_observe(const void *conf, const struct rouse_context *c, json_t *facts,
 		  struct rouse_err *e);
 /* GUIDs of the tables that this document makes, NULL-ended, in the arena. */
@@ -436,6 +438,8 @@ struct disks_row {
 struct disks_action {
 	const char *device; /* the disk */
 	const char *fingerprint;
+	const struct rouse_list
+		*pending; /* struct disks_range: what the plan found in free space */
 	bool file;
 	bool last; /* the last step that writes this disk: let go of it */
 	uint64_t size, sector;

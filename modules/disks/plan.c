@@ -26,6 +26,7 @@ static struct disks_action *new_action(struct planner *p, const struct disks_dis
 
 	*a = (struct disks_action){ .device = f->device,
 				    .fingerprint = f->fingerprint,
+				    .pending = &f->pending,
 				    .file = f->file,
 				    .size = (uint64_t)f->size,
 				    .sector = (uint64_t)f->sector,
