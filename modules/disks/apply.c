@@ -162,6 +162,11 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_MAKE_VOLUME:
 	case DISKS_OP_FINISH:
 	case DISKS_OP_SKIP:
+	case DISKS_OP_ASSEMBLE:
+	case DISKS_OP_ARRAY:
+	case DISKS_OP_ADD:
+	case DISKS_OP_GROW_ARRAY:
+	case DISKS_OP_FINISH_ARRAY:
 		break;
 	}
 	return false;
@@ -360,7 +365,8 @@ static int run_on_disk(const struct rouse_step *step, const struct rouse_context
 	struct session *s = NULL;
 	int r;
 
-	if (open_all(state, c, e) < 0 || session_of(state, a, c, &s, e) < 0)
+	if (open_all(state, c, e) < 0 || session_of(state, a, c, &s, e) < 0 ||
+	    (a->begin && write_table(s, a->begin, e) < 0))
 		return -1;
 	if (step->op == DISKS_OP_CLAIM)
 		r = claim(s, a, e);

@@ -18,6 +18,9 @@
 #include <rouse/text.h>
 
 #define CHUNK (64 * KIB)
+/* The sector of a superblock of ext2 that a prober looks at. */
+#define MARK_OFFSET 1024
+#define MARK_SIZE 512
 
 AUTO_DEFINE(blkid_probe, probe, blkid_free_probe, NULL)
 
@@ -62,6 +65,21 @@ static void add_signature(json_t *list, const char *type, const char *label, con
 	if (uuid && *uuid && rouse_utf8_valid(uuid, strlen(uuid)))
 		rouse_json_set_string(s, "uuid", uuid);
 	rouse_json_append(list, take(s, NULL));
+}
+
+/* The superblock of ext4 has two sectors; the first one alone replaces the pending mark. The second one
+ * of a finished filesystem is never zero: it ends with a checksum. */
+static void note_torn(int fd, uint64_t offset, json_t *list)
+{
+	static const uint8_t zeros[MARK_SIZE];
+	json_t *s = json_array_get(list, json_array_size(list) - 1);
+	uint8_t sector[MARK_SIZE];
+
+	if (rouse_streq(json_string_value(json_object_get(s, "type")), "ext4") &&
+	    pread(fd, sector, sizeof(sector), (off_t)(offset + MARK_OFFSET + MARK_SIZE)) ==
+		    (ssize_t)sizeof(sector) &&
+	    memcmp(sector, zeros, sizeof(sector)) == 0)
+		rouse_json_set_bool(s, "torn", true);
 }
 
 /* The boot sectors of these end like an MBR; hidden as what they are, they would be seen as one. */
@@ -167,6 +185,7 @@ int disks_content_read(int fd, uint64_t offset, uint64_t size, uint64_t sector, 
 	rouse_json_set(content, "signatures", list);
 	if (list_signatures(fd, offset, size, sector, list, e) < 0)
 		return -1;
+	note_torn(fd, offset, list);
 	if (json_array_size(list) == 0 && ends_are_zero(fd, offset, size, &zero, e) < 0)
 		return -1;
 	rouse_json_set_bool(content, "zero", zero);
@@ -264,11 +283,6 @@ int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what, struct rou
 	return 0;
 }
 
-bool disks_data_at(int fd, uint64_t offset)
-{
-	return lseek(fd, (off_t)offset, SEEK_DATA) == (off_t)offset;
-}
-
 int disks_copy_data(const struct disks_target *t, int fd, uint64_t from, uint64_t to,
 		    struct rouse_err *e)
 {
@@ -295,6 +309,28 @@ int disks_copy_data(const struct disks_target *t, int fd, uint64_t from, uint64_
 		from += (uint64_t)n;
 	}
 	return 0;
+}
+
+static int sync_target(const struct disks_target *t, struct rouse_err *e)
+{
+	if (fsync(t->fd) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	return 0;
+}
+
+/* As long as the mark is there, all beside it is unfinished work, in whichever order it arrived. */
+int disks_copy_head(const struct disks_target *t, int fd, uint64_t head, struct rouse_err *e)
+{
+	char sector[MARK_SIZE];
+
+	if (disks_copy_data(t, fd, 0, MARK_OFFSET, e) < 0 ||
+	    disks_copy_data(t, fd, MARK_OFFSET + MARK_SIZE, head, e) < 0 || sync_target(t, e) < 0)
+		return -1;
+	if (pread(fd, sector, sizeof(sector), MARK_OFFSET) != (ssize_t)sizeof(sector))
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read the new filesystem");
+	if (disks_pwrite(t->fd, sector, sizeof(sector), t->offset + MARK_OFFSET, t->what, e) < 0)
+		return -1;
+	return sync_target(t, e);
 }
 
 void disks_pending_guid(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN])

@@ -109,6 +109,7 @@ static inline bool disks_is_mount_point(const char *key)
 
 struct disks_signature {
 	const char *type, *label, *uuid;
+	bool torn; /* of ext4: only the first sector of its superblock was written */
 };
 
 /* What lies in a range: a whole disk, a partition, or free space. */
@@ -153,7 +154,7 @@ extern const char *const disks_class_words[]; /* NULL-ended, in the order of the
 struct disks_fact {
 	const char *device, *bound; /* bound: the document's name, by --disk */
 	bool file, root, boots, removable, read_only, config_drive, hybrid;
-	int64_t size, sector, end; /* end: of the space that partitions may use */
+	int64_t size, sector, first, end; /* first, end: of the space that partitions may use */
 	const char *serial, *wwn, *model;
 	const char *ebs, *volume, *gce; /* names that EC2 and GCE give to it, and its EBS volume */
 	const char *pci, *vmbus;        /* "0000:00:1f.0"; GUID of the Hyper-V controller */
@@ -446,6 +447,9 @@ struct disks_action {
 	const char *guid; /* of the table */
 	const char *const *ours;
 	bool create; /* TABLE: from nothing, else changed in place */
+	/* A blank disk gets an empty table of ours before anything else: whatever is cut off then, the
+	 * next run knows whose it is. */
+	const struct disks_action *begin;
 	bool hybrid; /* … and the MBR is kept in step */
 	size_t n_rows;
 	const struct disks_row *rows;
@@ -510,7 +514,9 @@ must_check int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what,
 /* Copies what is data in [from, to) of a sparse memory file; its holes have never been written. */
 must_check int disks_copy_data(const struct disks_target *t, int fd, uint64_t from, uint64_t to,
 			       struct rouse_err *e);
-bool disks_data_at(int fd, uint64_t offset);
+/* … and what is before `head`, the sector with the pending mark after all others are synced. */
+must_check int disks_copy_head(const struct disks_target *t, int fd, uint64_t head,
+			       struct rouse_err *e);
 /* Grows a filesystem that nobody has mounted: on a mount that has no place in any tree, for an
  * image through a loop device. */
 must_check int disks_grow_detached(const struct disks_action *a, struct rouse_err *e);

@@ -39,6 +39,7 @@ static const struct rouse_field signature_fields[] = {
 	TEXT(struct disks_signature, type, "type", "As libblkid names it."),
 	TEXT(struct disks_signature, label, "label", "Label."),
 	TEXT(struct disks_signature, uuid, "uuid", "UUID."),
+	FLAG(struct disks_signature, torn, "torn", "Only the first sector of it was written."),
 };
 
 static const struct rouse_shape signature_shape = {
@@ -116,6 +117,7 @@ static const struct rouse_field disk_fields[] = {
 	FLAG(struct disks_fact, config_drive, "configDrive", "It carries metadata of the cloud."),
 	NUMBER(struct disks_fact, size, "size", "Bytes."),
 	NUMBER(struct disks_fact, sector, "sector", "Bytes of a logical sector."),
+	NUMBER(struct disks_fact, first, "first", "Where the space for partitions begins."),
 	NUMBER(struct disks_fact, end, "end", "Where the space for partitions ends."),
 	TEXT(struct disks_fact, serial, "serial", "Serial number."),
 	TEXT(struct disks_fact, wwn, "wwn", "World wide name."),

@@ -17,7 +17,7 @@
 
 struct header {
 	bool trace, valid, foreign; /* has the magic; and is right; is not as others make it */
-	uint64_t alternate, last_usable, entries_at;
+	uint64_t alternate, first_usable, last_usable, entries_at;
 	char guid[DISKS_GUID_LEN];
 	uint32_t n, crc;  /* entries, and the CRC over them */
 	uint8_t *entries; /* n × ENTRY; owned */
@@ -116,6 +116,7 @@ static int read_header(const struct reader *r, uint64_t lba, struct header *h)
 	if (crc32_of(raw, size) != crc)
 		return 0;
 	h->alternate = le64(raw + 32);
+	h->first_usable = le64(raw + 40);
 	h->last_usable = le64(raw + 48);
 	print_guid(raw + 56, h->guid);
 	return read_entries(r, raw, h);
@@ -354,7 +355,8 @@ static void state_free(struct state *s)
 }
 
 /* What libfdisk would not keep when it writes the table. */
-static void add_peculiarities(const struct state *s, const struct header *h, json_t *disk)
+static void add_peculiarities(const struct state *s, const struct header *h, uint64_t sector,
+			      json_t *disk)
 {
 	if (s->hybrid)
 		rouse_json_set_bool(disk, "hybrid", true);
@@ -362,6 +364,8 @@ static void add_peculiarities(const struct state *s, const struct header *h, jso
 		return;
 	if (h->n != ROUSE_MAX_PARTITIONS)
 		rouse_json_set_int(disk, "entries", h->n);
+	if (h->first_usable < UINT64_MAX / 4096)
+		rouse_json_set_int(disk, "first", h->first_usable * sector);
 	if (s->primary.valid && s->primary.entries_at != 2)
 		rouse_json_set_string(disk, "unusual", "its entries do not follow its header");
 }
@@ -385,7 +389,7 @@ int disks_gpt_read(int fd, uint64_t size, uint64_t sector, const char *const *ou
 
 		class = classify(&s, r.sectors - 1, h && is_one_of(h->guid, ours), &why);
 		describe(&r, h, disk, &class, &why);
-		add_peculiarities(&s, h, disk);
+		add_peculiarities(&s, h, sector, disk);
 	}
 	if (why)
 		rouse_json_set_string(disk, "damage", why);

@@ -583,7 +583,9 @@ int disks_layout(const struct disks_conf *conf, const struct disks_disk *d,
 	l->end = fresh || f->end <= 0 ? disks_usable_end((uint64_t)f->size, sector)
 				      : (uint64_t)f->end;
 	if (fresh || f->partitions.n == 0)
-		return place_all(l);
+		return place_all(l); /* the table is made anew */
+	if (f->first > (int64_t)l->first)
+		l->first = (uint64_t)f->first;
 	for (size_t k = 0; k < f->partitions.n; k++)
 		use(l, (uint64_t)entry[k].start, (uint64_t)entry[k].size);
 	if (disks_find_entries(l) < 0)

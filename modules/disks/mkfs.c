@@ -43,16 +43,7 @@ static int make_in_memory(const struct disks_target *t, const char **argv, size_
 	argv[n] = path;
 	if (run(argv, t, e) < 0 || disks_copy_data(t, fd, head, t->size, e) < 0)
 		return -1;
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
-	if (disks_copy_data(t, fd, 0, head, e) < 0)
-		return -1;
-	/* What mkfs left as a hole there still holds the pending mark. */
-	if (disks_data_at(fd, 1024) || disks_zero(t->fd, t->offset + 1024, 1024, t->what, e) == 0)
-		return fsync(t->fd) < 0
-			       ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what)
-			       : 0;
-	return -1;
+	return disks_copy_head(t, fd, head, e);
 }
 
 static int run_mkfs(const struct disks_target *t, const char **argv, size_t n, uint64_t head,

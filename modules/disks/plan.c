@@ -30,7 +30,9 @@ static struct disks_action *new_action(struct planner *p, const struct disks_dis
 				    .file = f->file,
 				    .size = (uint64_t)f->size,
 				    .sector = (uint64_t)f->sector,
-				    .ours = p->ours };
+				    .ours = p->ours,
+				    .begin = p->begin };
+	p->begin = NULL; /* with the first step of a disk */
 	return a;
 }
 
@@ -149,13 +151,16 @@ void disks_uuid_of(const struct planner *p, const struct place *w, uint8_t ret[s
 bool disks_is_pending(const struct planner *p, const struct place *w)
 {
 	const struct disks_signature *s = w->content ? w->content->signatures.items : NULL;
-	char mark[DISKS_GUID_LEN];
+	char mark[DISKS_GUID_LEN], shown[DISKS_GUID_LEN];
 	uint8_t uuid[16];
 
 	disks_uuid_of(p, w, uuid);
 	disks_pending_guid(uuid, mark);
+	disks_uuid_print(uuid, shown);
 	for (size_t i = 0; s && i < w->content->signatures.n; i++)
-		if (rouse_streq(s[i].label, DISKS_PENDING_LABEL) && rouse_streq(s[i].uuid, mark))
+		if ((rouse_streq(s[i].label, DISKS_PENDING_LABEL) &&
+		     rouse_streq(s[i].uuid, mark)) ||
+		    (s[i].torn && rouse_streq(s[i].uuid, shown)))
 			return true;
 	return false;
 }
@@ -444,8 +449,8 @@ static struct place place_of(struct planner *p, const struct disks_disk *d,
 		.content = s->entry ? s->entry->content : disks_pending_at(f, s->start),
 	};
 
-	disks_guid(disks_seed(p->conf), d->key, w.key, "partition", guid);
-	w.ours = s->entry && rouse_streq(s->entry->guid, guid);
+	disks_guid_of(p->conf, d, s->conf, guid);
+	w.ours = s->entry && disks_same_guid(s->entry->guid, guid);
 	if (w.lvm || w.raid) {
 		if (w.lvm)
 			w.mount = NULL;
@@ -655,6 +660,8 @@ static int plan_fresh(struct planner *p, const struct disks_disk *d, const struc
 		return -1;
 	if (claim)
 		add_claim(p, d, f);
+	else
+		p->begin = table_action(p, d, f, true);
 	if (plan_places(p, d, f, &l, claim, false) < 0)
 		return -1;
 	add_new_table(p, d, f, &l);

@@ -74,6 +74,7 @@ struct planner {
 	struct group groups[ROUSE_MAX_GROUPS];
 	struct array arrays[ROUSE_MAX_DISKS];
 	struct disks_action *last, *table; /* of the disk that is being planned */
+	const struct disks_action *begin;  /* what its first step has to do before */
 	size_t first;                      /* steps of this kind come before all others */
 	struct rouse_err *e;
 };

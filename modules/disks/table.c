@@ -21,6 +21,7 @@
 
 AUTO_DEFINE(struct fdisk_context *, context, fdisk_unref_context, NULL)
 AUTO_DEFINE(struct fdisk_partition *, partition, fdisk_unref_partition, NULL)
+AUTO_DEFINE(struct fdisk_script *, script, fdisk_unref_script, NULL)
 AUTO_DEFINE(struct fdisk_parttype *, parttype, fdisk_unref_parttype, NULL)
 
 static int failed(struct rouse_err *e, const struct disks_action *a, const char *what, int r)
@@ -114,10 +115,26 @@ static int change_row(struct fdisk_context *c, const struct disks_action *a,
 	return r;
 }
 
+/* libfdisk lets partitions begin at 1 MiB, unless a script says otherwise. */
+static int begin_at(struct fdisk_context *c, uint64_t lba)
+{
+	auto_of(script) struct fdisk_script *script = fdisk_new_script(c);
+	auto_free char *text = rouse_asprintf("%" PRIu64, lba);
+	int r = script ? fdisk_script_set_header(script, "first-lba", text) : -ENOMEM;
+
+	return r ?: fdisk_set_script(c, script);
+}
+
 static int create_label(struct fdisk_context *c, const struct disks_action *a)
 {
-	int r = fdisk_create_disklabel(c, "gpt");
+	uint64_t first = DISKS_GRAIN;
+	int r = 0;
 
+	for (size_t i = 0; i < a->n_rows; i++)
+		first = a->rows[i].start < first ? a->rows[i].start : first;
+	if (first < DISKS_GRAIN)
+		r = begin_at(c, first / a->sector);
+	r = r ?: fdisk_create_disklabel(c, "gpt");
 	return r ?: fdisk_set_disklabel_id_from_string(c, a->guid);
 }
 

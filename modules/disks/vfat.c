@@ -79,13 +79,6 @@ static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 	return rouse_proc_check(&proc, e);
 }
 
-static int sync_target(const struct disks_target *t, struct rouse_err *e)
-{
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
-	return 0;
-}
-
 static int make_vfat(const struct disks_target *t, struct rouse_err *e)
 {
 	uint64_t head = t->sector > HEAD ? t->sector : HEAD;
@@ -95,10 +88,9 @@ static int make_vfat(const struct disks_target *t, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make vfat on %s", t->what);
 	if (run_mkfs(t, fd, e) < 0)
 		return rouse_wrap(e, "cannot make vfat on %s", t->what);
-	if (disks_copy_data(t, fd, head, t->size, e) < 0 || sync_target(t, e) < 0 ||
-	    disks_copy_data(t, fd, 0, head, e) < 0)
+	if (disks_copy_data(t, fd, head, t->size, e) < 0)
 		return -1;
-	return sync_target(t, e);
+	return disks_copy_head(t, fd, head, e);
 }
 
 static void room_of_vfat(uint64_t size, uint64_t *bytes, uint64_t *inodes)

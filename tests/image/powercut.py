@@ -416,7 +416,7 @@ class Cutter:
             _, blocks = content(path)
             write_content(part, (size, {o - start: b for o, b in blocks.items() if start <= o < start + size}))
             info = run("blkid", "-p", "-o", "export", part, fails=True).stdout.decode()
-            out += "".join(line + "\n" for line in info.splitlines() if not line.startswith("DEVNAME"))
+            out += "".join(line + "\n" for line in info.splitlines() if not line.startswith(("DEVNAME", "UUID_SUB")))
             for kind, check in (("ext4", ["e2fsck", "-fn"]), ("vfat", ["fsck.vfat", "-n"]), ("btrfs", ["btrfs", "check"])):
                 if f"TYPE={kind}\n" in info + "\n":
                     run(*check, part)
