@@ -27,7 +27,7 @@ OPT      ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer $(SANFLAGS) -fno-sanitize
 PKGFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 CFLAGS   ?=
 ALLFLAGS := -std=gnu17 -D_GNU_SOURCE -DROUSE_VERSION='"$(VERSION)"' -Iinclude $(PKGFLAGS) $(OPT) $(WARN) $(HARDEN) $(CFLAGS)
-LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcom_err -pthread
+LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2 -lcom_err -pthread
 ALLLD    := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
 
 SRC      := $(sort $(wildcard agent/*.c modules/*.c modules/*/*.c))

@@ -70,6 +70,10 @@
 /* zstd window (log2) and xz memory that a decoder may ask for: level 19 needs 2^23, -6 8 MiB. */
 #define ROUSE_MAX_ZSTD_WINDOW_LOG 27
 #define ROUSE_MAX_XZ_MEMORY (96 * MIB)
+/* Blocks of xz that are decoded side by side: two of xz -6, which are 24 MiB each. It is done for an
+ * archive of this size that would otherwise keep the others waiting. */
+#define ROUSE_PULL_XZ_BLOCKS (80 * MIB)
+#define ROUSE_PULL_XZ_THREADS (32 * MIB)
 /* The list of registered paths: 16384 of them with 30 references each. */
 #define ROUSE_MAX_REGISTRATION (64 * MIB)
 /* Systems that are remembered as having been healthy; more than are ever kept. */
@@ -87,6 +91,10 @@
 #define ROUSE_DEADLINE_SWITCH 300000
 /* How often a lock that another rouse holds is tried again. */
 #define ROUSE_LOCK_POLL 100
+/* Caches that keep archives elsewhere redirect once or twice. */
+#define ROUSE_CACHE_REDIRECTS 4
+/* Sizes that a single cache claims, all together, before the others are asked about them. */
+#define ROUSE_CLOSURE_CLAIMS (16 * MIB)
 /* Tries of a request while another cache may still answer it. */
 #define ROUSE_CACHE_TRIES 3
 /* Requests in flight during the walk, and NARs that stream at once. */

@@ -3,14 +3,10 @@
 
 #include <string.h>
 
-#include <brotli/decode.h>
-
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
 #include "unpack.h"
-
-AUTO_DEFINE(BrotliDecoderState *, brotli, BrotliDecoderDestroyInstance, NULL)
 
 struct whole {
 	const char *name;
@@ -34,7 +30,7 @@ static int unpack(struct whole *w, enum rouse_compression c, const void *data, s
 		  struct rouse_err *e)
 {
 	auto_free char *buf = rouse_calloc(ROUSE_UNPACK_BUFFER, 1);
-	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(c, add, w, e);
+	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(c, 1, add, w, e);
 
 	if (!u)
 		return -1;
@@ -45,31 +41,6 @@ static int unpack(struct whole *w, enum rouse_compression c, const void *data, s
 		return -1;
 	e->kind = ROUSE_DOCUMENT; /* a wrong index, no attack on something signed */
 	return rouse_wrap(e, "'%s'", w->name);
-}
-
-static int unpack_brotli(struct whole *w, const void *data, size_t n, struct rouse_err *e)
-{
-	BrotliDecoderState *s auto_of(brotli) = BrotliDecoderCreateInstance(NULL, NULL, NULL);
-	BrotliDecoderResult r = BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT;
-	auto_free uint8_t *buf = rouse_calloc(ROUSE_UNPACK_BUFFER, 1);
-	const uint8_t *in = data;
-	size_t in_len = n;
-
-	if (!s)
-		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot begin to decompress brotli");
-	while (r == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT) {
-		uint8_t *out = buf;
-		size_t out_len = ROUSE_UNPACK_BUFFER;
-
-		r = BrotliDecoderDecompressStream(s, &in_len, &in, &out_len, &out, NULL);
-		if (add(w, buf, (size_t)(out - buf), e) < 0)
-			return -1;
-	}
-	if (r == BROTLI_DECODER_RESULT_SUCCESS && !in_len)
-		return 0;
-	return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s': %s", w->name,
-			  r == BROTLI_DECODER_RESULT_NEEDS_MORE_INPUT ? "brotli data is cut off"
-								      : "damaged brotli data");
 }
 
 static bool ends_in(const char *name, const char *suffix)
@@ -85,7 +56,7 @@ int rouse_decompress(const char *name, const void *data, size_t n, size_t max,
 	struct whole w = { .name = name, .out = ret, .max = max };
 
 	if (ends_in(name, ".br"))
-		return unpack_brotli(&w, data, n, e);
+		return unpack(&w, ROUSE_COMPRESSION_BROTLI, data, n, e);
 	if (ends_in(name, ".xz"))
 		return unpack(&w, ROUSE_COMPRESSION_XZ, data, n, e);
 	return unpack(&w, ends_in(name, ".zst") ? ROUSE_COMPRESSION_ZSTD : ROUSE_COMPRESSION_NONE,

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "graph.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include <rouse/fetch.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
-#include "nix32.h"
+#include "answer.h"
 #include "path.h"
 #include "pinned.h"
 #include "store.h"
@@ -42,7 +43,6 @@ struct walk {
 	size_t n_again, size_again;
 	struct ask *asks; /* on their way */
 	size_t answered;
-	uint64_t bytes;           /* sum of NarSize */
 	struct rouse_err failure; /* of next_ask(), which cannot return one */
 };
 
@@ -76,8 +76,8 @@ static void queue_again(struct walk *w, struct rouse_path *p)
 /* Adds what a verified path references. */
 static int follow(struct walk *w, const struct rouse_path *p, struct rouse_err *e)
 {
-	w->bytes += p->nar_size;
-	if (w->bytes > ROUSE_MAX_CLOSURE_SIZE)
+	w->c->bytes += p->nar_size;
+	if (w->c->bytes > ROUSE_MAX_CLOSURE_SIZE)
 		return rouse_fail(e, ROUSE_DOCUMENT, EFBIG, "the closure is larger than %llu GiB",
 				  (unsigned long long)(ROUSE_MAX_CLOSURE_SIZE / GIB));
 	for (size_t i = 0; i < p->n_references; i++)
@@ -88,32 +88,6 @@ static int follow(struct walk *w, const struct rouse_path *p, struct rouse_err *
 	return 0;
 }
 
-/* What a root must hash to; NULL when the path is no pinned root. */
-static const char *pin_of(const struct rouse_closure *c, const char *name)
-{
-	for (size_t i = 0; i < c->spec->n_roots; i++)
-		if (rouse_streq(rouse_store_name(c->spec->roots[i].path), name) &&
-		    c->spec->roots[i].nar_hash)
-			return c->spec->roots[i].nar_hash;
-	return NULL;
-}
-
-bool rouse_pin_matches(const struct rouse_pin *pin, const uint8_t hash[static ROUSE_SHA256_LEN])
-{
-	uint8_t want[ROUSE_SHA256_LEN];
-
-	return !pin->nar_hash ||
-	       (rouse_nar_hash_parse(pin->nar_hash, want) && memcmp(want, hash, sizeof(want)) == 0);
-}
-
-static bool matches_pin(const struct rouse_closure *c, const char *name,
-			const uint8_t hash[static ROUSE_SHA256_LEN])
-{
-	const struct rouse_pin pin = { .nar_hash = pin_of(c, name) };
-
-	return rouse_pin_matches(&pin, hash);
-}
-
 /* Is it in the store already, in the wanted form? Then nobody needs to be asked. */
 static bool take_registered(struct walk *w, struct rouse_path *p)
 {
@@ -121,7 +95,7 @@ static bool take_registered(struct walk *w, struct rouse_path *p)
 
 	const struct rouse_path *pinned = rouse_paths_find(&w->c->pinned, p->name);
 
-	if (!r || !r->valid || !matches_pin(w->c, p->name, r->nar_hash) ||
+	if (!r || !r->valid || !rouse_answer_is_pinned(w->c, p->name, r->nar_hash) ||
 	    (pinned && memcmp(pinned->nar_hash, r->nar_hash, sizeof(r->nar_hash)) != 0))
 		return false;
 	rouse_path_copy(&w->c->paths, p, r);
@@ -141,7 +115,7 @@ static bool take_pinned(struct walk *w, struct rouse_path *p)
 	p->url = rouse_arena_strdup(&w->c->paths.arena, from->url);
 	p->compression = from->compression;
 	p->file_size = from->file_size;
-	p->cache = from->cache;
+	p->cache = p->base = from->cache;
 	return true;
 }
 
@@ -174,6 +148,7 @@ static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_
 	a->t = (struct rouse_fetch){
 		.url = a->url,
 		.max_bytes = p ? ROUSE_MAX_NARINFO : ROUSE_MAX_METADATA,
+		.max_redirects = ROUSE_CACHE_REDIRECTS,
 		.deadline = w->ctx->deadline,
 		/* The last resort is asked for as long as there is time; others a few times. */
 		.max_tries = !p || has_more_caches(w->c, p) ? ROUSE_CACHE_TRIES : 0,
@@ -287,113 +262,17 @@ static int take_failure(struct walk *w, struct rouse_path *p, const struct rouse
 	return 0;
 }
 
-static int verify(struct walk *w, struct rouse_path *p, const struct rouse_narinfo *n,
-		  const char *where, struct rouse_err *e)
-{
-	if (!rouse_streq(n->name, p->name))
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' answers for '%s%s' with '%s%s'",
-				  where, ROUSE_STORE_PREFIX, p->name, ROUSE_STORE_PREFIX, n->name);
-	/* What is known already must be the same (see same_content), whoever says so. */
-	if (!p->known &&
-	    rouse_narinfo_verify(n, where, w->c->spec->keys, w->c->spec->n_keys, e) < 0)
-		return -1;
-	if (!matches_pin(w->c, p->name, n->nar_hash)) {
-		char hash[ROUSE_NAR_HASH_TEXT];
-
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-				  "'%s%s' in '%s' has the hash '%s', and '%s' is pinned",
-				  ROUSE_STORE_PREFIX, p->name, where,
-				  rouse_nar_hash_print(hash, n->nar_hash), pin_of(w->c, p->name));
-	}
-	return 0;
-}
-
-static bool same_content(const struct rouse_path *p, const struct rouse_narinfo *n)
-{
-	if (p->nar_size != n->nar_size ||
-	    memcmp(p->nar_hash, n->nar_hash, sizeof(p->nar_hash)) != 0 ||
-	    p->n_references != n->n_references)
-		return false;
-	for (size_t i = 0; i < n->n_references; i++)
-		if (!rouse_streq(p->references[i], n->references[i]))
-			return false;
-	return true;
-}
-
-/* Keeps what is of use and no more: a narinfo may be padded to a megabyte, and there are thousands. */
-static void accept(struct rouse_paths *paths, struct rouse_path *p, const struct rouse_narinfo *n)
-{
-	struct rouse_path from = {
-		.nar_size = n->nar_size,
-		.deriver = n->deriver,
-		.references = n->references,
-		.n_references = n->n_references,
-	};
-
-	memcpy(from.nar_hash, n->nar_hash, sizeof(from.nar_hash));
-	rouse_path_copy(paths, p, &from);
-	p->url = rouse_arena_strdup(&paths->arena, n->url);
-	p->compression = n->compression;
-	p->file_size = n->file_size;
-}
-
 static int take_narinfo(struct ask *a, struct rouse_err *e)
 {
 	struct walk *w = a->w;
 	struct rouse_path *p = a->path;
-	auto_arena struct rouse_arena arena = { 0 };
-	struct rouse_narinfo n;
 	struct rouse_err why = { 0 };
-	char where[1024];
+	bool again = p->known; /* asked for another source of the same archive */
 
-	(void)rouse_print_url(where, sizeof(where), a->url);
-	if (rouse_narinfo_parse(&n, where, w->c->spec->caches[p->cache].url,
-				a->t.body_out.data ? a->t.body_out.data : "", a->t.body_out.len,
-				&arena, &why) < 0 ||
-	    verify(w, p, &n, where, &why) < 0)
+	if (rouse_answer_take(w->c, p, a->url, &a->t.body_out, &why) < 0)
 		return take_failure(w, p, &why, e);
 	w->c->caches[p->cache].failures = 0;
-	if (p->known) { /* asked again for another source of the same archive */
-		if (same_content(p, &n)) {
-			accept(&w->c->paths, p, &n);
-			return 0;
-		}
-		(void)rouse_fail(&why, ROUSE_UNTRUSTED, 0, "'%s%s' is another build in '%s'",
-				 ROUSE_STORE_PREFIX, p->name, where);
-		return take_failure(w, p, &why, e);
-	}
-	accept(&w->c->paths, p, &n);
-	return follow(w, p, e);
-}
-
-/* "StoreDir: /x" in a cache that was made for another store. */
-static int check_info(const struct rouse_cache *cache, const struct rouse_buf *text,
-		      struct rouse_err *e)
-{
-	const char *p = text->data ? text->data : "";
-
-	while (*p) {
-		size_t len = strcspn(p, "\n");
-		const char *value = rouse_strip_prefix(p, "StoreDir:");
-
-		if (value) {
-			size_t n;
-
-			value += strspn(value, " \t");
-			n = strcspn(value, " \t\r\n");
-			if (n != strlen(ROUSE_STORE_DIR) ||
-			    strncmp(value, ROUSE_STORE_DIR, n) != 0) {
-				char url[256];
-
-				return rouse_fail(e, ROUSE_DOCUMENT, 0,
-						  "the cache '%s' is for the store '%.*s'",
-						  rouse_print_url(url, sizeof(url), cache->url),
-						  (int)(n < 200 ? n : 200), value);
-			}
-		}
-		p += len + (p[len] == '\n');
-	}
-	return 0;
+	return again ? 0 : follow(w, p, e);
 }
 
 static int take_greeting(struct ask *a, struct rouse_err *e)
@@ -401,7 +280,7 @@ static int take_greeting(struct ask *a, struct rouse_err *e)
 	struct rouse_cache_state *state = &a->w->c->caches[a->cache];
 
 	if (a->t.result == 0)
-		return check_info(&a->w->c->spec->caches[a->cache], &a->t.body_out, e);
+		return rouse_answer_info(&a->w->c->spec->caches[a->cache], &a->t.body_out, e);
 	/* A cache without this file may still have the paths; one that is away has none. */
 	if (a->t.err.kind == ROUSE_UNAVAILABLE || a->t.err.kind == ROUSE_UNTRUSTED)
 		state->down = true;
@@ -477,6 +356,7 @@ static int walk(struct rouse_closure *c, const struct rouse_context *ctx,
 			return -1;
 		/* Anew: what the store has may be another build than what is pinned. */
 		rouse_paths_done(&c->paths);
+		c->bytes = 0;
 		add_roots(c);
 		w = (struct walk){ .c = c, .ctx = ctx, .registered = registered };
 		if (take_known(&w, e) < 0)
@@ -491,11 +371,39 @@ static int walk(struct rouse_closure *c, const struct rouse_context *ctx,
 	return run_walk(&w, ROUSE_WALK_CONNECTIONS, e);
 }
 
+/* The size of a path that certifies itself is the word of one cache. When such sizes add up, the other
+ * caches are heard, too: else one that lies could make a closure that fits look too large. */
+static void doubt_claims(struct rouse_closure *c, const struct rouse_context *ctx)
+{
+	uint64_t claimed = 0;
+
+	for (size_t i = 0; i < c->paths.n; i++)
+		if (c->paths.items[i]->claimed)
+			claimed += c->paths.items[i]->nar_size;
+	for (size_t i = 0; i < c->paths.n && claimed > ROUSE_CLOSURE_CLAIMS; i++) {
+		struct rouse_path *p = c->paths.items[i];
+		struct rouse_path least = *p;
+		struct rouse_err e = { 0 }; /* another cache that cannot say is no loss */
+
+		if (!p->claimed || p->valid || p->nar_size < MIB)
+			continue;
+		while (rouse_closure_has_more(c, p)) {
+			if (rouse_closure_next_source(c, p, ctx, &e) == 0 &&
+			    p->nar_size < least.nar_size)
+				least = *p;
+		}
+		*p = least;
+	}
+}
+
 int rouse_closure_resolve(struct rouse_closure *c, const struct rouse_context *ctx,
 			  struct rouse_err *e)
 {
 	auto_store struct rouse_store store = ROUSE_STORE_INIT;
 
+	/* Answers that a hostile cache has padded leave holes in a heap; on their own pages they leave
+	 * nothing. */
+	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	if (!c->spec->elsewhere && rouse_store_look(&store, ctx->root, e) < 0)
 		return -1;
 	for (size_t i = 0; i < c->spec->n_roots; i++)
@@ -506,6 +414,8 @@ int rouse_closure_resolve(struct rouse_closure *c, const struct rouse_context *c
 	if (walk(c, ctx, &store.registered, e) < 0)
 		return -1;
 	rouse_paths_done(&c->pinned);
+	if (c->spec->n_caches > 1)
+		doubt_claims(c, ctx);
 	count(c, ctx);
 	return 0;
 }

@@ -18,6 +18,7 @@ struct rouse_closure {
 	struct rouse_paths paths;
 	struct rouse_paths pinned;        /* what manifests say; empty once resolved */
 	struct rouse_cache_state *caches; /* as in spec */
+	uint64_t bytes;                   /* sum of what is known of paths so far, unpacked */
 	uint64_t requests;
 	uint64_t fetched, fetched_bytes; /* by pulling */
 };

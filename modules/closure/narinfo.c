@@ -10,9 +10,9 @@
 #include "path.h"
 
 static const char *const compressions[] = {
-	[ROUSE_COMPRESSION_NONE] = "none",
-	[ROUSE_COMPRESSION_ZSTD] = "zstd",
-	[ROUSE_COMPRESSION_XZ] = "xz",
+	[ROUSE_COMPRESSION_NONE] = "none",   [ROUSE_COMPRESSION_ZSTD] = "zstd",
+	[ROUSE_COMPRESSION_XZ] = "xz",       [ROUSE_COMPRESSION_GZIP] = "gzip",
+	[ROUSE_COMPRESSION_BZIP2] = "bzip2", [ROUSE_COMPRESSION_BROTLI] = "br",
 };
 _Static_assert(ARRAY_SIZE(compressions) == ROUSE_COMPRESSIONS_, "a word for each compression");
 
@@ -25,6 +25,7 @@ enum key {
 	KEY_STORE_PATH,
 	KEY_URL,
 	KEY_COMPRESSION,
+	KEY_FILE_HASH,
 	KEY_FILE_SIZE,
 	KEY_NAR_HASH,
 	KEY_NAR_SIZE,
@@ -38,6 +39,7 @@ static const char *const keys_text[] = {
 	[KEY_STORE_PATH] = "StorePath",
 	[KEY_URL] = "URL",
 	[KEY_COMPRESSION] = "Compression",
+	[KEY_FILE_HASH] = "FileHash",
 	[KEY_FILE_SIZE] = "FileSize",
 	[KEY_NAR_HASH] = "NarHash",
 	[KEY_NAR_SIZE] = "NarSize",
@@ -50,7 +52,9 @@ _Static_assert(ARRAY_SIZE(keys_text) == KEYS_, "a word for each key");
 
 struct parser {
 	struct rouse_narinfo *n;
-	const char *where, *cache;
+	const char *where;
+	const struct rouse_cache *caches;
+	size_t n_caches, own;
 	struct rouse_arena *arena;
 	bool seen[KEYS_];
 };
@@ -93,30 +97,53 @@ bool rouse_is_nar_url(const char *url)
 	return true;
 }
 
+/* What an absolute URL is relative to a cache; NULL when it is not below it. */
+static const char *below(const char *url, const char *cache)
+{
+	size_t n = strcspn(cache, "?");
+
+	while (n && cache[n - 1] == '/')
+		n--;
+	return strncmp(url, cache, n) == 0 && url[n] == '/' ? url + n + 1 : NULL;
+}
+
+/* An absolute URL may lead to a cache that the document has, and nowhere else. */
 static int take_url(struct parser *p, const char *v, struct rouse_err *e)
 {
-	const char *rest = rouse_strip_prefix(v, p->cache);
+	const char *rest = v;
 
-	/* A cache may spell out its own address. */
-	if (rest && *rest == '/')
-		v = rest + 1;
-	if (!rouse_is_nar_url(v))
-		return malformed(p, e, "a URL outside of the cache or not a plain one,", v);
-	p->n->url = v;
+	p->n->base = p->own;
+	if (strstr(v, "://")) {
+		rest = below(v, p->caches[p->own].url);
+		for (size_t i = 0; !rest && i < p->n_caches; i++)
+			if ((rest = below(v, p->caches[i].url)))
+				p->n->base = i;
+	}
+	if (!rest || !rouse_is_nar_url(rest))
+		return malformed(p, e, "a URL outside of the caches or not a plain one,", v);
+	p->n->url = rest;
 	return 0;
 }
 
-static int take_compression(struct parser *p, const char *v, struct rouse_err *e)
+bool rouse_compression_parse(const char *word, enum rouse_compression *ret)
 {
 	for (size_t i = 0; i < ROUSE_COMPRESSIONS_; i++)
-		if (rouse_streq(v, compressions[i])) {
-			p->n->compression = (enum rouse_compression)i;
-			return 0;
+		if (rouse_streq(word, compressions[i])) {
+			*ret = (enum rouse_compression)i;
+			return true;
 		}
-	return rouse_fail(
-		e, ROUSE_DOCUMENT, 0,
-		"'%s': the archive is compressed with '%.40s'; only zstd, xz and none are read",
-		p->where, *v ? v : "bzip2");
+	return false;
+}
+
+/* An absent or empty one means bzip2, as it did when Nix knew no other. */
+static int take_compression(struct parser *p, const char *v, struct rouse_err *e)
+{
+	if (rouse_compression_parse(*v ? v : "bzip2", &p->n->compression))
+		return 0;
+	return rouse_fail(e, ROUSE_DOCUMENT, 0,
+			  "'%s': the archive is compressed with '%.40s'; only zstd, xz, gzip, "
+			  "bzip2, br and none are read",
+			  p->where, v);
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -181,8 +208,25 @@ static int take_deriver(struct parser *p, const char *v, struct rouse_err *e)
 	return 0;
 }
 
+/* "text:sha256:…", "fixed:[r:|git:]ALGORITHM:…": whether it is true is seen elsewhere. */
+static int take_ca(struct parser *p, const char *v, struct rouse_err *e)
+{
+	static const char *const methods[] = { "text:",         "fixed:r:sha", "fixed:r:md5:",
+					       "fixed:git:sha", "fixed:sha",   "fixed:md5:" };
+	bool known = !*v;
+
+	for (size_t i = 0; i < ARRAY_SIZE(methods) && !known; i++)
+		known = rouse_strip_prefix(v, methods[i]) != NULL;
+	if (!known)
+		return malformed(p, e, "CA is not a content address:", v);
+	p->n->ca = *v ? v : NULL;
+	return 0;
+}
+
 static int take_value(struct parser *p, enum key key, char *v, struct rouse_err *e)
 {
+	uint8_t ignored[ROUSE_SHA256_LEN];
+
 	switch (key) {
 	case KEY_STORE_PATH:
 		p->n->name = rouse_store_name(v);
@@ -191,6 +235,10 @@ static int take_value(struct parser *p, enum key key, char *v, struct rouse_err 
 		return take_url(p, v, e);
 	case KEY_COMPRESSION:
 		return take_compression(p, v, e);
+	case KEY_FILE_HASH:
+		return rouse_nar_hash_parse(v, ignored)
+			       ? 0
+			       : malformed(p, e, "FileHash is not a SHA-256:", v);
 	case KEY_FILE_SIZE:
 		return take_number(p, v, UINT64_MAX, &p->n->file_size, e);
 	case KEY_NAR_HASH:
@@ -204,8 +252,7 @@ static int take_value(struct parser *p, enum key key, char *v, struct rouse_err 
 	case KEY_DERIVER:
 		return take_deriver(p, v, e);
 	case KEY_CA:
-		p->n->ca = *v ? v : NULL;
-		return 0;
+		return take_ca(p, v, e);
 	case KEY_SIG:
 		return take_signature(p, v, e);
 	case KEYS_:
@@ -238,12 +285,23 @@ static int take_line(struct parser *p, char *line, struct rouse_err *e)
 	return 0;
 }
 
-int rouse_narinfo_parse(struct rouse_narinfo *ret, const char *where, const char *cache,
+uint64_t rouse_narinfo_most(uint64_t nar_size)
+{
+	return nar_size + nar_size / 64 + MIB;
+}
+
+int rouse_narinfo_parse(struct rouse_narinfo *ret, const char *where,
+			const struct rouse_cache *caches, size_t n_caches, size_t own,
 			const char *text, size_t len, struct rouse_arena *arena,
 			struct rouse_err *e)
 {
 	struct rouse_narinfo n = { 0 };
-	struct parser p = { .n = &n, .where = where, .cache = cache, .arena = arena };
+	struct parser p = { .n = &n,
+			    .where = where,
+			    .caches = caches,
+			    .n_caches = n_caches,
+			    .own = own,
+			    .arena = arena };
 	static const enum key required[] = { KEY_STORE_PATH, KEY_URL, KEY_NAR_HASH, KEY_NAR_SIZE };
 	char *copy, *line, *end;
 
@@ -263,7 +321,8 @@ int rouse_narinfo_parse(struct rouse_narinfo *ret, const char *where, const char
 			return malformed(&p, e, "there is no", keys_text[required[i]]);
 	if (!n.nar_size)
 		return malformed(&p, e, "NarSize is", "0");
-	/* An absent Compression means bzip2, which nobody has written for years. */
+	if (n.file_size > rouse_narinfo_most(n.nar_size))
+		return malformed(&p, e, "FileSize is far beyond", "NarSize");
 	if (!p.seen[KEY_COMPRESSION] && take_compression(&p, "", e) < 0)
 		return -1;
 	*ret = n;
@@ -280,24 +339,60 @@ void rouse_narinfo_fingerprint(const struct rouse_narinfo *n, struct rouse_buf *
 		rouse_buf_printf(out, "%s" ROUSE_STORE_PREFIX "%s", i ? "," : "", n->references[i]);
 }
 
-bool rouse_narinfo_self_certified(const struct rouse_narinfo *n)
+/* Appends ":/nix/store/…" for each reference; false when it references itself. */
+static bool add_references(const struct rouse_narinfo *n, struct rouse_buf *type)
 {
-	char name[ROUSE_STORE_NAME_SIZE];
-	uint8_t hash[ROUSE_SHA256_LEN];
-	auto_buf struct rouse_buf type = { 0 };
-	const char *tree = n->ca ? rouse_strip_prefix(n->ca, "fixed:r:") : NULL;
-
-	if (!tree || !rouse_nar_hash_parse(tree, hash) ||
-	    memcmp(hash, n->nar_hash, sizeof(hash)) != 0)
-		return false;
-	rouse_buf_printf(&type, "source");
 	for (size_t i = 0; i < n->n_references; i++) {
 		if (rouse_streq(n->references[i], n->name))
 			return false;
-		rouse_buf_printf(&type, ":" ROUSE_STORE_PREFIX "%s", n->references[i]);
+		rouse_buf_printf(type, ":" ROUSE_STORE_PREFIX "%s", n->references[i]);
 	}
-	rouse_store_name_of(name, type.data, hash, n->name + ROUSE_HASH_PART + 1);
+	return true;
+}
+
+static bool is_named(const struct rouse_narinfo *n, const char *type,
+		     const uint8_t hash[static ROUSE_SHA256_LEN])
+{
+	char name[ROUSE_STORE_NAME_SIZE];
+
+	rouse_store_name_of(name, type, hash, n->name + ROUSE_HASH_PART + 1);
 	return rouse_streq(name, n->name);
+}
+
+/* A file as fetchurl makes it: its name is made of the hash of a text that has its hash. */
+static bool is_named_flat(const struct rouse_narinfo *n,
+			  const uint8_t hash[static ROUSE_SHA256_LEN])
+{
+	char hex[2 * ROUSE_SHA256_LEN + 1];
+	auto_free char *text = NULL;
+	uint8_t outer[ROUSE_SHA256_LEN];
+
+	rouse_hex(hex, hash, ROUSE_SHA256_LEN);
+	text = rouse_asprintf("fixed:out:sha256:%s:", hex);
+	rouse_sha256_of(text, strlen(text), outer);
+	return !n->n_references && is_named(n, "output:out", outer);
+}
+
+enum rouse_certified rouse_narinfo_certified(const struct rouse_narinfo *n,
+					     uint8_t ret_contents[static ROUSE_SHA256_LEN])
+{
+	auto_buf struct rouse_buf type = { 0 };
+	const char *tree = n->ca ? rouse_strip_prefix(n->ca, "fixed:r:") : NULL;
+	const char *text = n->ca ? rouse_strip_prefix(n->ca, "text:") : NULL;
+	const char *flat = n->ca && !tree ? rouse_strip_prefix(n->ca, "fixed:") : NULL;
+	const char *hash = tree ? tree : text ? text : flat;
+
+	if (!hash || !rouse_nar_hash_parse(hash, ret_contents))
+		return ROUSE_NOT_CERTIFIED;
+	if (flat)
+		return is_named_flat(n, ret_contents) ? ROUSE_CERTIFIED_FILE : ROUSE_NOT_CERTIFIED;
+	rouse_buf_printf(&type, tree ? "source" : "text");
+	if (!add_references(n, &type) || !is_named(n, type.data, ret_contents))
+		return ROUSE_NOT_CERTIFIED;
+	if (text)
+		return ROUSE_CERTIFIED_FILE;
+	return memcmp(ret_contents, n->nar_hash, ROUSE_SHA256_LEN) == 0 ? ROUSE_CERTIFIED_TREE
+									: ROUSE_NOT_CERTIFIED;
 }
 
 int rouse_narinfo_verify(const struct rouse_narinfo *n, const char *where,
@@ -305,8 +400,6 @@ int rouse_narinfo_verify(const struct rouse_narinfo *n, const char *where,
 {
 	auto_buf struct rouse_buf text = { 0 };
 
-	if (rouse_narinfo_self_certified(n))
-		return 0;
 	if (!n->n_signatures)
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
 				  "'" ROUSE_STORE_PREFIX "%s' is not signed in '%s'", n->name,

@@ -30,7 +30,13 @@ static bool is_path(const char *s)
 	return rouse_store_name(s) != NULL;
 }
 
-static const char *const compressions[] = { "none", "zstd", "xz", NULL };
+static bool is_compression(const char *s)
+{
+	enum rouse_compression c;
+
+	return rouse_compression_parse(s, &c);
+}
+
 static const struct rouse_shape path_shape = {
 	.type = ROUSE_STRING,
 	.format = "a store path",
@@ -55,7 +61,8 @@ static const struct rouse_field entry_fields[] = {
 		       .type = ROUSE_STRING, .format = "a URL below the cache",
 		       .valid = rouse_is_nar_url),
 	ROUSE_REQUIRED(struct entry, compression, "compression", "How the archive is compressed.",
-		       .type = ROUSE_STRING, .words = compressions),
+		       .type = ROUSE_STRING, .format = "one that rouse reads",
+		       .valid = is_compression),
 	ROUSE_FIELD(struct entry, file_size, "fileSize", "The size of the compressed archive.",
 		    .type = ROUSE_INT, .max = INT64_MAX),
 };
@@ -89,15 +96,6 @@ static int wrong(struct rouse_err *e, const char *where, const char *path, const
 	return rouse_fail(e, ROUSE_DOCUMENT, 0, "manifest '%s': '%s' %s", where, path, why);
 }
 
-static enum rouse_compression compression_of(const char *word)
-{
-	enum rouse_compression c = ROUSE_COMPRESSION_NONE;
-
-	while (!rouse_streq(rouse_compression_word(c), word))
-		c++;
-	return c;
-}
-
 static void take_references(struct rouse_paths *paths, struct rouse_path *p, const struct entry *e)
 {
 	const char *const *from = e->references.items;
@@ -114,6 +112,7 @@ static int take_entry(struct rouse_paths *paths, const char *where, const struct
 {
 	const char *const *refs = entry->references.items;
 	struct rouse_path *p = rouse_paths_add(paths, rouse_store_name(entry->path));
+	enum rouse_compression compression;
 	uint8_t hash[ROUSE_SHA256_LEN];
 
 	for (size_t i = 1; i < entry->references.n; i++)
@@ -121,8 +120,9 @@ static int take_entry(struct rouse_paths *paths, const char *where, const struct
 			return wrong(e, where, entry->path, "has references out of order");
 	if (n_caches && (uint64_t)entry->cache >= n_caches)
 		return wrong(e, where, entry->path, "is in a cache that is not listed");
-	if (!rouse_nar_hash_parse(entry->nar_hash, hash))
-		return wrong(e, where, entry->path, "has no SHA-256");
+	if (!rouse_nar_hash_parse(entry->nar_hash, hash) ||
+	    !rouse_compression_parse(entry->compression, &compression))
+		return wrong(e, where, entry->path, "has a hash or a compression that is not read");
 	if (p->known && memcmp(p->nar_hash, hash, sizeof(hash)) != 0)
 		return wrong(e, where, entry->path, "is another build than in another manifest");
 	if (p->known)
@@ -131,7 +131,7 @@ static int take_entry(struct rouse_paths *paths, const char *where, const struct
 	p->nar_size = (uint64_t)entry->nar_size;
 	p->file_size = (uint64_t)entry->file_size;
 	p->cache = (unsigned)entry->cache;
-	p->compression = compression_of(entry->compression);
+	p->compression = compression;
 	p->url = rouse_arena_strdup(&paths->arena, entry->url);
 	p->deriver = entry->deriver
 			     ? rouse_arena_strdup(&paths->arena, rouse_store_name(entry->deriver))

@@ -37,12 +37,14 @@ struct pull {
 	pthread_cond_t changed;    /* something ended, or memory was given back */
 	struct rouse_path **queue; /* largest first; next … n_queue are to be done */
 	size_t next, n_queue;
+	uint64_t queue_bytes;         /* of the queue, unpacked, when the workers started */
 	uint64_t memory;              /* promised to running jobs */
 	struct rouse_path **finished; /* in the store; the first n_registered are registered */
 	size_t n_finished, n_registered;
 	struct rouse_path **failed; /* their cache could not deliver; another one may */
 	size_t n_failed;
 	unsigned running;       /* workers */
+	unsigned most_workers;  /* as many as there are processors for; const once started */
 	struct rouse_err error; /* the first fatal one; stops everything */
 
 	uint64_t bytes; /* unpacked so far; atomic */
@@ -66,7 +68,8 @@ struct job {
 	uint64_t memory;
 	struct rouse_unpack *unpack;
 	struct rouse_sha256 *hash;
-	uint64_t out; /* bytes that came out of the decoder */
+	struct rouse_sha256 *contents; /* of path->contents; else NULL */
+	uint64_t out;                  /* bytes that came out of the decoder */
 	struct rouse_nar nar;
 	struct rouse_tree tree;
 	char *url;
@@ -88,6 +91,18 @@ static int take_unpacked(void *arg, const void *data, size_t n, struct rouse_err
 	return rouse_nar_feed(&j->nar, data, n, e);
 }
 
+/* The last large archive would keep one processor busy and leave the others idle. */
+static unsigned threads_of(const struct job *j)
+{
+	const struct pull *p = j->w->p;
+
+	return j->path->compression == ROUSE_COMPRESSION_XZ &&
+			       j->path->nar_size >= ROUSE_PULL_XZ_THREADS &&
+			       j->path->nar_size > p->queue_bytes / p->most_workers
+		       ? p->most_workers
+		       : 1;
+}
+
 /* Puts a job at its beginning; also when its download begins anew. */
 static int job_begin(void *arg, struct rouse_err *e)
 {
@@ -102,9 +117,12 @@ static int job_begin(void *arg, struct rouse_err *e)
 	__atomic_sub_fetch(&j->w->p->bytes, j->out, __ATOMIC_RELAXED);
 	j->out = 0;
 	j->hash = rouse_sha256_new();
+	rouse_sha256_free(take(j->contents, NULL));
+	j->contents = j->path->contents ? rouse_sha256_new() : NULL;
 	rouse_tree_begin(&j->tree, s->staging, j->path->name);
+	j->tree.contents = j->contents;
 	rouse_nar_begin(&j->nar, j->path->nar_size, &rouse_tree_ops, &j->tree);
-	j->unpack = rouse_unpack_new(j->path->compression, take_unpacked, j, e);
+	j->unpack = rouse_unpack_new(j->path->compression, threads_of(j), take_unpacked, j, e);
 	return j->unpack ? 0 : -1;
 }
 
@@ -115,6 +133,19 @@ static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
 	if (__atomic_load_n(&j->w->p->stop, __ATOMIC_RELAXED))
 		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
 	return rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e);
+}
+
+/* Is the one file of the archive what the name of the path says? */
+static int check_contents(struct job *j, struct rouse_err *e)
+{
+	uint8_t hash[ROUSE_SHA256_LEN];
+
+	if (!j->contents)
+		return 0;
+	rouse_sha256_final(j->contents, hash);
+	if (j->tree.is_plain_file && memcmp(hash, j->path->contents, sizeof(hash)) == 0)
+		return 0;
+	return rouse_fail(e, ROUSE_UNTRUSTED, 0, "its content is not what its name says");
 }
 
 /* The download is complete: is it what was signed? */
@@ -136,7 +167,7 @@ static int job_check(struct job *j, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "it hashes to '%s', and '%s' is signed",
 				  rouse_nar_hash_print(got, hash),
 				  rouse_nar_hash_print(want, j->path->nar_hash));
-	return 0;
+	return check_contents(j, e);
 }
 
 static void job_free(struct job *j)
@@ -153,6 +184,7 @@ static void job_free(struct job *j)
 	(void)pthread_mutex_unlock(&p->mutex);
 	rouse_unpack_free(j->unpack);
 	rouse_sha256_free(j->hash);
+	rouse_sha256_free(j->contents);
 	rouse_tree_done(&j->tree);
 	rouse_buf_done(&j->t.body_out);
 	free(j->url);
@@ -232,11 +264,12 @@ static struct rouse_fetch *next_job(void *ctx)
 		j->next->link = &j->next;
 	w->jobs = j;
 	path_url = rouse_asprintf("/%s", path->url);
-	j->url = rouse_fetch_url(c->spec->caches[path->cache].url, path_url);
+	j->url = rouse_fetch_url(c->spec->caches[path->base].url, path_url);
 	j->t = (struct rouse_fetch){
 		.url = j->url,
-		/* Compression may lose a little; FileSize is nobody's word. */
-		.max_bytes = path->nar_size + path->nar_size / 64 + MIB,
+		/* FileSize is nobody's word, but whoever says it must keep it. */
+		.max_bytes = path->file_size ? path->file_size : rouse_narinfo_most(path->nar_size),
+		.max_redirects = ROUSE_CACHE_REDIRECTS,
 		.deadline = w->p->ctx->deadline,
 		.max_tries = rouse_closure_has_more(c, path) ? ROUSE_CACHE_TRIES : 0,
 		.sink = receive,
@@ -392,20 +425,23 @@ static void oversee(struct pull *p, uint64_t total)
 	}
 }
 
+static unsigned count_processors(void)
+{
+	cpu_set_t cpus;
+	unsigned n;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+		return 1;
+	n = (unsigned)CPU_COUNT(&cpus);
+	return n < ROUSE_MAX_PULL_WORKERS ? n : ROUSE_MAX_PULL_WORKERS;
+}
+
 /* A thread beyond the first costs more than it gains until there is much to do: each page that one
  * of them gives back interrupts the processors of the others. */
 static unsigned count_workers(const struct pull *p)
 {
-	uint64_t bytes = 0, most = ROUSE_MAX_PULL_WORKERS, wanted;
-	cpu_set_t cpus;
+	uint64_t most = p->most_workers, wanted = 1 + p->queue_bytes / ROUSE_PULL_WORTH;
 
-	for (size_t i = p->next; i < p->n_queue; i++)
-		bytes += p->queue[i]->nar_size;
-	wanted = 1 + bytes / ROUSE_PULL_WORTH;
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
-		most = 1;
-	else if ((uint64_t)CPU_COUNT(&cpus) < most)
-		most = (uint64_t)CPU_COUNT(&cpus);
 	if (p->n_queue - p->next < most)
 		most = p->n_queue - p->next;
 	return (unsigned)(wanted < most ? wanted : most);
@@ -422,11 +458,15 @@ static void count_transfers(struct pull *p, const struct rouse_fetcher *f)
 /* Works off the queue once. */
 static int run_workers(struct pull *p, uint64_t total, struct rouse_err *e)
 {
-	unsigned n = count_workers(p), started = 0;
-	auto_free struct worker *workers = rouse_calloc(n, sizeof(*workers));
+	auto_free struct worker *workers = NULL;
+	unsigned n, started = 0;
 	int r = 0;
 
-	p->running = n;
+	p->queue_bytes = 0;
+	for (size_t i = p->next; i < p->n_queue; i++)
+		p->queue_bytes += p->queue[i]->nar_size;
+	p->running = n = count_workers(p);
+	workers = rouse_calloc(n, sizeof(*workers));
 	for (; started < n; started++) {
 		struct worker *w = &workers[started];
 
@@ -585,7 +625,8 @@ int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 			  .store = &store,
 			  .queue = lists,
 			  .finished = lists + n,
-			  .failed = lists + 2 * n };
+			  .failed = lists + 2 * n,
+			  .most_workers = count_processors() };
 	pthread_condattr_t attr;
 	int r;
 

@@ -26,7 +26,11 @@ struct rouse_path {
 	unsigned cache; /* where it is, or where it is asked for */
 	enum rouse_compression compression;
 	uint64_t file_size;
-	const char *url;   /* relative to the cache */
+	unsigned base;   /* the cache below which `url` is: most often the same */
+	const char *url; /* relative to that */
+	bool claimed;    /* it certifies itself: its hash is true, its size is the cache's word */
+	const uint8_t
+		*contents; /* … and the SHA-256 of the one file that it is; NULL: not needed */
 	const char *tried; /* "'acme' (missing)": caches that do not have it; NULL: none yet */
 	struct rouse_err *failure; /* the worst of them, in the arena */
 };

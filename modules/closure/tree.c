@@ -73,6 +73,7 @@ static int make_file(void *arg, const char *name, bool executable, uint64_t size
 	if (t->file < 0)
 		return failed(t, e, "make file", name);
 	t->files++;
+	t->is_plain_file = !name && !executable;
 	return fchmod(t->file, executable ? 0555 : 0444) < 0 ? failed(t, e, "set the mode of", name)
 							     : 0;
 }
@@ -84,6 +85,8 @@ static int write_file(void *arg, const void *data, size_t n, struct rouse_err *e
 	if (rouse_write_all(t->file, data, n) < 0)
 		return failed(t, e, "write a file", NULL);
 	t->bytes += n;
+	if (t->contents)
+		rouse_sha256_update(t->contents, data, n);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include <rouse/err.h>
 #include <rouse/limits.h>
+#include <rouse/trust.h>
 
 #include "nar.h"
 
@@ -16,6 +17,8 @@ struct rouse_tree {
 	int dirs[ROUSE_MAX_NAR_DEPTH + 1]; /* dirs[0] is borrowed */
 	unsigned depth;
 	int file;
+	struct rouse_sha256 *contents; /* gets the bytes of all files; may be NULL; borrowed */
+	bool is_plain_file;            /* the root is a file that is not executable */
 	uint64_t files, bytes;
 };
 extern const struct rouse_nar_ops rouse_tree_ops; /* arg: struct rouse_tree * */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decompression of bytes as they come: zstd (several frames), xz (several streams), none. Memory is
- * capped; the output goes on in pieces through a buffer that the caller lends. */
+/* Decompression of bytes as they come: zstd, xz, gzip and bzip2 (several frames, streams or members one
+ * behind the other), brotli, none. Memory is capped; the output goes on in pieces through a buffer
+ * that the caller lends. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,9 +17,12 @@ struct rouse_unpack; /* a running decoder */
 /* Receives what came out. -1 with *e ends the decoding: the way to stop at a size. */
 typedef int (*rouse_unpack_sink)(void *arg, const void *data, size_t n, struct rouse_err *e);
 
-/* `buf` is borrowed by each call of feed and end, and may be shared by decoders of one thread. */
-must_check struct rouse_unpack *rouse_unpack_new(enum rouse_compression c, rouse_unpack_sink sink,
-						 void *arg, struct rouse_err *e);
+/* `buf` is borrowed by each call of feed and end, and may be shared by decoders of one thread.
+ * `threads`: how many may decode this one (xz that was written in blocks); 1 is right for all but
+ * large archives, as each takes a block of memory. */
+must_check struct rouse_unpack *rouse_unpack_new(enum rouse_compression c, unsigned threads,
+						 rouse_unpack_sink sink, void *arg,
+						 struct rouse_err *e);
 void rouse_unpack_free(struct rouse_unpack *u); /* accepts NULL */
 AUTO_DEFINE(struct rouse_unpack *, unpack, rouse_unpack_free, NULL)
 

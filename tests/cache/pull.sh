@@ -9,7 +9,7 @@ begin_world
 make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }
 list_closure >"$W/names"
 describe /nix/store "$W/names" >"$W/original"
-for c in zstd xz none; do
+for c in zstd xz none gzip bzip2 br; do
 	make_cache "$c" "$c" || { printf '1..1\nnot ok 1 - %s\n' "no cache '$c'"; exit 1; }
 done
 serve
@@ -34,7 +34,7 @@ fetched() { # the counter of the last --json pull
 	sed -n "s/.*\"closure.$1\": \([0-9]*\).*/\1/p" "$W/out"
 }
 
-for c in zstd xz none; do
+for c in zstd xz none gzip bzip2 br; do
 	ok "file_${c}_pulls" pull "$W/d-$c" "file://$W/$c" -- --json
 	ok "file_${c}_fetches_every_path" [ "$(fetched fetched)" = "$(wc -l <"$W/names")" ]
 	ok "file_${c}_is_the_same_to_the_bit" same "$W/d-$c"

@@ -19,7 +19,7 @@ static int unpack(enum rouse_compression c, const uint8_t *data, size_t size, si
 		  size_t *got)
 {
 	struct rouse_err e = { 0 };
-	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(c, sink, got, &e);
+	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(c, 1, sink, got, &e);
 	char buf[4096];
 
 	HOLDS(u);

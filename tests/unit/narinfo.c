@@ -2,6 +2,7 @@
 #include "../lib/tap.h"
 
 #include "../../modules/closure/narinfo.h"
+#include "../../modules/closure/nix32.h"
 
 /* Served and signed by cache.nixos.org. */
 static const char curl[] =
@@ -34,9 +35,14 @@ static void fixture_auto(struct fixture *f)
 }
 #define auto_fixture __attribute__((cleanup(fixture_auto)))
 
+static const struct rouse_cache caches[] = {
+	{ .name = "own", .url = "https://cache.example" },
+	{ .name = "other", .url = "s3://bucket/deep?region=eu-west-1" },
+};
+
 static int parse(struct fixture *f, const char *text)
 {
-	return rouse_narinfo_parse(&f->n, "test", "https://cache.example", text, strlen(text),
+	return rouse_narinfo_parse(&f->n, "test", caches, ARRAY_SIZE(caches), 0, text, strlen(text),
 				   &f->arena, &f->e);
 }
 
@@ -135,8 +141,10 @@ static void narinfo_refuses_malformed(struct t *t)
 		  "References: 0jqd0rlxzra1rs38rdxl43yh6rxchgc6-curl\nReferences: \n" },
 		{ "Deriver", "Deriver: x\n" },
 		{ "FileSize", "FileSize: many\n" },
+		{ "FileSize", "FileSize: 18446744073709551615\n" },
 		{ "FileHash", "no colon\n" },
-		{ "Compression", NULL },
+		{ "FileHash", "FileHash: sha256:x\n" },
+		{ "FileHash", "CA: sha256:05ra3y72i3qjri7xskf9qj8kb29r6naqy1sqpbs3azi3xcigmj56\n" },
 		{ "Compression", "Compression: rot13\n" },
 	};
 
@@ -155,10 +163,11 @@ static void narinfo_refuses_truncation_and_nul(struct t *t)
 	auto_free char *text = rouse_strdup(curl);
 	size_t len = strlen(text);
 
-	T_CHECK(t, rouse_narinfo_parse(&f.n, "test", "x", text, len - 1, &f.arena, &f.e) < 0);
-	T_CHECK(t, rouse_narinfo_parse(&f.n, "test", "x", text, 0, &f.arena, &f.e) < 0);
+	T_CHECK(t,
+		rouse_narinfo_parse(&f.n, "test", caches, 1, 0, text, len - 1, &f.arena, &f.e) < 0);
+	T_CHECK(t, rouse_narinfo_parse(&f.n, "test", caches, 1, 0, text, 0, &f.arena, &f.e) < 0);
 	text[20] = '\0';
-	T_CHECK(t, rouse_narinfo_parse(&f.n, "test", "x", text, len, &f.arena, &f.e) < 0);
+	T_CHECK(t, rouse_narinfo_parse(&f.n, "test", caches, 1, 0, text, len, &f.arena, &f.e) < 0);
 }
 
 static void narinfo_ignores_unknown_keys(struct t *t)
@@ -205,7 +214,42 @@ static void narinfo_url_may_repeat_the_cache(struct t *t)
 
 	T_CHECK(t, parse(&f, same) == 0);
 	T_STR(t, f.n.url, "nar/x.nar.xz");
+	T_CHECK(t, f.n.base == 0);
 	T_CHECK(t, parse(&f, other) < 0);
+}
+
+static void narinfo_url_may_lead_to_a_cache_of_the_document(struct t *t)
+{
+	auto_fixture struct fixture f = { 0 };
+	auto_free char *in = with("URL", "URL: s3://bucket/deep/nar/x.nar.xz\n");
+	auto_free char *above = with("URL", "URL: s3://bucket/nar/x.nar.xz\n");
+	auto_free char *out = with("URL", "URL: s3://bucket/deep/../x.nar.xz\n");
+
+	T_CHECK(t, parse(&f, in) == 0);
+	T_STR(t, f.n.url, "nar/x.nar.xz");
+	T_CHECK(t, f.n.base == 1);
+	T_CHECK(t, parse(&f, above) < 0);
+	T_CHECK(t, parse(&f, out) < 0);
+}
+
+static void narinfo_reads_every_compression(struct t *t)
+{
+	static const char *const lines[] = {
+		[ROUSE_COMPRESSION_NONE] = "Compression: none\n",
+		[ROUSE_COMPRESSION_ZSTD] = "Compression: zstd\n",
+		[ROUSE_COMPRESSION_XZ] = "Compression: xz\n",
+		[ROUSE_COMPRESSION_GZIP] = "Compression: gzip\n",
+		[ROUSE_COMPRESSION_BZIP2] = "", /* as it was when Nix knew no other */
+		[ROUSE_COMPRESSION_BROTLI] = "Compression: br\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		auto_fixture struct fixture f = { 0 };
+		auto_free char *text = with("Compression", lines[i]);
+
+		T_CHECK(t, parse(&f, text) == 0);
+		T_CHECK(t, f.n.compression == i);
+	}
 }
 
 /* `nix-store --add` of a file with "hello\n", as Nix 2.8 names and describes it. */
@@ -220,11 +264,44 @@ static void narinfo_content_address_needs_no_signature(struct t *t)
 {
 	auto_fixture struct fixture f = { 0 };
 
+	uint8_t contents[ROUSE_SHA256_LEN];
+
 	T_CHECK(t, parse(&f, added) == 0);
-	T_CHECK(t, rouse_narinfo_verify(&f.n, "test", NULL, 0, &f.e) == 0);
+	T_CHECK(t, rouse_narinfo_certified(&f.n, contents) == ROUSE_CERTIFIED_TREE);
 	f.n.nar_hash[0] ^= 1;
+	T_CHECK(t, rouse_narinfo_certified(&f.n, contents) == ROUSE_NOT_CERTIFIED);
 	T_CHECK(t, rouse_narinfo_verify(&f.n, "test", NULL, 0, &f.e) < 0);
 	T_CHECK(t, f.e.kind == ROUSE_UNTRUSTED);
+}
+
+/* `nix-store --add-fixed sha256` and builtins.toFile, as Nix 2.8 names and describes them. */
+static void narinfo_content_address_of_a_file(struct t *t)
+{
+	static const char rest[] =
+		"URL: nar/x.nar\nCompression: none\nNarSize: 120\n"
+		"NarHash: sha256:04zwf782yjwnh3q6hz5izfd6jyip8kgw6g6yj43fiqhbyhdd0dqw\n";
+	static const char *const heads[] = {
+		"StorePath: /nix/store/6knq949b53ya3z1rs5ips7h7xkb8mw3a-flat.txt\n"
+		"CA: fixed:sha256:00xyyr3fi8l6hb839bv3f7yb86yjv7xi1cgh1xnhipym4asvb4aq\n",
+		"StorePath: /nix/store/7lmww5ks62qvwklysqlsfbn6p4yl2ijr-u\n"
+		"CA: text:sha256:1mha3hgpyv8cq0qvn27049a8pyd21h6wwxgw7b5cf8f3f1g97zhb\n",
+		"StorePath: /nix/store/8yi142g61hdclh17wpf7a7xa1xqnxcxh-t.txt\n"
+		"References: 7lmww5ks62qvwklysqlsfbn6p4yl2ijr-u\n"
+		"CA: text:sha256:02r916d4w3i4rbv7qf0wlwa0ignghzmgfgifc5wscsz5pgdwq072\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		auto_fixture struct fixture f = { 0 };
+		auto_free char *text = rouse_asprintf("%s%s", heads[i], rest);
+		uint8_t contents[ROUSE_SHA256_LEN], want[ROUSE_SHA256_LEN];
+
+		T_CHECK(t, parse(&f, text) == 0);
+		T_CHECK(t, rouse_narinfo_certified(&f.n, contents) == ROUSE_CERTIFIED_FILE);
+		T_CHECK(t, rouse_nar_hash_parse(strchr(f.n.ca, ':') + 1, want) &&
+				   memcmp(contents, want, sizeof(want)) == 0);
+		f.n.name = "6knq949b53ya3z1rs5ips7h7xkb8mw3a-other";
+		T_CHECK(t, rouse_narinfo_certified(&f.n, contents) == ROUSE_NOT_CERTIFIED);
+	}
 }
 
 T_MAIN(T(narinfo_reads_every_field), T(narinfo_accepts_the_signature_of_cache_nixos_org),
@@ -232,4 +309,5 @@ T_MAIN(T(narinfo_reads_every_field), T(narinfo_accepts_the_signature_of_cache_ni
        T(narinfo_signature_does_not_depend_on_order), T(narinfo_refuses_malformed),
        T(narinfo_refuses_truncation_and_nul), T(narinfo_ignores_unknown_keys),
        T(narinfo_url_stays_in_the_cache), T(narinfo_url_may_repeat_the_cache),
-       T(narinfo_content_address_needs_no_signature))
+       T(narinfo_url_may_lead_to_a_cache_of_the_document), T(narinfo_reads_every_compression),
+       T(narinfo_content_address_needs_no_signature), T(narinfo_content_address_of_a_file))

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "answer.h"
+
+#include <string.h>
+
+#include <rouse/limits.h>
+#include <rouse/text.h>
+
+#include "narinfo.h"
+#include "nix32.h"
+#include "path.h"
+
+/* What a root must hash to; NULL when the path is no pinned root. */
+static const char *pin_of(const struct rouse_closure *c, const char *name)
+{
+	for (size_t i = 0; i < c->spec->n_roots; i++)
+		if (rouse_streq(rouse_store_name(c->spec->roots[i].path), name) &&
+		    c->spec->roots[i].nar_hash)
+			return c->spec->roots[i].nar_hash;
+	return NULL;
+}
+
+bool rouse_pin_matches(const struct rouse_pin *pin, const uint8_t hash[static ROUSE_SHA256_LEN])
+{
+	uint8_t want[ROUSE_SHA256_LEN];
+
+	return !pin->nar_hash ||
+	       (rouse_nar_hash_parse(pin->nar_hash, want) && memcmp(want, hash, sizeof(want)) == 0);
+}
+
+bool rouse_answer_is_pinned(const struct rouse_closure *c, const char *name,
+			    const uint8_t hash[static ROUSE_SHA256_LEN])
+{
+	const struct rouse_pin pin = { .nar_hash = pin_of(c, name) };
+
+	return rouse_pin_matches(&pin, hash);
+}
+
+/* Demands a signature, or a name that is the content's address: then what else is said of it is the word
+ * of this cache alone. */
+static int verify_origin(struct rouse_closure *c, struct rouse_path *p,
+			 const struct rouse_narinfo *n, const char *where, struct rouse_err *e)
+{
+	uint8_t hash[ROUSE_SHA256_LEN];
+	enum rouse_certified how;
+
+	p->claimed = false;
+	p->contents = NULL;
+	if (rouse_narinfo_verify(n, where, c->spec->keys, c->spec->n_keys, e) == 0)
+		return 0;
+	how = rouse_narinfo_certified(n, hash);
+	if (how == ROUSE_NOT_CERTIFIED)
+		return -1;
+	if (c->bytes + n->nar_size > ROUSE_MAX_CLOSURE_SIZE)
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'%s' claims a size beyond all bounds for '%s%s'", where,
+				  ROUSE_STORE_PREFIX, n->name);
+	p->claimed = true;
+	if (how == ROUSE_CERTIFIED_FILE) {
+		uint8_t *copy = rouse_arena_alloc(&c->paths.arena, sizeof(hash));
+
+		memcpy(copy, hash, sizeof(hash));
+		p->contents = copy;
+	}
+	return 0;
+}
+
+static int verify(struct rouse_closure *c, struct rouse_path *p, const struct rouse_narinfo *n,
+		  const char *where, struct rouse_err *e)
+{
+	if (!rouse_streq(n->name, p->name))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' answers for '%s%s' with '%s%s'",
+				  where, ROUSE_STORE_PREFIX, p->name, ROUSE_STORE_PREFIX, n->name);
+	/* What is known already must be the same (see same_content), whoever says so. */
+	if ((!p->known || p->claimed) && verify_origin(c, p, n, where, e) < 0)
+		return -1;
+	if (!rouse_answer_is_pinned(c, p->name, n->nar_hash)) {
+		char hash[ROUSE_NAR_HASH_TEXT];
+
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "'%s%s' in '%s' has the hash '%s', and '%s' is pinned",
+				  ROUSE_STORE_PREFIX, p->name, where,
+				  rouse_nar_hash_print(hash, n->nar_hash), pin_of(c, p->name));
+	}
+	return 0;
+}
+
+static bool same_content(const struct rouse_path *p, const struct rouse_narinfo *n)
+{
+	/* A name that certifies itself has been looked at again. */
+	if ((p->nar_size != n->nar_size ||
+	     memcmp(p->nar_hash, n->nar_hash, sizeof(p->nar_hash)) != 0) &&
+	    !p->claimed)
+		return false;
+	if (p->n_references != n->n_references)
+		return false;
+	for (size_t i = 0; i < n->n_references; i++)
+		if (!rouse_streq(p->references[i], n->references[i]))
+			return false;
+	return true;
+}
+
+/* Keeps what is of use and no more: a narinfo may be padded to a megabyte, and there are thousands. */
+static void accept(struct rouse_paths *paths, struct rouse_path *p, const struct rouse_narinfo *n)
+{
+	struct rouse_path from = {
+		.nar_size = n->nar_size,
+		.deriver = n->deriver,
+		.references = n->references,
+		.n_references = n->n_references,
+	};
+
+	memcpy(from.nar_hash, n->nar_hash, sizeof(from.nar_hash));
+	rouse_path_copy(paths, p, &from);
+	p->url = rouse_arena_strdup(&paths->arena, n->url);
+	p->base = (unsigned)n->base;
+	p->compression = n->compression;
+	p->file_size = n->file_size;
+}
+
+/* "StoreDir: /x" in a cache that was made for another store. */
+int rouse_answer_info(const struct rouse_cache *cache, const struct rouse_buf *text,
+		      struct rouse_err *e)
+{
+	const char *p = text->data ? text->data : "";
+
+	while (*p) {
+		size_t len = strcspn(p, "\n");
+		const char *value = rouse_strip_prefix(p, "StoreDir:");
+
+		if (value) {
+			size_t n;
+
+			value += strspn(value, " \t");
+			n = strcspn(value, " \t\r\n");
+			if (n != strlen(ROUSE_STORE_DIR) ||
+			    strncmp(value, ROUSE_STORE_DIR, n) != 0) {
+				char url[256];
+
+				return rouse_fail(e, ROUSE_DOCUMENT, 0,
+						  "the cache '%s' is for the store '%.*s'",
+						  rouse_print_url(url, sizeof(url), cache->url),
+						  (int)(n < 200 ? n : 200), value);
+			}
+		}
+		p += len + (p[len] == '\n');
+	}
+	return 0;
+}
+
+int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p, const char *url,
+		      const struct rouse_buf *text, struct rouse_err *e)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	struct rouse_narinfo n;
+	char where[1024];
+
+	(void)rouse_print_url(where, sizeof(where), url);
+	if (rouse_narinfo_parse(&n, where, c->spec->caches, c->spec->n_caches, p->cache,
+				text->data ? text->data : "", text->len, &arena, e) < 0 ||
+	    verify(c, p, &n, where, e) < 0)
+		return -1;
+	if (p->known && !same_content(p, &n))
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s%s' is another build in '%s'",
+				  ROUSE_STORE_PREFIX, p->name, where);
+	accept(&c->paths, p, &n);
+	return 0;
+}
