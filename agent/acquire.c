@@ -46,8 +46,10 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 		rouse_udev_settle(deadline);
 		source = rouse_source_detect(&m, why, sizeof(why));
 	}
-	if (source)
+	if (source) {
 		rouse_log(ROUSE_LOG_INFO, "source", "%s: %s", source->name, why);
+		ret->source = source->name;
+	}
 	if (!source && !s->document)
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
 			       "nothing on this machine says where its document is: no cloud was "
@@ -57,12 +59,13 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 	if (r == 0 && ((source && source->network) || (s->document && !is_local(s->document))))
 		r = rouse_acquire_network(o, deadline, e);
 	if (r == 0 && source) {
-		ret->source = source->name;
-		rouse_source_recall(source, &m, ret);
 		r = source->fetch(source, &m, f, deadline, ret, e);
 		if (r < 0)
 			(void)rouse_wrap(e, "%s", source->name);
 	}
+	/* Also when nobody answered: who this machine is does not depend on it. */
+	if (source)
+		rouse_source_recall(source, &m, ret);
 	if (r == 0)
 		r = rouse_userdata_unwrap(ret, e);
 	if (r == 0 && ret->url && !is_local(ret->url))

@@ -33,6 +33,7 @@ struct boot {
 	struct rouse_settings settings;
 	struct rouse_fetcher *fetcher;
 	struct rouse_found found;
+	struct rouse_running last; /* who this machine was, when nobody can be asked */
 	struct rouse_document document;
 	struct rouse_run run;
 	json_t *counters;
@@ -257,13 +258,24 @@ static int provision(struct boot *b, struct rouse_err *e)
 	return keep_document(b, b->options->root, LAST_DIR, e);
 }
 
+/* The metadata service may be away: the firmware tells that this is still the same machine. */
+static void recall_instance(struct boot *b, const struct rouse_root *root)
+{
+	if (b->last.json || !rouse_layers_recall(root, &b->found.instance, &b->last))
+		return;
+	b->found.instance = b->last.instance;
+	record_instance(b);
+}
+
 static int apply_last(struct boot *b, struct rouse_document *d, struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_buf struct rouse_buf text = { 0 };
 
-	if (rouse_root_open(&root, b->options->root, e) < 0 ||
-	    rouse_fs_read(&root, LAST_DOCUMENT, ROUSE_MAX_FACTS, &text, e) < 0 ||
+	if (rouse_root_open(&root, b->options->root, e) < 0)
+		return -1;
+	recall_instance(b, &root);
+	if (rouse_fs_read(&root, LAST_DOCUMENT, ROUSE_MAX_FACTS, &text, e) < 0 ||
 	    rouse_document_add(d, LAST_DOCUMENT, text.data, text.len, false, e) < 0 ||
 	    rouse_document_finish(d, &b->found.instance, e) < 0 ||
 	    rouse_run_observe(&b->run, e) < 0 || rouse_run_plan(&b->run, e) < 0)
@@ -345,6 +357,7 @@ static void boot_done(struct boot *b)
 	rouse_run_done(&b->run);
 	rouse_document_done(&b->document);
 	rouse_found_done(&b->found);
+	rouse_running_done(&b->last);
 	rouse_settings_done(&b->settings);
 	rouse_fetcher_free(b->fetcher);
 	json_decref(b->counters);

@@ -28,7 +28,7 @@ void rouse_running_done(struct rouse_running *r)
 
 static json_t *print_instance(const struct rouse_instance *i)
 {
-	json_t *j = json_object(), *tags = json_object();
+	json_t *j = json_object(), *tags = json_object(), *keys = json_array();
 
 	rouse_json_set_string(j, "cloud", i->cloud);
 	rouse_json_set_string(j, "id", i->id);
@@ -42,6 +42,10 @@ static json_t *print_instance(const struct rouse_instance *i)
 		rouse_json_set_string(tags, tag->key, tag->value);
 	}
 	rouse_json_set(j, "tags", tags);
+	for (size_t n = 0; n < i->ssh_keys.n; n++)
+		rouse_json_append_string(keys, ((const char *const *)i->ssh_keys.items)[n]);
+	rouse_json_set(j, "sshKeys", keys);
+	rouse_json_set_string(j, "firmware", i->firmware);
 	return j;
 }
 
@@ -83,6 +87,20 @@ static void read_tags(struct rouse_running *r, const json_t *tags)
 								.value = json_string_value(value) };
 }
 
+static void read_keys(struct rouse_running *r, const json_t *keys)
+{
+	const char **items = rouse_arena_alloc(&r->arena,
+					       json_array_size(keys) * sizeof(*items) + 1);
+	struct rouse_list *list = &r->instance.ssh_keys;
+	json_t *value;
+	size_t i;
+
+	list->items = items;
+	json_array_foreach (keys, i, value)
+		if (json_is_string(value))
+			items[list->n++] = json_string_value(value);
+}
+
 static void read_instance(struct rouse_running *r)
 {
 	const json_t *i = json_object_get(r->json, "instance");
@@ -95,8 +113,28 @@ static void read_instance(struct rouse_running *r)
 		.region = json_string_value(json_object_get(i, "region")),
 		.zone = json_string_value(json_object_get(i, "zone")),
 		.hostname = json_string_value(json_object_get(i, "hostname")),
+		.firmware = json_string_value(json_object_get(i, "firmware")),
 	};
 	read_tags(r, json_object_get(i, "tags"));
+	read_keys(r, json_object_get(i, "sshKeys"));
+}
+
+bool rouse_layers_recall(const struct rouse_root *root, const struct rouse_instance *who,
+			 struct rouse_running *ret)
+{
+	auto_buf struct rouse_buf text = { 0 };
+	struct rouse_err e = { 0 };
+	const struct rouse_instance *kept_one = &ret->instance;
+
+	if (!who->firmware || rouse_fs_read(root, "/var/lib/rouse/" ROUSE_LAYERS_NAME,
+					    ROUSE_MAX_LAYERS_TEXT, &text, &e) < 0)
+		return false;
+	ret->json = rouse_json_parse(ROUSE_LAYERS_NAME, text.data, text.len, &e);
+	if (ret->json)
+		read_instance(ret);
+	/* A copy of the disk in another machine is another instance. */
+	return kept_one->firmware && strcmp(kept_one->firmware, who->firmware) == 0 &&
+	       (!who->id || !kept_one->id || strcasecmp(kept_one->id, who->id) == 0);
 }
 
 static int add_layers(struct rouse_document *d, const struct rouse_running *r, struct rouse_err *e)

@@ -35,6 +35,10 @@ static inline void running_auto(struct rouse_running *r)
 /* The text to keep: all layers but overrides. Caller frees. */
 char *rouse_layers_print(const struct rouse_document *d, const struct rouse_instance *instance,
 			 bool initramfs);
+/* Who the machine below `root` was when it was last provisioned: only when `who`, which need not know
+ * more, is the same by its firmware. False when it is not, or nothing was kept. */
+must_check bool rouse_layers_recall(const struct rouse_root *root, const struct rouse_instance *who,
+				    struct rouse_running *ret);
 /* Adds the layers of the machine below `root` to `d`: those of this boot, else those that it was last
  * provisioned with, else the merged document of either. */
 must_check int rouse_layers_load(const struct rouse_root *root, struct rouse_document *d,
