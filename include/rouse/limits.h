@@ -33,6 +33,8 @@
 #define ROUSE_MAX_USERDATA (1 * MIB)
 /* Recorded facts and reports that are read back. */
 #define ROUSE_MAX_FACTS (4 * MIB)
+/* A file that a document replaces, kept to be put back: configuration is far smaller. */
+#define ROUSE_MAX_ORIGINAL (16 * MIB)
 /* One account file or authorized_keys: thousands of accounts are still under it. */
 #define ROUSE_MAX_ACCOUNTS (4 * MIB)
 /* Settings of the image. */

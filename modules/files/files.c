@@ -10,6 +10,7 @@
 #include <rouse/accounts.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/made.h>
 #include <rouse/module.h>
 #include <rouse/parent.h>
 #include <rouse/text.h>
@@ -37,12 +38,26 @@ struct found {
 	const char *sha256;       /* NULL when larger than any document's file */
 };
 
+/* A file of an earlier document. */
+struct former {
+	const char *path;
+	struct rouse_list is; /* const char *: states that are ours (rouse/made.h) */
+	const char *was;
+	const char *now; /* the state of today */
+};
+
+extern const struct rouse_module rouse_module_files;
+
 struct facts {
 	bool privileged;                       /* files can be given to others */
 	int64_t uid, gid;                      /* of the agent */
 	struct rouse_list files;               /* struct found */
 	struct rouse_list no_users, no_groups; /* const char *: wanted, and not on this machine */
+	struct rouse_list former;              /* struct former: recorded, and not wanted */
 };
+
+enum { OP_WRITE, OP_UNDO };
+#define SECTION "files" /* of the record of what was made */
 
 /* A file to write, bytes decoded. */
 struct work {
@@ -117,6 +132,21 @@ static const struct rouse_shape found_shape = {
 
 static const struct rouse_shape name_shape = { .type = ROUSE_STRING };
 
+static const struct rouse_field former_fields[] = {
+	ROUSE_FIELD(struct former, is, "is", "What rouse left there.", .type = ROUSE_LIST,
+		    .item = &name_shape),
+	ROUSE_FIELD(struct former, was, "was", "What was there before.", .type = ROUSE_STRING,
+		    .words = rouse_made_was_words),
+	ROUSE_FIELD(struct former, now, "now", "What is there.", .type = ROUSE_STRING),
+};
+
+static const struct rouse_shape former_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = former_fields,
+	.n_fields = ARRAY_SIZE(former_fields),
+	.size = sizeof(struct former),
+};
+
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, privileged, "privileged", "Whether the agent is root.",
 		    .type = ROUSE_BOOL),
@@ -128,6 +158,8 @@ static const struct rouse_field fact_fields[] = {
 		    .type = ROUSE_LIST, .item = &name_shape),
 	ROUSE_FIELD(struct facts, no_groups, "noGroups", "Wanted groups that do not exist.",
 		    .type = ROUSE_LIST, .item = &name_shape),
+	ROUSE_FIELD(struct facts, former, "former", "Files of earlier documents.",
+		    .type = ROUSE_MAP, .item = &former_shape),
 };
 
 /* Why rouse does not write at `path`, or NULL. */
@@ -304,6 +336,42 @@ static void observe_owners(const struct conf *want, const struct rouse_accounts 
 	}
 }
 
+static bool is_wanted(const struct conf *want, const char *path)
+{
+	const struct file *f = want->files.items;
+
+	for (size_t i = 0; i < want->files.n; i++)
+		if (rouse_streq(f[i].path, path))
+			return true;
+	return false;
+}
+
+static int observe_former(const struct conf *want, const struct rouse_root *root, json_t *facts,
+			  struct rouse_err *e)
+{
+	json_t *former = rouse_made_read(root, SECTION, e), *entry;
+	const char *path;
+	void *next;
+
+	if (!former)
+		return -1;
+	rouse_json_set(facts, "former", former);
+	json_object_foreach_safe(former, next, path, entry)
+	{
+		auto_free char *now = NULL;
+
+		if (is_wanted(want, path)) {
+			(void)json_object_del(former, path);
+			continue;
+		}
+		now = rouse_made_state(root, path, e);
+		if (!now)
+			return -1;
+		rouse_json_set_string(entry, "now", now);
+	}
+	return 0;
+}
+
 static int observe(const void *conf, const struct rouse_context *c, json_t *facts,
 		   struct rouse_err *e)
 {
@@ -316,10 +384,12 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 	rouse_json_set_bool(facts, "privileged", geteuid() == 0);
 	rouse_json_set_int(facts, "uid", geteuid());
 	rouse_json_set_int(facts, "gid", getegid());
+	if (rouse_root_open(&root, c->root, e) < 0)
+		return e->sys == ENOENT && (c->initramfs || !want->files.n) ? 0 : -1;
+	if (observe_former(want, &root, facts, e) < 0)
+		return -1;
 	if (!want->files.n)
 		return 0;
-	if (rouse_root_open(&root, c->root, e) < 0)
-		return c->initramfs && e->sys == ENOENT ? 0 : -1;
 	if (rouse_accounts_load(&accounts, &root, false, e) < 0)
 		return -1;
 	observe_owners(want, &accounts, facts);
@@ -440,18 +510,44 @@ static int plan_file(const struct file *f, const struct facts *is, struct rouse_
 	if (there && same_file(w, there))
 		return 0;
 	(void)snprintf(size, sizeof(size), "%zu byte%s", w->len, w->len == 1 ? "" : "s");
-	rouse_plan_add(
-		p, there ? ROUSE_CHANGE : ROUSE_CREATE, 0, w, "write %s%s (%s, %04o%s%s%s%s)",
-		f->path, strcmp(type, "symlink") == 0 ? " in place of a symlink" : "",
-		f->secret ? "secret" : size, w->mode, f->user ? ", user " : "",
-		f->user ? f->user : "", f->group ? ", group " : "", f->group ? f->group : "");
+	rouse_plan_add(p, there ? ROUSE_CHANGE : ROUSE_CREATE, OP_WRITE, w,
+		       "write %s%s (%s, %04o%s%s%s%s)", f->path,
+		       strcmp(type, "symlink") == 0 ? " in place of a symlink" : "",
+		       f->secret ? "secret" : size, w->mode, f->user ? ", user " : "",
+		       f->user ? f->user : "", f->group ? ", group " : "",
+		       f->group ? f->group : "");
 	return 0;
+}
+
+/* What no document asks for any more is as it was before the first that did. */
+static void plan_former(const struct former *f, struct rouse_plan *p)
+{
+	const char *path = rouse_arena_strdup(&p->arena, f->path);
+
+	if (rouse_streq(f->now, "absent"))
+		rouse_plan_add(p, ROUSE_CHANGE, OP_UNDO, path, "forget %s, which is gone", path);
+	else if (!holds(&f->is, f->now))
+		rouse_plan_add(p, ROUSE_CHANGE, OP_UNDO, path,
+			       "forget %s, and leave it as others have changed it", path);
+	else if (rouse_streq(f->was, rouse_made_was_words[ROUSE_WAS_KEPT]))
+		rouse_plan_add(p, ROUSE_CHANGE, OP_UNDO, path,
+			       "restore %s as it was before a document had it", path);
+	else if (rouse_streq(f->was, rouse_made_was_words[ROUSE_WAS_LOST]))
+		rouse_plan_add(p, ROUSE_CHANGE, OP_UNDO, path,
+			       "forget %s, and leave it: what was there before was not kept", path);
+	else
+		rouse_plan_add(p, ROUSE_CHANGE, OP_UNDO, path,
+			       "remove %s, which no document has any more", path);
 }
 
 static int plan(const void *conf, const void *facts, const struct rouse_context *c unused_arg,
 		struct rouse_plan *p, struct rouse_err *e)
 {
 	const struct conf *want = conf;
+	const struct facts *is = facts;
+
+	for (size_t i = 0; i < is->former.n; i++)
+		plan_former((const struct former *)is->former.items + i, p);
 
 	for (size_t i = 0; i < want->files.n; i++)
 		if (plan_file((const struct file *)want->files.items + i, facts, p, e) < 0)
@@ -506,8 +602,61 @@ static int already(const struct work *w, const struct rouse_root *root,
 	return 0;
 }
 
-static int apply(const struct rouse_step *step, const struct rouse_context *c,
-		 void *state unused_arg, struct rouse_err *e)
+struct state {
+	const struct rouse_plan *plan;
+	bool recorded; /* all that is written in this run */
+};
+
+static int prepare(const void *conf unused_arg, const struct rouse_plan *p,
+		   const struct rouse_context *c unused_arg, void **ret_state,
+		   struct rouse_err *e unused_arg)
+{
+	struct state *s = rouse_calloc(1, sizeof(*s));
+
+	s->plan = p;
+	*ret_state = s;
+	return 0;
+}
+
+/* Once for all files, before the first is written. */
+static int record(struct state *s, const struct rouse_root *root, struct rouse_err *e)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	struct rouse_made_change *changes;
+	size_t n = 0;
+
+	if (!s || s->recorded)
+		return 0;
+	changes = rouse_arena_alloc(&arena, s->plan->n_steps * sizeof(*changes));
+	for (size_t i = 0; i < s->plan->n_steps; i++) {
+		const struct rouse_step *step = &s->plan->steps[i];
+		const struct work *w = step->arg;
+		char sha256[65];
+
+		if (step->module != &rouse_module_files || step->op != OP_WRITE)
+			continue;
+		rouse_sha256_hex(w->data, w->len, sha256);
+		changes[n++] = (struct rouse_made_change){
+			w->path, rouse_arena_printf(&arena, "file:%s", sha256)
+		};
+	}
+	if (rouse_made_record(root, SECTION, changes, n, e) < 0)
+		return -1;
+	s->recorded = true;
+	return 0;
+}
+
+static int undo(const char *path, const struct rouse_context *c, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+
+	if (rouse_root_open(&root, c->root, e) < 0)
+		return -1;
+	return rouse_made_undo(&root, SECTION, path, e);
+}
+
+static int apply(const struct rouse_step *step, const struct rouse_context *c, void *state,
+		 struct rouse_err *e)
 {
 	const struct work *w = step->arg;
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
@@ -517,6 +666,8 @@ static int apply(const struct rouse_step *step, const struct rouse_context *c,
 	const char *name = NULL;
 	bool done = false;
 
+	if (step->op == OP_UNDO)
+		return undo(step->arg, c, e);
 	if (rouse_root_open(&root, c->root, e) < 0 ||
 	    rouse_accounts_load(&accounts, &root, false, e) < 0 ||
 	    resolve(&accounts.files[ROUSE_PASSWD], w->user, "user", w->path, &uid, e) < 0 ||
@@ -525,6 +676,8 @@ static int apply(const struct rouse_step *step, const struct rouse_context *c,
 		return -1;
 	if (done)
 		return 0;
+	if (record(state, &root, e) < 0)
+		return -1;
 	if (rouse_open_parent(&root, w->path, true, &parent, &name, e) < 0)
 		return -1;
 	return rouse_fs_replace(&parent, name, w->data, w->len, w->mode, uid, gid, e);
@@ -541,5 +694,7 @@ const struct rouse_module rouse_module_files = {
 	.check = check,
 	.observe = observe,
 	.plan = plan,
+	.prepare = prepare,
 	.apply = apply,
+	.state_free = free,
 };

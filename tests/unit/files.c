@@ -324,6 +324,104 @@ static void member_is_whole_word(struct t *t)
 	T_CHECK(t, !part && whole);
 }
 
+static bool run(const struct t_root *r, const char *doc, char **ret_plan)
+{
+	struct rouse_err e = { 0 };
+
+	free(*ret_plan);
+	*ret_plan = NULL;
+	return t_run_module(r, "files", doc, true, ret_plan, &e) == 0 &&
+	       t_run_is_done(r, "files", doc);
+}
+
+static void file_goes_with_its_document(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL;
+
+	T_CHECK(t, run(&r, DOC("\"/etc/a\":{\"contents\":\"1\"},\"/etc/b\":{\"contents\":\"2\"}"),
+		       &plan));
+	T_CHECK(t, run(&r, DOC("\"/etc/b\":{\"contents\":\"2\"}"), &plan));
+	T_HAS(t, plan, "~ files     remove /etc/a, which no document has any more\n");
+	T_CHECK(t, !t_root_stat(&r, "/etc/a").st_mode && t_root_stat(&r, "/etc/b").st_mode);
+	T_CHECK(t, run(&r, "{\"rouse\":1}", &plan));
+	T_CHECK(t, !t_root_stat(&r, "/etc/b").st_mode);
+}
+
+static void file_that_was_there_comes_back(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL, *text = NULL, *link = NULL;
+
+	t_root_write(&r, "/etc/a", "of the image", 0640);
+	link = rouse_asprintf("%s/etc/b", r.path);
+	T_CHECK(t, symlink("a", link) == 0);
+	T_CHECK(t, run(&r, DOC("\"/etc/a\":{\"contents\":\"1\"},\"/etc/b\":{\"contents\":\"2\"}"),
+		       &plan));
+	T_CHECK(t, run(&r, DOC("\"/etc/a\":{\"contents\":\"2\"},\"/etc/b\":{\"contents\":\"2\"}"),
+		       &plan));
+	T_CHECK(t, run(&r, "{\"rouse\":1}", &plan));
+	T_HAS(t, plan, "restore /etc/a as it was before a document had it");
+	text = t_root_read(&r, "/etc/a");
+	T_STR(t, text, "of the image");
+	T_CHECK(t, (t_root_stat(&r, "/etc/a").st_mode & 07777) == 0640);
+	T_CHECK(t, S_ISLNK(t_root_stat(&r, "/etc/b").st_mode));
+	/* … and nothing of it is kept any longer. */
+	free(link);
+	link = rouse_asprintf("%s/var/lib/rouse/originals", r.path);
+	T_CHECK(t, rmdir(link) == 0);
+}
+
+static void file_that_somebody_changed_stays(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL, *text = NULL;
+
+	T_CHECK(t, run(&r, DOC("\"/etc/a\":{\"contents\":\"1\"}"), &plan));
+	t_root_write(&r, "/etc/a", "by hand", 0644);
+	T_CHECK(t, run(&r, "{\"rouse\":1}", &plan));
+	T_HAS(t, plan, "forget /etc/a, and leave it as others have changed it");
+	text = t_root_read(&r, "/etc/a");
+	T_STR(t, text, "by hand");
+}
+
+static void file_of_the_image_is_not_ours(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL;
+
+	t_root_write(&r, "/etc/a", "1", 0644);
+	T_CHECK(t, run(&r, DOC("\"/etc/a\":{\"contents\":\"1\"}"), &plan));
+	T_CHECK(t, run(&r, "{\"rouse\":1}", &plan));
+	T_STR(t, plan, "plan: nothing to change\n");
+	T_CHECK(t, t_root_stat(&r, "/etc/a").st_mode);
+}
+
+/* Recorded, and not written: the power failed between the two. */
+static void file_that_was_never_written_needs_no_undoing(struct t *t)
+{
+	static const char record[] =
+		"{\"files\":{\"/etc/a\":{\"is\":[\"file:0\"],\"was\":{\"type\":\"file\","
+		"\"sha256\":\"0\"}},\"/etc/b\":{\"is\":[\"file:0\"]}}}";
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL, *text = NULL;
+
+	t_root_write(&r, "/etc/a", "of the image", 0644);
+	t_root_write(&r, "/var/lib/rouse/made.json", record, 0600);
+	T_CHECK(t, run(&r, "{\"rouse\":1}", &plan));
+	text = t_root_read(&r, "/etc/a");
+	T_STR(t, text, "of the image");
+}
+
+static void file_record_that_is_damaged_is_forgotten(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	auto_free char *plan = NULL;
+
+	t_root_write(&r, "/var/lib/rouse/made.json", "{ \"files\": ", 0600);
+	T_CHECK(t, run(&r, DOC("\"/etc/a\":{\"contents\":\"1\"}"), &plan));
+}
+
 T_MAIN(T(file_is_written_and_then_kept), T(file_with_another_byte_is_changed),
        T(file_with_another_mode_is_changed), T(file_keeps_setuid_through_its_owner),
        T(file_from_base64_has_its_bytes), T(file_may_be_empty),
@@ -335,4 +433,7 @@ T_MAIN(T(file_is_written_and_then_kept), T(file_with_another_byte_is_changed),
        T(new_directories_belong_to_who_owns_the_one_around),
        T(file_that_is_right_is_not_written_by_a_blind_plan), T(unknown_owner_fails_with_advice),
        T(lines_keep_what_they_do_not_understand), T(lines_are_added_before_nis_entries),
-       T(short_lines_grow_to_the_field_that_is_set), T(member_is_whole_word))
+       T(short_lines_grow_to_the_field_that_is_set), T(member_is_whole_word),
+       T(file_goes_with_its_document), T(file_that_was_there_comes_back),
+       T(file_that_somebody_changed_stays), T(file_of_the_image_is_not_ours),
+       T(file_that_was_never_written_needs_no_undoing), T(file_record_that_is_damaged_is_forgotten))
