@@ -102,6 +102,8 @@ static void print_plan(const json_t *j)
 		(void)printf("  delete system generation %lld, %s\n",
 			     (long long)json_integer_value(json_object_get(one, "number")),
 			     json_string_value(json_object_get(one, "path")));
+	json_array_foreach (json_object_get(j, "profiles"), i, one)
+		(void)printf("  delete %s\n", json_string_value(one));
 	json_array_foreach (json_object_get(j, "paths"), i, one) {
 		const json_t *bytes = json_object_get(one, "bytes");
 		char size[16];
@@ -114,7 +116,8 @@ static void print_plan(const json_t *j)
 
 static void print_sum(const json_t *j, bool dry)
 {
-	size_t generations = json_array_size(json_object_get(j, "generations")),
+	size_t generations = json_array_size(json_object_get(j, "generations")) +
+			     json_array_size(json_object_get(j, "profiles")),
 	       paths = json_array_size(json_object_get(j, "paths"));
 	char size[16];
 

@@ -80,6 +80,15 @@ bool rouse_closure_root(const struct rouse_closure *c, const char *path,
 must_check int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context *ctx,
 				  const struct rouse_room *room, struct rouse_err *e);
 
+/* As rouse_closure_fits; but when it does not, old generations (never the current, the booted and the
+ * last healthy one), the oldest first, and what nothing needs go, no more than must. `now`: they are
+ * deleted; else it is only asked whether that would do. `hold`: the caller's (rouse_store_hold), given
+ * away while somebody collects, and taken again. */
+must_check int rouse_closure_make_room(const struct rouse_closure *c,
+				       const struct rouse_context *ctx,
+				       const struct rouse_room *room, bool now, int *hold,
+				       struct rouse_err *e);
+
 /* Downloads, checks and unpacks what is missing, and registers it. A path becomes visible in the store
  * only when its archive was right to the last bit. What was finished before a failure stays, so that
  * a second run does not fetch it again. */

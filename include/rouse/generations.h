@@ -94,7 +94,7 @@ must_check int rouse_gc_plan(const char *root, const struct rouse_gc_policy *p, 
  * leaves nothing but litter for the next run. Where a Nix has a database, its own collector deletes
  * the paths. */
 must_check int rouse_gc_apply(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e);
-/* { "generations": [{ "number", "path" }], "paths": [{ "path", "bytes" }], "bytes", "notes": [] },
+/* { "generations": [{ "number", "path" }], "profiles": [link of an old generation], "paths": [{ "path", "bytes" }], "bytes", "notes": [] },
  * after rouse_gc_apply of what was deleted; a new reference. */
 json_t *rouse_gc_json(const struct rouse_gc *g);
 void rouse_gc_free(struct rouse_gc *g); /* accepts NULL */

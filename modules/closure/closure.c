@@ -596,12 +596,16 @@ static int prepare(const void *conf, const struct rouse_plan *p, const struct ro
 	if (rouse_closure_resolve(s->closure, c, e) < 0)
 		return -1;
 	/* Without a word about room, an unmounted root is looked at when it is there. */
-	return room || is_mounted(c) ? rouse_closure_fits(s->closure, c, room, e) : 0;
+	return room || is_mounted(c)
+		       ? rouse_closure_make_room(s->closure, c, room, false, &s->hold, e)
+		       : 0;
 }
 
 static int pull(struct state *s, const struct rouse_context *c, struct rouse_err *e)
 {
 	if (s->hold < 0 && rouse_store_hold(c->root, true, c->deadline, &s->hold, e) < 0)
+		return -1;
+	if (rouse_closure_make_room(s->closure, c, NULL, true, &s->hold, e) < 0)
 		return -1;
 	return rouse_closure_pull(s->closure, c, e);
 }

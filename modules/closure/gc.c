@@ -14,12 +14,19 @@
 #include <rouse/log.h>
 #include <rouse/text.h>
 
+#include "collect.h"
+#include "graph.h"
 #include "path.h"
+#include "prune.h"
 #include "roots.h"
 #include "store.h"
+#include "tree.h"
 
 #define PROFILES "/nix/var/nix/profiles"
-#define GCROOT "/nix/var/nix/gcroots/rouse-booted"
+#define GCROOTS "/nix/var/nix/gcroots"
+#define GCROOT GCROOTS "/rouse-booted"
+#define WANTED_NAME "rouse-wanted" /* while a collector makes room for what is about to be pulled */
+#define WANTED GCROOTS "/" WANTED_NAME
 
 struct rouse_gc {
 	struct rouse_store store;
@@ -27,13 +34,16 @@ struct rouse_gc {
 	bool nix;     /* has a database of this store */
 	bool applied; /* the lists are of what was deleted */
 	struct rouse_systems systems;
-	bool *del;                /* of systems.items */
-	struct rouse_paths names; /* in the store; ->valid: registered */
-	struct rouse_paths roots; /* hash parts */
-	struct rouse_paths left;  /* of /nix-path-registration: more that is known */
-	struct rouse_paths live;  /* ->valid: what it references is known */
-	struct rouse_paths dead;  /* ->nar_size; ->valid: still there */
-	const char *opaque;       /* a live path, of which it is not known what it references */
+	bool *del;                        /* of systems.items */
+	struct rouse_paths names;         /* in the store; ->valid: registered */
+	struct rouse_paths roots;         /* hash parts */
+	struct rouse_paths left;          /* of /nix-path-registration: more that is known */
+	struct rouse_paths live;          /* ->valid: what it references is known */
+	struct rouse_paths dead;          /* ->nar_size; ->valid: still there */
+	struct rouse_prune prune;         /* links of other profiles */
+	const struct rouse_paths *wanted; /* about to be rooted; may be NULL */
+	uint64_t need;                    /* bytes to be freed; 0: not asked for */
+	const char *opaque; /* a live path, of which it is not known what it references */
 	json_t *notes;
 };
 
@@ -51,6 +61,7 @@ void rouse_gc_free(struct rouse_gc *g)
 	rouse_paths_done(&g->left);
 	rouse_paths_done(&g->live);
 	rouse_paths_done(&g->dead);
+	rouse_prune_done(&g->prune);
 	json_decref(g->notes);
 	free(g);
 }
@@ -198,6 +209,10 @@ static uint64_t mark(struct rouse_gc *g)
 	for (size_t i = 0; i < g->systems.n; i++)
 		if (!g->del[i])
 			add_system(g, g->systems.items[i].path);
+	for (size_t i = 0; g->wanted && i < g->wanted->n; i++)
+		if (known(g, g->wanted->items[i]->name) &&
+		    rouse_paths_find(&g->names, g->wanted->items[i]->name))
+			(void)rouse_paths_add(&g->live, g->wanted->items[i]->name);
 	if (rouse_streq(g->store.root.path, "/") && rouse_booted_system(booted))
 		add_system(g, booted);
 	for (size_t i = 0; i < g->live.n; i++) {
@@ -209,6 +224,20 @@ static uint64_t mark(struct rouse_gc *g)
 		bytes += p ? p->nar_size : 0;
 		for (size_t k = 0; p && k < p->n_references; k++)
 			(void)rouse_paths_add(&g->live, p->references[k]);
+	}
+	return bytes;
+}
+
+/* Bytes that are not needed, as far as that is known, after mark(). */
+static uint64_t count_dead(const struct rouse_gc *g)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; (g->nix || !g->opaque) && i < g->names.n; i++) {
+		const struct rouse_path *p = known(g, g->names.items[i]->name);
+
+		if (p && !rouse_paths_find(&g->live, p->name))
+			bytes += p->nar_size;
 	}
 	return bytes;
 }
@@ -248,8 +277,10 @@ static int choose(struct rouse_gc *g, const char *root, const struct rouse_gc_po
 		return -1;
 	g->del = rouse_calloc(g->systems.n + 1, sizeof(*g->del));
 	rouse_gc_choose(&g->systems, p, g->del);
-	while (mark(g) > p->max_size && p->max_size) {
+	while ((mark(g) > p->max_size && p->max_size) || (g->need && count_dead(g) < g->need)) {
 		next = rouse_gc_next(&g->systems, p, g->del);
+		if (next < 0 && g->need)
+			break;
 		if (next < 0) {
 			rouse_json_append_string(g->notes, "what may not be deleted is larger than "
 							   "--max-size");
@@ -286,24 +317,40 @@ static int make_plan(struct rouse_gc *g, const char *root, const struct rouse_gc
 	if (g->store.dir < 0)
 		return 0;
 	if (list_store(g, e) < 0 || rouse_store_read_left(&g->store, &g->left, e) < 0 ||
-	    rouse_roots_read(&g->roots, &g->store.root, e) < 0 || choose(g, root, p, e) < 0)
+	    rouse_prune_choose(&g->prune, &g->store.root, p, e) < 0 ||
+	    rouse_roots_read(&g->roots, &g->store.root, &g->prune.links, e) < 0 ||
+	    choose(g, root, p, e) < 0)
 		return -1;
 	list_dead(g);
 	return 0;
 }
 
-int rouse_gc_plan(const char *root, const struct rouse_gc_policy *p, bool lock,
-		  struct rouse_gc **ret, struct rouse_err *e)
+int rouse_gc_plan_for(const char *root, const struct rouse_gc_policy *p,
+		      const struct rouse_paths *wanted, uint64_t need, bool lock,
+		      struct rouse_gc **ret, struct rouse_err *e)
 {
 	auto_gc struct rouse_gc *g = rouse_calloc(1, sizeof(*g));
 
 	g->store = (struct rouse_store)ROUSE_STORE_INIT;
 	g->hold = -1;
 	g->notes = json_array();
+	g->wanted = wanted;
+	g->need = need;
 	if (make_plan(g, root, p, lock, e) < 0)
 		return -1;
 	*ret = take(g, NULL);
 	return 0;
+}
+
+int rouse_gc_plan(const char *root, const struct rouse_gc_policy *p, bool lock,
+		  struct rouse_gc **ret, struct rouse_err *e)
+{
+	return rouse_gc_plan_for(root, p, NULL, 0, lock, ret, e);
+}
+
+uint64_t rouse_gc_bytes(const struct rouse_gc *g)
+{
+	return g->store.dir < 0 ? 0 : count_dead(g);
 }
 
 /* --- deleting --------------------------------------------------------------------------------- */
@@ -412,12 +459,37 @@ static int root_booted(struct rouse_gc *g, struct rouse_err *e)
 	return rouse_fs_symlink(&g->store.root, booted, GCROOT, e);
 }
 
-static int collect_with_nix(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
+/* What is about to be used has no root of its own yet. */
+static int root_wanted(struct rouse_gc *g, struct rouse_err *e)
+{
+	for (size_t i = 0; g->wanted && i < g->wanted->n; i++) {
+		const char *name = g->wanted->items[i]->name;
+		auto_free char *link = rouse_asprintf(WANTED "/%s", name),
+			       *path = rouse_asprintf(ROUSE_STORE_PREFIX "%s", name);
+
+		if (rouse_paths_find(&g->names, name) &&
+		    (rouse_fs_mkdirs(&g->store.root, link, false, e) < 0 ||
+		     rouse_fs_symlink(&g->store.root, path, link, e) < 0))
+			return -1;
+	}
+	return 0;
+}
+
+static void unroot_wanted(struct rouse_gc *g)
+{
+	auto_fd int dir =
+		g->wanted ? rouse_fs_open(&g->store.root, GCROOTS, O_RDONLY | O_DIRECTORY, 0) : -1;
+
+	if (dir >= 0)
+		(void)!rouse_tree_remove(dir, WANTED_NAME); /* or the next run does */
+}
+
+static int run_nix(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf doomed = { 0 }, out = { 0 };
 	int r;
 
-	if (root_booted(g, e) < 0 ||
+	if (root_booted(g, e) < 0 || root_wanted(g, e) < 0 ||
 	    rouse_store_collect_nix(&g->store, "--print-dead", deadline, &doomed, e) < 0)
 		return -1;
 	take_dead(g, doomed.data);
@@ -430,6 +502,14 @@ static int collect_with_nix(struct rouse_gc *g, uint64_t deadline, struct rouse_
 	return rouse_store_write(&g->store, e);
 }
 
+static int collect_with_nix(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
+{
+	int r = run_nix(g, deadline, e);
+
+	unroot_wanted(g);
+	return r;
+}
+
 int rouse_gc_apply(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
 {
 	if (g->store.dir < 0)
@@ -438,7 +518,7 @@ int rouse_gc_apply(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
 	/* Without the program, nothing of it can be done right. */
 	if (g->nix && !rouse_store_can_collect(&g->store, e))
 		return -1;
-	if (remove_links(g, e) < 0)
+	if (remove_links(g, e) < 0 || rouse_prune_apply(&g->prune, &g->store.root, e) < 0)
 		return -1;
 	if (g->nix)
 		return collect_with_nix(g, deadline, e);
@@ -450,6 +530,7 @@ int rouse_gc_apply(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
 json_t *rouse_gc_json(const struct rouse_gc *g)
 {
 	json_t *j = json_object(), *generations = json_array(), *paths = json_array(), *one;
+	json_t *profiles = json_array();
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < g->systems.n; i++) {
@@ -473,7 +554,10 @@ json_t *rouse_gc_json(const struct rouse_gc *g)
 		bytes += p->nar_size;
 		rouse_json_append(paths, one);
 	}
+	for (size_t i = 0; i < g->prune.links.n; i++)
+		rouse_json_append_string(profiles, g->prune.links.items[i]->name);
 	rouse_json_set(j, "generations", generations);
+	rouse_json_set(j, "profiles", profiles);
 	rouse_json_set(j, "paths", paths);
 	rouse_json_set_int(j, "bytes", bytes);
 	rouse_json_set(j, "notes", json_incref(g->notes));

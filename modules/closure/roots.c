@@ -113,7 +113,8 @@ static bool is_dots(const char *name)
 struct walk {
 	struct rouse_paths *roots;
 	const struct rouse_root *root;
-	bool contents; /* of files, not their names */
+	bool contents;                  /* of files, not their names */
+	const struct rouse_paths *skip; /* links, by their path; may be NULL */
 };
 
 static int walk(const struct walk *w, const char *path, unsigned level, struct rouse_err *e);
@@ -133,6 +134,8 @@ static int visit(const struct walk *w, DIR *d, const char *dir, const char *name
 		return walk(w, path, level + 1, e);
 	if (S_ISLNK(st.st_mode)) {
 		if (strcmp(dir, PROFILES) == 0 && rouse_generation_number(name, "system"))
+			return 0;
+		if (w->skip && rouse_paths_find(w->skip, path))
 			return 0;
 		return follow(w->roots, w->root, path, e);
 	}
@@ -249,9 +252,10 @@ static int scan_documents(struct rouse_paths *roots, const struct rouse_root *ro
 	return 0;
 }
 
-int rouse_roots_read(struct rouse_paths *roots, const struct rouse_root *root, struct rouse_err *e)
+int rouse_roots_read(struct rouse_paths *roots, const struct rouse_root *root,
+		     const struct rouse_paths *skip, struct rouse_err *e)
 {
-	const struct walk links = { .roots = roots, .root = root };
+	const struct walk links = { .roots = roots, .root = root, .skip = skip };
 	const struct walk texts = { .roots = roots, .root = root, .contents = true };
 
 	if (walk(&links, PROFILES, 0, e) < 0 || walk(&links, STATE "/gcroots", 0, e) < 0 ||

@@ -17,4 +17,4 @@ void rouse_roots_scan(struct rouse_paths *roots, const char *text, size_t n);
  * last document, and all processes need. The numbered links of the system profile do not count: their
  * fate is the caller's to decide. */
 must_check int rouse_roots_read(struct rouse_paths *roots, const struct rouse_root *root,
-				struct rouse_err *e);
+				const struct rouse_paths *skip, struct rouse_err *e);

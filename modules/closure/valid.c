@@ -5,8 +5,11 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include <rouse/json.h>
+#include <rouse/log.h>
 #include <rouse/text.h>
 
+#include "collect.h"
 #include "path.h"
 #include "store.h"
 
@@ -62,6 +65,21 @@ static int stat_store(const struct rouse_context *ctx, struct statvfs *ret, stru
 			  ctx->root);
 }
 
+static int look_for_room(const struct rouse_context *ctx, struct rouse_room *ret,
+			 struct rouse_err *e)
+{
+	struct statvfs v = { 0 };
+
+	if (stat_store(ctx, &v, e) < 0)
+		return -1;
+	ret->bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	ret->inodes = v.f_files ? v.f_favail : 0; /* btrfs has no bound, and says 0 of 0 */
+	if (v.f_files && !ret->inodes)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC,
+				  "no inode is free on the filesystem of '%s'", ctx->root);
+	return 0;
+}
+
 /* Where something was pulled before, something may be deleted. */
 static const char *hint(const struct rouse_context *ctx)
 {
@@ -75,19 +93,13 @@ int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context
 {
 	struct rouse_closure_size s = rouse_closure_measure(c);
 	struct rouse_room here = { .mount = ctx->root };
-	struct statvfs v = { 0 };
 	char need[16], have[16];
 
 	if (!s.missing)
 		return 0;
 	if (!room) {
-		if (stat_store(ctx, &v, e) < 0)
+		if (look_for_room(ctx, &here, e) < 0)
 			return -1;
-		here.bytes = (uint64_t)v.f_bavail * v.f_frsize;
-		here.inodes = v.f_files ? v.f_favail : 0; /* btrfs has no bound, and says 0 of 0 */
-		if (v.f_files && !here.inodes)
-			return rouse_fail(e, ROUSE_SYSTEM, ENOSPC,
-					  "no inode is free on the filesystem of '%s'", ctx->root);
 		room = &here;
 	}
 	if (s.need_bytes > room->bytes)
@@ -102,4 +114,66 @@ int rouse_closure_fits(const struct rouse_closure *c, const struct rouse_context
 			(unsigned long long)s.need_inodes, room->mount,
 			(unsigned long long)room->inodes, hint(ctx));
 	return 0;
+}
+
+/* The bytes that have to be freed; 1 when it is inodes that lack. */
+static uint64_t shortfall(const struct rouse_closure *c, const struct rouse_context *ctx,
+			  const struct rouse_room *room)
+{
+	struct rouse_closure_size s = rouse_closure_measure(c);
+	struct rouse_room here = { 0 };
+	struct rouse_err e;
+
+	if (!room && look_for_room(ctx, &here, &e) < 0)
+		return 1;
+	room = room ? room : &here;
+	return s.need_bytes > room->bytes ? s.need_bytes - room->bytes : 1;
+}
+
+static void tell(const struct rouse_gc *g, bool now)
+{
+	auto_json json_t *j = rouse_gc_json(g);
+	char size[16];
+
+	rouse_log(
+		ROUSE_LOG_NOTICE, "closure",
+		"%s old generations (%zu of the system) and paths that nothing needs (%zu, %s) to "
+		"make room",
+		now ? "deleted" : "deleting, later,",
+		json_array_size(json_object_get(j, "generations")),
+		json_array_size(json_object_get(j, "paths")),
+		rouse_print_size(size, (uint64_t)json_integer_value(json_object_get(j, "bytes"))));
+}
+
+int rouse_closure_make_room(const struct rouse_closure *c, const struct rouse_context *ctx,
+			    const struct rouse_room *room, bool now, int *hold, struct rouse_err *e)
+{
+	/* As many as may go, and no more than must. */
+	static const struct rouse_gc_policy policy = { .keep = UINT64_MAX, .younger = INT64_MAX };
+	auto_gc struct rouse_gc *g = NULL;
+	struct rouse_err why = { 0 };
+	uint64_t need;
+
+	if (rouse_closure_fits(c, ctx, room, e) == 0)
+		return 0;
+	if (e->sys != ENOSPC)
+		return -1;
+	need = shortfall(c, ctx, room);
+	if (now && *hold >= 0)
+		(void)close(take(*hold, -1)); /* the collector wants all holds gone, ours too */
+	if (rouse_gc_plan_for(ctx->root, &policy, &c->paths, need, now, &g, &why) < 0 ||
+	    rouse_gc_bytes(g) < need) {
+		rouse_log(ROUSE_LOG_DEBUG, "closure", "no room can be made: %s",
+			  why.kind ? why.text : "too little is old");
+		return -1;
+	}
+	if (now && rouse_gc_apply(g, ctx->deadline, e) < 0)
+		return -1;
+	tell(g, now);
+	if (!now)
+		return 0;
+	rouse_gc_free(take(g, NULL));
+	if (rouse_store_hold(ctx->root, true, ctx->deadline, hold, e) < 0)
+		return -1;
+	return rouse_closure_fits(c, ctx, NULL, e);
 }

@@ -275,6 +275,69 @@ ok "database_without_nix_is_refused" [ $? = 71 ]
 ok "database_without_nix_says_why" says "Nix has a database"
 ok "database_without_nix_changes_nothing" untouched
 
+# A pull that does not fit makes room: what is oldest goes, and no more than must.
+blobs=()
+for i in 1 2 3 4; do
+	mkdir -p "$W/blob"
+	head -c 8M /dev/urandom >"$W/blob/data"
+	echo "$i" >"$W/blob/number"
+	blobs+=("$(nix-store --add "$W/blob")")
+done
+make_cache blobs none "${blobs[@]}"
+r=$W/small
+mkdir "$r"
+mount -t tmpfs -o size=22M tmpfs "$r"
+fill() { # fill PATH: it is the next generation of the small machine
+	TOP=$1
+	pull "$r" "file://$W/blobs" -- --profile $profile
+}
+links() {
+	(cd "$r$profiles" && echo system-*)
+}
+ok "first_fits" fill "${blobs[0]}"
+ok "second_fits" fill "${blobs[1]}"
+ok "third_makes_room" fill "${blobs[2]}"
+ok "the_oldest_has_made_room" [ "$(links)" = "system-2-link system-3-link" ]
+ok "what_made_room_is_gone" [ ! -e "$r${blobs[0]}" ]
+ok "what_need_not_go_stays" [ -e "$r${blobs[1]}" ]
+mkdir -p "$r/var/lib/rouse"
+echo "{ \"healthy\": [ { \"path\": \"${blobs[1]}\" } ] }" >"$r/var/lib/rouse/generations.json"
+fill "${blobs[3]}"
+ok "the_healthy_and_the_current_make_no_room" [ $? = 71 ]
+ok "no_room_is_said" says "needs"
+ok "no_room_deletes_nothing" [ "$(links)" = "system-2-link system-3-link" ]
+rm "$r/var/lib/rouse/generations.json"
+# The document's way, and what it still needs of the old stays.
+cat >"$W/document" <<-END
+	{ "rouse": 1, "caches": { "blobs": { "url": "file://$W/blobs", "keys": "$KEY" } },
+	  "system": { "path": "${blobs[3]}" }, "environment": { "x": { "path": "${blobs[2]}" } } }
+END
+ok "a_document_makes_room" quietly "$ROUSE" apply --root "$r" --only closure --yes "$W/document"
+ok "a_document_keeps_what_it_needs" both "$r${blobs[2]}" "$r${blobs[3]}"
+ok "a_document_made_room_of_the_oldest" [ ! -e "$r${blobs[1]}" ]
+umount "$r"
+# Old generations of users' profiles.
+fresh
+mkdir -p "$r$profiles/per-user/u" "$r$profiles/per-user/v"
+for i in 1 2 3 4; do ln -s "$first" "$r$profiles/per-user/u/profile-$i-link"; done
+ln -s profile-3-link "$r$profiles/per-user/u/profile"
+ln -s "$second" "$r$profiles/per-user/v/app-1-link"
+ln -s "$third" "$r$profiles/default-1-link"
+ln -s "$third" "$r$profiles/default-2-link"
+ln -s default-2-link "$r$profiles/default"
+ok "profiles_gc_runs" rouse "$r" gc --keep 1
+ok "profiles_gc_says_what_goes" says "delete $profiles/per-user/u/profile-1-link"
+ok "profiles_keep_the_newest_and_the_current" [ "$(ls "$r$profiles/per-user/u" | tr '\n' ' ')" = "profile profile-3-link profile-4-link " ]
+ok "what_is_no_profile_is_left_alone" [ -L "$r$profiles/per-user/v/app-1-link" ]
+ok "everybodys_profile_is_pruned" [ "$(cd "$r$profiles" && echo default*)" = "default default-2-link" ]
+ok "users_generations_are_roots" store_is "$r" "$W/names-3" "$W/names-4" "$W/names-5"
+rm "$r$profiles/per-user/u/profile"* "$r$profiles/per-user/v/app-1-link"
+ln -s "$first" "$r$profiles/per-user/u/profile-1-link"
+ln -s "$third" "$r$profiles/per-user/u/profile-2-link"
+ln -s profile-2-link "$r$profiles/per-user/u/profile"
+ok "profiles_gc_runs_again" rouse "$r" gc --keep 1
+ok "what_only_an_old_generation_of_a_user_had_goes" store_is "$r" "$W/names-5"
+
 # Nothing there at all.
 mkdir "$W/empty"
 ok "empty_root_gc" rouse "$W/empty" gc
