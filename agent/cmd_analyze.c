@@ -5,7 +5,6 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include <rouse/fs.h>
 #include <rouse/json.h>
@@ -73,14 +72,13 @@ struct style {
 static struct style find_style(void)
 {
 	struct style s = { .name = 44 };
-	struct winsize size = { 0 };
-	bool terminal = isatty(STDOUT_FILENO);
+	size_t columns = rouse_columns();
 
 	(void)setlocale(LC_CTYPE, "");
-	s.utf8 = terminal && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+	s.utf8 = isatty(STDOUT_FILENO) && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 	s.colour = rouse_use_colour();
-	if (terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-		s.name = size.ws_col - BAR_WIDTH - 34;
+	if (columns)
+		s.name = (int)columns - BAR_WIDTH - 34;
 	if (s.name < MIN_NAME)
 		s.name = MIN_NAME;
 	if (s.name > 64)

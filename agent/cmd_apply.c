@@ -6,6 +6,7 @@
 #include <rouse/clock.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/picture.h>
 
 #include "target.h"
 
@@ -22,6 +23,7 @@ static void print_plan(const struct rouse_run *run)
 {
 	auto_buf struct rouse_buf out = { 0 };
 
+	rouse_pictures_print(run->plan.pictures, &out, rouse_columns(), rouse_use_colour());
 	rouse_plan_print(&run->plan, &out, rouse_use_colour());
 	(void)fputs(out.data, stdout);
 	(void)fflush(stdout);
@@ -99,7 +101,7 @@ int rouse_cmd_apply(int argc, char **argv, struct rouse_err *e)
 	const char *path = NULL;
 	int r;
 
-	if (rouse_target_parse(&t, argc, argv, "rdojy", e) < 0 ||
+	if (rouse_target_parse(&t, argc, argv, "rdojyp", e) < 0 ||
 	    rouse_target_document(argc, argv, &path, e) < 0 ||
 	    rouse_target_open(&t, path, &d, &run, e) < 0 || rouse_run_plan(&run, e) < 0)
 		return -1;

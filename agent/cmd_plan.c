@@ -2,6 +2,7 @@
 #include "command.h"
 
 #include <rouse/json.h>
+#include <rouse/picture.h>
 
 #include "target.h"
 
@@ -13,7 +14,7 @@ int rouse_cmd_plan(int argc, char **argv, struct rouse_err *e)
 	auto_buf struct rouse_buf out = { 0 };
 	const char *path = NULL;
 
-	if (rouse_target_parse(&t, argc, argv, "rdfoj", e) < 0 ||
+	if (rouse_target_parse(&t, argc, argv, "rdfojp", e) < 0 ||
 	    rouse_target_document(argc, argv, &path, e) < 0 ||
 	    rouse_target_open(&t, path, &d, &run, e) < 0 || rouse_run_plan(&run, e) < 0)
 		return -1;
@@ -24,6 +25,7 @@ int rouse_cmd_plan(int argc, char **argv, struct rouse_err *e)
 		(void)fputs(text, stdout);
 		return 0;
 	}
+	rouse_pictures_print(run.plan.pictures, &out, rouse_columns(), rouse_use_colour());
 	rouse_plan_print(&run.plan, &out, rouse_use_colour());
 	(void)fputs(out.data, stdout);
 	return 0;

@@ -43,3 +43,5 @@ int rouse_one_argument(int argc, char **argv, const char *what, const char **ret
 		       struct rouse_err *e);
 /* Colour on stdout? A terminal, and neither NO_COLOR nor TERM=dumb. */
 bool rouse_use_colour(void);
+/* Columns of the terminal at stdout; 0 when it is none, or does not say. */
+size_t rouse_columns(void);

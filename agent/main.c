@@ -27,13 +27,15 @@ static const struct rouse_command commands[] = {
 	  "                     --root, nothing but disks is looked at or changed\n"
 	  "  --facts FILE       plan for a machine whose facts were recorded\n"
 	  "  --only SECTION     only what belongs to this section\n"
-	  "  --json             the plan as JSON\n" },
+	  "  --draw             each disk before and after, also where nobody sits at a terminal\n"
+	  "  --json             the plan, and the disks, as JSON\n" },
 	{ "apply", rouse_cmd_apply, "[DOC]", "plans, prints the plan, applies it",
 	  "  DOC                without it: what the boot used, with this machine's overrides\n"
 	  "  --root DIR         apply to the system below DIR\n"
 	  "  --disk NAME=FILE   the document's disk NAME is this image file or device; without\n"
 	  "                     --root, nothing but disks is looked at or changed\n"
 	  "  --only SECTION     only what belongs to this section\n"
+	  "  --draw             each disk before and after, also where nobody sits at a terminal\n"
 	  "  --yes              do not ask\n"
 	  "  --json             the report as JSON\n" },
 	{ "edit", rouse_cmd_edit, "SECTION",

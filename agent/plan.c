@@ -6,6 +6,7 @@
 
 #include <rouse/json.h>
 #include <rouse/module.h>
+#include <rouse/picture.h>
 #include <rouse/text.h>
 
 static const struct {
@@ -143,5 +144,7 @@ json_t *rouse_plan_json(const struct rouse_plan *p)
 	}
 	rouse_json_set_int(j, "changes", rouse_plan_changes(p));
 	rouse_json_set(j, "steps", steps);
+	if (p->pictures)
+		rouse_json_set(j, "disks", rouse_pictures_json(p->pictures));
 	return j;
 }

@@ -99,6 +99,8 @@ static int plan_from(struct rouse_run *r, size_t first, struct rouse_err *e)
 		r->plan.module = m;
 		if (m->plan(r->document->conf[i], facts, &r->context, &r->plan, e) < 0)
 			return rouse_wrap(e, "%s", m->name);
+		if (r->draw && m->draw)
+			m->draw(r->document->conf[i], facts, &r->context, &r->plan);
 	}
 	return 0;
 }

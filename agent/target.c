@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
@@ -72,13 +73,10 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 		       struct rouse_err *e)
 {
 	static const struct option options[] = {
-		{ "root", required_argument, NULL, 'r' },
-		{ "disk", required_argument, NULL, 'd' },
-		{ "facts", required_argument, NULL, 'f' },
-		{ "only", required_argument, NULL, 'o' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "yes", no_argument, NULL, 'y' },
-		{ 0 },
+		{ "root", required_argument, NULL, 'r' },  { "disk", required_argument, NULL, 'd' },
+		{ "facts", required_argument, NULL, 'f' }, { "only", required_argument, NULL, 'o' },
+		{ "json", no_argument, NULL, 'j' },        { "yes", no_argument, NULL, 'y' },
+		{ "draw", no_argument, NULL, 'p' },        { 0 },
 	};
 	int c;
 
@@ -96,6 +94,8 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 			t->json = true;
 		else if (c == 'y')
 			t->yes = true;
+		else if (c == 'p')
+			t->draw = true;
 		else if (add_disk(t, optarg, e) < 0)
 			return -1;
 	}
@@ -180,6 +180,7 @@ int rouse_target_open(struct rouse_target *t, const char *path, struct rouse_doc
 	t->counters = json_object();
 	run->document = d;
 	run->only = t->only;
+	run->draw = t->draw || t->json || isatty(STDOUT_FILENO);
 	run->context = (struct rouse_context){
 		.root = t->root ? t->root : "/",
 		.image = t->root || t->n_disks,

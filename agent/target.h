@@ -12,7 +12,7 @@
 
 struct rouse_target {
 	const char *root, *facts_file, *only;
-	bool json, yes;
+	bool json, yes, draw;
 	struct rouse_pair disks[32]; /* --disk NAME=FILE */
 	size_t n_disks;
 	struct rouse_arena arena;
@@ -28,7 +28,8 @@ static inline void target_auto(struct rouse_target *t)
 }
 #define auto_target __attribute__((cleanup(target_auto)))
 
-/* Options a command allows, as a set of these letters: r root, d disk, f facts, o only, j json, y yes. */
+/* Options a command allows, as a set of these letters: r root, d disk, f facts, o only, j json, y yes,
+ * p draw (a picture). */
 must_check int rouse_target_parse(struct rouse_target *t, int argc, char **argv,
 				  const char *allowed, struct rouse_err *e);
 /* The argument of a command, or ROUSE_RUNNING when there is none; the name in *ret is for rouse_target_open. */

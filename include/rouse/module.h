@@ -66,6 +66,9 @@ struct rouse_module {
 	/* `facts` is the struct decoded from what observe() wrote, or was recorded elsewhere. */
 	int (*plan)(const void *conf, const void *facts, const struct rouse_context *c,
 		    struct rouse_plan *plan, struct rouse_err *e);
+	/* Adds pictures of what plan() has planned, for people. May be NULL. */
+	void (*draw)(const void *conf, const void *facts, const struct rouse_context *c,
+		     struct rouse_plan *plan);
 	/* *state (NULL at first) is the module's own and is passed to apply. May be NULL. */
 	int (*prepare)(const void *conf, const struct rouse_plan *plan,
 		       const struct rouse_context *c, void **state, struct rouse_err *e);

@@ -40,12 +40,14 @@ struct rouse_room {
 	uint64_t inodes;   /* free inodes, 0 when the filesystem has no such bound */
 };
 
+struct rouse_picture;
 struct rouse_plan_account;
 
 struct rouse_plan {
 	struct rouse_arena arena;
 	struct rouse_plan_account *accounts; /* that will be there when the steps are done */
 	const struct rouse_module *module;   /* whose plan() runs now */
+	struct rouse_picture *pictures;      /* in the arena; NULL: none were asked for */
 	size_t n_steps, size_steps;
 	struct rouse_step *steps;
 	size_t n_rooms;

@@ -15,6 +15,7 @@ struct rouse_run {
 	const struct rouse_document *document;
 	struct rouse_context context;
 	const char *only; /* one module's name; NULL: all */
+	bool draw;        /* pictures, too */
 	json_t *facts;    /* one object per module, by its name */
 	struct rouse_plan plan;
 	void *state[ROUSE_MAX_MODULES];

@@ -12,6 +12,7 @@ const struct rouse_module rouse_module_disks = {
 	.check = disks_conf_check,
 	.observe = disks_observe,
 	.plan = disks_plan,
+	.draw = disks_draw,
 	.prepare = disks_prepare,
 	.apply = disks_apply,
 	.state_free = disks_state_free,

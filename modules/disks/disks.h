@@ -532,6 +532,8 @@ must_check int disks_swap_on(const struct disks_action *a, const struct rouse_co
 must_check int disks_mount(const struct disks_action *a, const struct rouse_context *c,
 			   struct rouse_err *e);
 
+void disks_draw(const void *conf, const void *facts, const struct rouse_context *c,
+		struct rouse_plan *plan);
 int disks_plan(const void *conf, const void *facts, const struct rouse_context *c,
 	       struct rouse_plan *plan, struct rouse_err *e);
 int disks_prepare(const void *conf, const struct rouse_plan *plan, const struct rouse_context *c,

@@ -4,6 +4,7 @@
 # its rule:
 #   document.json   the document, possibly broken
 #   facts.json      facts of a machine, when a plan is wanted
+#   options         of that plan: "--draw"
 #   expect          what `rouse check document.json`, and with facts `rouse plan --facts`, print
 #                   (stdout and stderr), each below a line "$ COMMAND: exit STATUS"
 #
@@ -26,7 +27,9 @@ answer() { # DIR
 	text=$(timeout 10 "$ROUSE" check document.json 2>&1)
 	printf '$ check: exit %s\n%s\n' $? "$text"
 	if [ -e facts.json ]; then
-		text=$(timeout 10 "$ROUSE" plan --facts facts.json document.json 2>&1)
+		options=$(cat options 2>/dev/null)
+		# shellcheck disable=SC2086 # words
+		text=$(timeout 10 "$ROUSE" plan --facts facts.json $options document.json 2>&1)
 		printf '$ plan: exit %s\n%s\n' $? "$text"
 	fi
 	cd ..
