@@ -134,7 +134,7 @@ stop
 rm -f /dev/lxd/sock
 
 mkdir -p /run/credentials/@system
-echo '{ "rouse": 1, "files": { "/etc/motd": { "contents": "canary-4711\n" } } }' | base64 \
+printf '%s' '{ "rouse": 1, "files": { "/etc/motd": { "contents": "canary-4711\n" } } }' | base64 \
 	>/run/credentials/@system/rouse.document
 boot
 ok credential_of_systemd_boots [ "$status" = 0 ]
