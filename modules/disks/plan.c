@@ -778,6 +778,7 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 		p->last = NULL;
 		if (found[i].missing) {
 			add_skip(p, &d[i]);
+			disks_plan_lacking(p, &d[i]);
 			continue;
 		}
 		if (d[i].raid) {

@@ -43,6 +43,7 @@ struct member {
 
 struct array {
 	const struct disks_disk *d;
+	size_t lacks; /* members on disks that are missing, and may be */
 	size_t n;
 	struct array_member {
 		struct place w;
@@ -123,5 +124,7 @@ int disks_plan_groups(struct planner *p);
 
 /* A partition or a disk that is to be a member of an array; then, behind all disks, all arrays. */
 int disks_plan_array_member(struct planner *p, const struct place *w, const char *array);
+/* What would have been on a disk that is missing. */
+void disks_plan_lacking(struct planner *p, const struct disks_disk *d);
 int disks_plan_set(struct planner *p, const struct disks_disk *d, const struct disks_found *found);
 int disks_plan_arrays(struct planner *p);

@@ -156,6 +156,18 @@ int disks_plan_array_member(struct planner *p, const struct place *w, const char
 	return v == KEEP ? 0 : disks_claim(p, &m->w, v);
 }
 
+void disks_plan_lacking(struct planner *p, const struct disks_disk *d)
+{
+	const struct disks_partition *part = d->partitions.items;
+
+	for (size_t i = 0; i < d->partitions.n; i++) {
+		struct array *r = part[i].raid ? array_named(p, part[i].raid) : NULL;
+
+		if (r)
+			r->lacks++;
+	}
+}
+
 int disks_plan_set(struct planner *p, const struct disks_disk *d, const struct disks_found *found)
 {
 	if (p->c->image)
@@ -272,6 +284,11 @@ static int create(struct planner *p, const struct array *r)
 	uint64_t least = UINT64_MAX;
 	struct place w;
 
+	if (r->lacks)
+		return rouse_fail(p->e, ROUSE_UNAVAILABLE, 0,
+				  "disks.%s: the array is to be made, and %zu of its %zu devices "
+				  "%s on disks that are missing",
+				  d->key, r->lacks, r->n + r->lacks, r->lacks == 1 ? "is" : "are");
 	if (r->n < fewest(d->raid->level))
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
 				  "disks.%s: RAID %lld takes %zu devices at least, there %s %zu",
@@ -302,22 +319,23 @@ static int assemble(struct planner *p, const struct array *r, const char *uuid, 
 {
 	const struct disks_array *half = array_with(p, uuid);
 	struct disks_action *a = new_action(p, r);
+	size_t wanted = r->n + r->lacks;
 
-	if (have < r->n && r->d->raid->level == 0)
+	if (have < wanted && r->d->raid->level == 0)
 		return rouse_fail(
 			p->e, ROUSE_SYSTEM, 0,
 			"disks.%s: the array lacks %zu of its %zu devices, and RAID 0 is "
 			"nothing without them: attach them; if what it held is worthless, "
 			"blank the others (wipefs -a)",
-			r->d->key, r->n - have, r->n);
+			r->d->key, wanted - have, wanted);
 	a->devices = list_nodes(p, r, uuid);
 	a->array_uuid = rouse_arena_strdup(&p->plan->arena, uuid);
-	a->degraded = have < r->n;
+	a->degraded = have < wanted;
 	a->device = half ? half->device : NULL; /* what udev began, and could not end */
 	if (a->degraded)
 		rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_ASSEMBLE, a,
 			       "assemble array '%s', degraded: %zu of %zu devices", r->d->key, have,
-			       r->n);
+			       wanted);
 	else
 		rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_ASSEMBLE, a, "assemble array '%s'",
 			       r->d->key);
