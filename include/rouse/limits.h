@@ -206,6 +206,10 @@
 #define ROUSE_MAX_ARRAY 32
 /* One command of mdadm: it waits for udev, and writes a superblock on each device. */
 #define ROUSE_DEADLINE_MDADM 60000
+/* A key of an encrypted volume: cryptsetup reads far larger ones, which are no keys but mistakes. */
+#define ROUSE_MAX_DISK_KEY (64 * KIB)
+/* Fetching or storing such a key, all tries together. */
+#define ROUSE_DEADLINE_DISK_KEY 60000
 /* One command of cryptsetup: a slow key derivation on a slow machine. */
 #define ROUSE_DEADLINE_CRYPTSETUP 120000
 /* One command of lvm: it reads each device, and waits for the locks of others. */

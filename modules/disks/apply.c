@@ -26,19 +26,49 @@ struct session {
 struct state {
 	const struct rouse_plan *plan;
 	bool begun; /* all sessions are open, or were */
-	size_t n;
+	size_t n, n_keys;
 	struct session sessions[ROUSE_MAX_DISKS];
+	struct {
+		const struct disks_luks *luks;
+		struct rouse_buf key;
+	} * keys; /* that were fetched before the first disk changes */
 };
 
+/* A volume is not made before its key is here. One that is yet to be made is kept in escrow when it
+ * is its turn. */
+static int fetch_keys(struct state *state, const struct rouse_plan *plan,
+		      const struct rouse_context *c, struct rouse_err *e)
+{
+	state->keys = rouse_calloc(plan->n_steps + 1, sizeof(*state->keys));
+	for (size_t i = 0; i < plan->n_steps; i++) {
+		const struct disks_action *a = plan->steps[i].arg;
+
+		if (plan->steps[i].module != &rouse_module_disks ||
+		    plan->steps[i].op != DISKS_OP_ENCRYPT || !a->luks->key)
+			continue;
+		if (disks_key_get(a->luks, false, c, &state->keys[state->n_keys].key, e) < 0)
+			return rouse_wrap(e, "'%s'", a->name);
+		state->keys[state->n_keys++].luks = a->luks;
+	}
+	return 0;
+}
+
+static const struct rouse_buf *key_of(const struct state *state, const struct disks_luks *luks)
+{
+	for (size_t i = 0; state && i < state->n_keys; i++)
+		if (state->keys[i].luks == luks)
+			return &state->keys[i].key;
+	return NULL;
+}
+
 int disks_prepare(const void *conf unused_arg, const struct rouse_plan *plan,
-		  const struct rouse_context *c unused_arg, void **ret,
-		  struct rouse_err *e unused_arg)
+		  const struct rouse_context *c, void **ret, struct rouse_err *e)
 {
 	struct state *state = rouse_calloc(1, sizeof(*state));
 
 	state->plan = plan;
 	*ret = state;
-	return 0;
+	return fetch_keys(state, plan, c, e);
 }
 
 static void session_close(struct session *s)
@@ -56,6 +86,10 @@ void disks_state_free(void *state_)
 
 	for (size_t i = 0; state && i < state->n; i++)
 		session_close(&state->sessions[i]);
+	for (size_t i = 0; state && i < state->n_keys; i++)
+		disks_key_wipe(&state->keys[i].key);
+	if (state)
+		free(state->keys);
 	free(state);
 }
 
@@ -167,6 +201,9 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_ADD:
 	case DISKS_OP_GROW_ARRAY:
 	case DISKS_OP_FINISH_ARRAY:
+	case DISKS_OP_ENCRYPT:
+	case DISKS_OP_OPEN:
+	case DISKS_OP_GROW_LUKS:
 		break;
 	}
 	return false;
@@ -407,6 +444,12 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_GROW_ARRAY:
 	case DISKS_OP_FINISH_ARRAY:
 		return disks_md_apply(step->op, step->arg, c, e);
+	case DISKS_OP_ENCRYPT:
+	case DISKS_OP_OPEN:
+	case DISKS_OP_GROW_LUKS:
+		return disks_crypt_apply(
+			step->op, step->arg,
+			key_of(state, ((const struct disks_action *)step->arg)->luks), c, e);
 	case DISKS_OP_ERASE:
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:

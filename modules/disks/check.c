@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tables cannot say of arrays. */
+/* What tables cannot say of arrays and of encrypted volumes. */
 #include "disks.h"
 
 #include <string.h>
@@ -100,5 +100,117 @@ void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *pr
 		for (size_t k = 0; k < d[i].partitions.n; k++)
 			if (p[k].raid)
 				check_membership(conf, &d[i], &p[k], problems);
+	}
+}
+
+/* ---- encrypted volumes ----------------------------------------------------------------------- */
+
+struct names {
+	size_t n;
+	char items[ROUSE_MAX_DISKS * 4][128];
+};
+
+static bool is_base64(const char *text)
+{
+	size_t n = strlen(text);
+	auto_free uint8_t *bytes = rouse_calloc(1, n + 1);
+
+	return rouse_unbase64(bytes, n, text, n) > 0;
+}
+
+static size_t count_places(const struct disks_key *k)
+{
+	return !!k->file + !!k->url + !!k->text + !!k->base64;
+}
+
+static void check_key(const struct disks_luks *l, const char *const *at,
+		      struct rouse_problems *problems)
+{
+	const struct disks_key *k = l->escrow ? l->escrow : l->key;
+
+	if (!k && !l->tpm2)
+		rouse_problem(problems, at,
+			      "expected \"key\", \"escrow\" or \"tpm2\": what opens it?");
+	if (l->key && l->escrow)
+		rouse_problem(
+			problems, at,
+			"\"key\" is one that is there, \"escrow\" is for one that is made: one "
+			"of them");
+	if (k && count_places(k) != 1)
+		rouse_problem(problems, at, "a key is in one place: file, url, text or base64");
+	if (k && k->base64 && !is_base64(k->base64))
+		rouse_problem(problems, at,
+			      "expected a key in base64 (RFC 4648, padded, without blanks)");
+}
+
+static void check_one(struct names *names, const struct disks_partition *p, const char *const *at,
+		      struct rouse_problems *problems)
+{
+	char name[256];
+
+	if (!p->luks)
+		return;
+	check_key(p->luks, at, problems);
+	if (p->raid)
+		rouse_problem(
+			problems, at,
+			"a member of an array is not encrypted, the array is: put \"luks\" into "
+			"disks.%s",
+			p->raid);
+	(void)disks_luks_name(p, name, sizeof(name));
+	if (!rouse_is_label(name))
+		rouse_problem(problems, at,
+			      "\"%.64s\" cannot be the name of a LUKS volume: give "
+			      "it a \"name\"",
+			      name);
+	for (size_t i = 0; i < names->n; i++)
+		if (strcmp(names->items[i], name) == 0) {
+			rouse_problem(problems, at,
+				      "there are two LUKS volumes '%s': give one another \"name\"",
+				      name);
+			return;
+		}
+	if (names->n < ARRAY_SIZE(names->items))
+		(void)snprintf(names->items[names->n++], sizeof(names->items[0]), "%.127s", name);
+}
+
+static void check_volumes(struct names *names, const struct disks_lvm *lvm, const char *const *at,
+			  struct rouse_problems *problems)
+{
+	const struct disks_partition *v = lvm ? lvm->volumes.items : NULL;
+	const char *deep[8];
+	size_t n = 0;
+
+	for (; at[n]; n++)
+		deep[n] = at[n];
+	deep[n] = "lvm";
+	deep[n + 1] = "volumes";
+	deep[n + 3] = NULL;
+	for (size_t i = 0; v && i < lvm->volumes.n; i++) {
+		deep[n + 2] = v[i].key;
+		check_one(names, &v[i], deep, problems);
+	}
+}
+
+void disks_check_luks(const struct disks_conf *conf, struct rouse_problems *problems)
+{
+	const struct disks_disk *d = conf->disks.items;
+	auto_free struct names *names = rouse_calloc(1, sizeof(*names));
+
+	for (size_t i = 0; i < conf->disks.n; i++) {
+		const char *const at[] = { "disks", d[i].key, NULL };
+		const struct disks_partition *p = d[i].partitions.items;
+		const struct disks_partition whole = { .key = d[i].mount ? d[i].mount : d[i].key,
+						       .luks = p ? NULL : d[i].luks };
+
+		check_one(names, &whole, at, problems);
+		check_volumes(names, d[i].lvm, at, problems);
+		for (size_t k = 0; k < d[i].partitions.n; k++) {
+			const char *const deep[] = { "disks", d[i].key, "partitions", p[k].key,
+						     NULL };
+
+			check_one(names, &p[k], deep, problems);
+			check_volumes(names, p[k].lvm, deep, problems);
+		}
 	}
 }

@@ -41,7 +41,60 @@ static const struct rouse_shape mount_option = {
 	.valid = is_mount_option,
 };
 
+static const struct rouse_field key_fields[] = {
+	ROUSE_FIELD(struct disks_key, file, "file",
+		    "A file that the agent sees; in an initramfs, one of the initramfs.",
+		    .type = ROUSE_STRING, .format = "an absolute path",
+		    .valid = rouse_is_absolute_path),
+	ROUSE_FIELD(struct disks_key, url, "url", "https or s3; all of what is there is the key.",
+		    .type = ROUSE_STRING, .interpolate = true, .format = "a URL",
+		    .valid = rouse_is_url),
+	ROUSE_FIELD(struct disks_key, text, "text", "The key itself, as text.",
+		    .type = ROUSE_STRING, .secret = true, .min = 1, .max = 512),
+	ROUSE_FIELD(struct disks_key, base64, "base64", "The key itself (RFC 4648).",
+		    .type = ROUSE_STRING, .secret = true, .min = 1, .max = 8192),
+};
+
+static const struct rouse_shape pcr_shape = { .type = ROUSE_INT, .min = 0, .max = 23 };
+
+static const struct rouse_field tpm2_fields[] = {
+	ROUSE_FIELD(struct disks_tpm2, pcrs, "pcrs",
+		    "Registers that must be as they are now; 7 (secure boot) by default.",
+		    .type = ROUSE_LIST, .item = &pcr_shape, .max = 24, .shorthand = "item"),
+};
+
+static const struct rouse_field luks_fields[] = {
+	ROUSE_FIELD(struct disks_luks, name, "name",
+		    "Its name below /dev/mapper; by default of its mount point.",
+		    .type = ROUSE_STRING,
+		    .format = "a name of letters, digits, \".\", \"_\", \"-\"",
+		    .valid = rouse_is_label),
+	ROUSE_FIELD(struct disks_luks, key, "key", "The key: a URL, or where else it is.",
+		    .type = ROUSE_OBJECT, .fields = key_fields, .n_fields = ARRAY_SIZE(key_fields),
+		    .size = sizeof(struct disks_key), .shorthand = "url"),
+	ROUSE_FIELD(
+		struct disks_luks, escrow, "escrow",
+		"Where a key that is made here is kept, before anything is encrypted with it, and "
+		"read at every boot: a URL that takes PUT, or a \"file\".",
+		.type = ROUSE_OBJECT, .fields = key_fields, .n_fields = 2,
+		.size = sizeof(struct disks_key), .shorthand = "url"),
+	ROUSE_FIELD(struct disks_luks, tpm2, "tpm2",
+		    "The TPM of this machine keeps a key; without \"key\" and \"escrow\" the only "
+		    "one.",
+		    .type = ROUSE_OBJECT, .fields = tpm2_fields,
+		    .n_fields = ARRAY_SIZE(tpm2_fields), .size = sizeof(struct disks_tpm2)),
+	ROUSE_FIELD(struct disks_luks, discard, "discard",
+		    "What is deleted is discarded below, which shows how much is in use.",
+		    .type = ROUSE_BOOL),
+};
+
+#define LUKS(type_)                                                                                \
+	ROUSE_FIELD(type_, luks, "luks", "Encrypts what is there (LUKS2).", .type = ROUSE_OBJECT,  \
+		    .fields = luks_fields, .n_fields = ARRAY_SIZE(luks_fields),                    \
+		    .size = sizeof(struct disks_luks))
+
 static const struct rouse_field volume_fields[] = {
+	LUKS(struct disks_partition),
 	ROUSE_FIELD(struct disks_partition, size, "size",
 		    "How large to make it (\"200MB\", \"25%\"); absent: whatever is left.",
 		    .type = ROUSE_SIZE, .percent = true),
@@ -97,6 +150,7 @@ static const struct rouse_field raid_fields[] = {
 };
 
 static const struct rouse_field partition_fields[] = {
+	LUKS(struct disks_partition),
 	ROUSE_FIELD(struct disks_partition, raid, "raid",
 		    "Makes it a member of this array: the disk of that name that says \"raid\".",
 		    .type = ROUSE_STRING,
@@ -181,6 +235,7 @@ static const struct rouse_field disk_fields[] = {
 		    .type = ROUSE_OBJECT, .fields = raid_fields,
 		    .n_fields = ARRAY_SIZE(raid_fields), .size = sizeof(struct disks_raid),
 		    .shorthand = "level"),
+	LUKS(struct disks_disk),
 	ROUSE_FIELD(struct disks_disk, lvm, "lvm",
 		    "Makes the whole disk a physical volume of this volume group.",
 		    .type = ROUSE_OBJECT, .fields = lvm_fields, .n_fields = ARRAY_SIZE(lvm_fields),
@@ -380,6 +435,7 @@ static struct disks_partition whole_of(const struct disks_disk *d)
 					 .filesystem = d->filesystem,
 					 .label = d->label,
 					 .lvm = d->lvm,
+					 .luks = d->luks,
 					 .mount_options = d->mount_options };
 }
 
@@ -405,9 +461,11 @@ static void check_whole(const struct disks_disk *d, struct rouse_problems *probl
 	else if (!d->partitions.n && !also && !d->raid)
 		rouse_problem(problems, at,
 			      "neither \"partitions\" nor \"filesystem\": nothing is wanted of it");
-	else if (d->partitions.n && (d->label || d->mount_options.n))
+	else if (d->partitions.n && (d->label || d->mount_options.n || d->luks))
 		rouse_problem(problems, at, "\"%s\" belongs into a partition here",
-			      d->label ? "label" : "mountOptions");
+			      d->luks    ? "luks"
+			      : d->label ? "label"
+					 : "mountOptions");
 	check_label(d->filesystem, d->label, at_label, problems);
 }
 
@@ -561,4 +619,5 @@ void disks_conf_check(const void *conf_, struct rouse_problems *problems)
 	}
 	check_mounts(conf, problems);
 	check_groups(conf, problems);
+	disks_check_luks(conf, problems);
 }

@@ -56,6 +56,23 @@ struct disks_raid {
 	struct rouse_size chunk;
 };
 
+/* Where a key is; one of them. */
+struct disks_key {
+	const char *file, *url, *text, *base64;
+};
+
+struct disks_tpm2 {
+	struct rouse_list pcrs; /* int64_t; empty: 7 */
+};
+
+struct disks_luks {
+	const char *name; /* below /dev/mapper; NULL: that of a volume for the same mount point */
+	const struct disks_key *key;
+	const struct disks_key *escrow; /* file or url: a key is made and kept there */
+	const struct disks_tpm2 *tpm2;
+	bool discard;
+};
+
 struct disks_lvm {
 	const char *group;
 	struct rouse_list volumes; /* struct disks_partition: a volume has no type and no lvm */
@@ -70,6 +87,7 @@ struct disks_partition {
 	struct rouse_list attributes;      /* const char *: words, or numbers of bits */
 	const struct disks_lvm *lvm;       /* it is a physical volume */
 	const char *raid;                  /* it is a member of this array */
+	const struct disks_luks *luks;     /* what it holds is encrypted */
 	struct rouse_list mount_options;   /* const char * */
 };
 
@@ -80,6 +98,7 @@ struct disks_disk {
 	struct rouse_list partitions;      /* struct disks_partition */
 	const char *filesystem, *mount, *label;
 	const struct disks_lvm *lvm;
+	const struct disks_luks *luks;
 	struct rouse_list mount_options; /* const char * */
 	struct rouse_list replace;       /* const char *: "ext4", "ntfs:Label", "anything" */
 	const char *missing;             /* "fail", "skip"; NULL: fail */
@@ -206,13 +225,21 @@ struct disks_array {
 	const struct disks_content *content; /* NULL while it is not active */
 };
 
+/* A device that the kernel makes of another one, by its key or its root hash. */
+struct disks_mapping {
+	const char *device, *name, *uuid;
+	int64_t size;
+	const struct disks_content *content;
+};
+
 struct disks_facts {
-	struct rouse_list disks;   /* struct disks_fact */
-	struct rouse_list arrays;  /* struct disks_array */
-	struct rouse_list groups;  /* struct disks_group */
-	struct rouse_list orphans; /* const char *: devices of physical volumes in no group */
-	struct rouse_list missing; /* const char *: programs that are not there */
-	bool can_mount;            /* as root, with a kernel that mounts what is in an image */
+	struct rouse_list mappings; /* struct disks_mapping */
+	struct rouse_list disks;    /* struct disks_fact */
+	struct rouse_list arrays;   /* struct disks_array */
+	struct rouse_list groups;   /* struct disks_group */
+	struct rouse_list orphans;  /* const char *: devices of physical volumes in no group */
+	struct rouse_list missing;  /* const char *: programs that are not there */
+	bool can_mount;             /* as root, with a kernel that mounts what is in an image */
 };
 
 extern const struct rouse_field disks_facts_fields[];
@@ -408,6 +435,9 @@ enum disks_op {
 	DISKS_OP_ADD,        /* a device to an array that lacks one */
 	DISKS_OP_GROW_ARRAY, /* its members have become larger */
 	DISKS_OP_FINISH_ARRAY,
+	DISKS_OP_ENCRYPT, /* make a LUKS volume, and open it */
+	DISKS_OP_OPEN,
+	DISKS_OP_GROW_LUKS,
 };
 
 /* Where a filesystem is made: `size` bytes at `offset` of fd. */
@@ -472,8 +502,31 @@ struct disks_action {
 	unsigned level;
 	uint64_t offset, chunk;
 	bool degraded; /* ASSEMBLE: start it without all of its devices */
-	bool holds;    /* ARRAY: something is made in it, so it gets the pending mark (uuid) */
+	bool holds; /* ARRAY, ENCRYPT: something is made in it, so it gets the pending mark (uuid) */
+	const struct disks_luks *luks; /* ENCRYPT, OPEN, GROW_LUKS */
+	const char *luks_uuid;
+	bool fresh; /* ENCRYPT: what a new volume holds is nobody's */
 };
+
+/* ---- encryption ------------------------------------------------------------------------------- */
+
+#define DISKS_MAPPER_DIR "/dev/mapper/"
+#define DISKS_LUKS_HEAD (16 * MIB) /* what cryptsetup leaves before the data */
+const char *disks_luks_name(const struct disks_partition *p, char *buf, size_t size);
+void disks_check_luks(const struct disks_conf *conf, struct rouse_problems *problems);
+/* Adds "mappings". */
+void disks_crypt_observe(json_t *facts);
+/* The key of a volume, wiped by the caller. With `make`, one that has none yet is made, and stored at
+ * its escrow, synced and read again, before this returns. */
+must_check int disks_key_get(const struct disks_luks *l, bool make, const struct rouse_context *c,
+			     struct rouse_buf *ret, struct rouse_err *e);
+void disks_key_wipe(struct rouse_buf *key);
+/* `key`: what was fetched before, or NULL. */
+must_check int disks_crypt_apply(unsigned op, const struct disks_action *a,
+				 const struct rouse_buf *key, const struct rouse_context *c,
+				 struct rouse_err *e);
+
+/* ---- arrays ----------------------------------------------------------------------------------- */
 
 /* The version of its superblock. */
 const char *disks_array_metadata(const struct disks_disk *d);

@@ -245,7 +245,25 @@ static const struct rouse_shape array_shape = {
 	.open = true,
 };
 
+static const struct rouse_field mapping_fields[] = {
+	TEXT(struct disks_mapping, device, "device", "Its node."),
+	TEXT(struct disks_mapping, name, "name", "Its name below /dev/mapper."),
+	TEXT(struct disks_mapping, uuid, "uuid", "UUID of the LUKS volume."),
+	NUMBER(struct disks_mapping, size, "size", "Bytes."),
+	CONTENT(struct disks_mapping, content),
+};
+
+static const struct rouse_shape mapping_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = mapping_fields,
+	.n_fields = ARRAY_SIZE(mapping_fields),
+	.size = sizeof(struct disks_mapping),
+	.open = true,
+};
+
 const struct rouse_field disks_facts_fields[] = {
+	ROUSE_FIELD(struct disks_facts, mappings, "mappings", "Encrypted volumes that are open.",
+		    .type = ROUSE_LIST, .item = &mapping_shape),
 	ROUSE_FIELD(struct disks_facts, arrays, "arrays", "Arrays that the kernel knows.",
 		    .type = ROUSE_LIST, .item = &array_shape),
 	ROUSE_FIELD(struct disks_facts, groups, "groups", "LVM volume groups.", .type = ROUSE_LIST,

@@ -372,7 +372,9 @@ static struct place place_of(struct work *w, size_t i, const char *name,
 		.d = w->g->volumes[i].d,
 		.f = w->g->volumes[i].f,
 		.key = v->key,
+		.conf = v,
 		.filesystem = v->filesystem,
+		.luks = v->luks,
 		.mount = disks_is_mount_point(v->key) ? v->key : NULL,
 		.label = rouse_arena_strdup(&w->p->plan->arena,
 					    disks_partition_label(v, label, sizeof(label))),
@@ -406,6 +408,28 @@ static void add_finish(struct work *w, const char *name)
 	a->volume = rouse_arena_printf(&w->p->plan->arena, "%s/%s", w->g->name, name);
 	rouse_plan_add(w->p->plan, ROUSE_CHANGE, DISKS_OP_FINISH, a, "finish volume '%s' in '%s'",
 		       name, w->g->name);
+}
+
+/* The tag has done its work when the encrypted volume, which is pending itself, is there. */
+static int plan_encrypted(struct work *w, struct place *at, const struct disks_volume *there)
+{
+	const struct disks_signature *s = at->content ? at->content->signatures.items : NULL;
+	bool pending = there && has_tag(&there->tags, DISKS_PENDING_TAG), made = false;
+	bool ours = s && at->content->signatures.n == 1 && rouse_streq(s[0].type, "crypto_LUKS") &&
+		    !disks_is_pending(w->p, at);
+
+	if (pending && !ours)
+		at->content = NULL;
+	if (there && !pending && !there->content)
+		return rouse_fail(w->p->e, ROUSE_SYSTEM, 0,
+				  "disks.%s: nobody can tell what volume '%s' of '%s' holds while "
+				  "it is not active: activate it",
+				  at->d->key, at->volume, at->group);
+	if (disks_plan_luks(w->p, at, !there || pending, &made) < 0)
+		return -1;
+	if (!there || pending)
+		add_finish(w, at->volume);
+	return 0;
 }
 
 static int plan_content(struct work *w, struct place *at, const struct disks_volume *there)
@@ -461,7 +485,7 @@ static int plan_volume(struct work *w, size_t i)
 	if (!there || extents * w->extent > (uint64_t)there->size)
 		add_volume_step(w, i, name, there, extents);
 	at = place_of(w, i, name, there, extents);
-	return plan_content(w, &at, there);
+	return at.luks ? plan_encrypted(w, &at, there) : plan_content(w, &at, there);
 }
 
 static bool is_rest(const struct disks_partition *v)

@@ -325,6 +325,7 @@ void disks_lvm_observe(const struct rouse_context *c, json_t *facts)
 	rouse_json_set(facts, "orphans", orphans);
 	list_physical(json_object_get(facts, "disks"), &devices);
 	list_nodes(json_object_get(facts, "arrays"), &devices);
+	list_nodes(json_object_get(facts, "mappings"), &devices);
 	if (!devices.len)
 		return;
 	/* Without it, nobody knows which volumes are active. */

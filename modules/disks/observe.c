@@ -335,7 +335,8 @@ static bool may_grow(void)
 
 static void add_missing(json_t *facts)
 {
-	static const char *const tools[] = { "lvm", "mdadm", NULL };
+	static const char *const tools[] = { "lvm", "mdadm", "cryptsetup", "systemd-cryptenroll",
+					     NULL };
 	json_t *list = json_array();
 	char path[256];
 
@@ -371,6 +372,7 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 	if (!scan_until_found(&o, &all, found))
 		return 0; /* plan() refuses, and says which */
 	disks_md_observe(c, facts);
+	disks_crypt_observe(facts);
 	disks_lvm_observe(c, facts);
 	for (size_t i = 0; i < conf->disks.n; i++)
 		for (size_t k = 0; k < found[i].n; k++)

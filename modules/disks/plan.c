@@ -75,9 +75,12 @@ static bool is_spent(const struct planner *p, const struct disks_disk *d, const 
 		const struct disks_filesystem *fs = s[i].type ? disks_filesystem_find(s[i].type)
 							      : NULL;
 
-		if (!fs)
+		if (fs)
+			fs->print_uuid(uuid, shown);
+		else if (rouse_streq(s[i].type, "crypto_LUKS"))
+			disks_uuid_print(uuid, shown);
+		else
 			continue;
-		fs->print_uuid(uuid, shown);
 		if (rouse_streq(s[i].uuid, shown) && !rouse_streq(s[i].label, DISKS_PENDING_LABEL))
 			return true;
 	}
@@ -143,9 +146,11 @@ void disks_uuid_of(const struct planner *p, const struct place *w, uint8_t ret[s
 	if (w->raid)
 		disks_uuid(disks_seed(p->conf), w->raid, "", "filesystem", ret);
 	else if (w->volume)
-		disks_uuid(disks_seed(p->conf), w->group, w->volume, "volume", ret);
+		disks_uuid(disks_seed(p->conf), w->group, w->volume,
+			   w->inside ? "inside" : "volume", ret);
 	else
-		disks_uuid(disks_seed(p->conf), w->d->key, w->key, "filesystem", ret);
+		disks_uuid(disks_seed(p->conf), w->d->key, w->key,
+			   w->inside ? "inside" : "filesystem", ret);
 }
 
 bool disks_is_pending(const struct planner *p, const struct place *w)
@@ -157,11 +162,15 @@ bool disks_is_pending(const struct planner *p, const struct place *w)
 	disks_uuid_of(p, w, uuid);
 	disks_pending_guid(uuid, mark);
 	disks_uuid_print(uuid, shown);
-	for (size_t i = 0; s && i < w->content->signatures.n; i++)
+	for (size_t i = 0; s && i < w->content->signatures.n; i++) {
+		bool own = rouse_streq(s[i].uuid, shown);
+
+		/* The mark; or a LUKS volume that was never finished. */
 		if ((rouse_streq(s[i].label, DISKS_PENDING_LABEL) &&
-		     rouse_streq(s[i].uuid, mark)) ||
-		    (s[i].torn && rouse_streq(s[i].uuid, shown)))
+		     (rouse_streq(s[i].uuid, mark) || own)) ||
+		    (s[i].torn && own))
 			return true;
+	}
 	return false;
 }
 
@@ -178,6 +187,8 @@ static const char *wanted(struct planner *p, const struct place *w)
 {
 	if (w->raid)
 		return rouse_arena_printf(&p->plan->arena, "a member of array '%s'", w->raid);
+	if (w->luks)
+		return "a LUKS volume";
 	return w->lvm ? "an LVM physical volume" : w->filesystem;
 }
 
@@ -275,7 +286,7 @@ static bool is_late(const struct place *w)
 	const struct disks_filesystem *fs = w->filesystem ? disks_filesystem_find(w->filesystem)
 							  : NULL;
 
-	return w->lvm || w->raid || (fs && fs->late && !w->f->file);
+	return w->lvm || w->raid || w->luks || (fs && fs->late && !w->f->file);
 }
 
 void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16])
@@ -337,7 +348,7 @@ struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 	char shown[DISKS_GUID_LEN];
 
 	uuids_of(p, w, fs, a->uuid, shown);
-	a->volume = w->volume ? disks_name_of(p, w) : NULL;
+	a->volume = w->volume && !w->inside ? disks_name_of(p, w) : NULL;
 	a->source = has_node(w) ? disks_node_of(p, w) : NULL;
 	a->fs = fs;
 	a->label = rouse_arena_strdup(&p->plan->arena, label);
@@ -365,8 +376,9 @@ static int plan_filesystem(struct planner *p, const struct place *w)
 	enum verdict v = KEEP;
 
 	if (fs && w->size < fs->min && !w->number)
-		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: '%s' is too small for %s",
-				  w->d->key, disks_name_of(p, w), fs->name);
+		return rouse_fail(p->e, ROUSE_DOCUMENT, 0, "disks.%s: %s%s%s is too small for %s",
+				  w->d->key, w->title ? "" : "'", disks_name_of(p, w),
+				  w->title ? "" : "'", fs->name);
 	if (fs && disks_judge(p, w, fs, &v) < 0)
 		return -1;
 	if (v != KEEP && disks_needs_program(p, w, fs->program) < 0)
@@ -385,8 +397,12 @@ static int plan_filesystem(struct planner *p, const struct place *w)
 
 int disks_plan_place(struct planner *p, const struct place *w)
 {
+	bool made;
+
 	if (w->raid)
 		return disks_plan_array_member(p, w, w->raid);
+	if (w->luks)
+		return disks_plan_luks(p, w, false, &made);
 	if (w->lvm)
 		return disks_plan_member(p, w);
 	return plan_filesystem(p, w);
@@ -402,6 +418,7 @@ const struct disks_partition *disks_conf_of(struct planner *p, const struct disk
 					  .filesystem = d->filesystem,
 					  .label = d->label,
 					  .lvm = d->lvm,
+					  .luks = d->luks,
 					  .mount_options = d->mount_options };
 	return conf;
 }
@@ -415,6 +432,7 @@ static int plan_whole(struct planner *p, const struct disks_disk *d, const struc
 				 .filesystem = d->filesystem,
 				 .mount = d->mount,
 				 .lvm = d->lvm,
+				 .luks = d->luks,
 				 .label = d->label ? d->label : d->key,
 				 .options = &d->mount_options,
 				 .published = true,
@@ -438,6 +456,7 @@ static struct place place_of(struct planner *p, const struct disks_disk *d,
 		.filesystem = s->conf->filesystem,
 		.lvm = s->conf->lvm,
 		.raid = s->conf->raid,
+		.luks = s->conf->luks,
 		.mount = disks_is_mount_point(s->conf->key) ? s->conf->key : NULL,
 		.label = rouse_arena_strdup(&p->plan->arena,
 					    disks_partition_label(s->conf, label, sizeof(label))),
@@ -451,7 +470,7 @@ static struct place place_of(struct planner *p, const struct disks_disk *d,
 
 	disks_guid_of(p->conf, d, s->conf, guid);
 	w.ours = s->entry && disks_same_guid(s->entry->guid, guid);
-	if (w.lvm || w.raid) {
+	if (w.lvm || w.raid || w.luks) {
 		if (w.lvm)
 			w.mount = NULL;
 		if (claimed && !s->entry)

@@ -28,6 +28,8 @@ struct place { /* where a filesystem is wanted */
 	const struct disks_partition *conf; /* what the document wants there */
 	const struct disks_lvm *lvm;        /* no filesystem, but a physical volume */
 	const char *raid;                   /* …, but a member of this array */
+	const struct disks_luks *luks;      /* what is wanted stands there encrypted */
+	bool inside;                        /* … and this is it, decrypted */
 	bool ours;                          /* what it is in is known for ours by its identity */
 	unsigned number;                    /* 0: the whole disk */
 	bool published;                     /* the partition is there (a whole disk always is) */
@@ -121,6 +123,9 @@ void disks_hoist(struct planner *p);
 /* A partition that is to be a physical volume; then, behind all disks, all groups. */
 int disks_plan_member(struct planner *p, const struct place *w);
 int disks_plan_groups(struct planner *p);
+
+/* What is wanted there, encrypted. *ret_made: it was not yet. */
+int disks_plan_luks(struct planner *p, const struct place *w, bool fresh, bool *ret_made);
 
 /* A partition or a disk that is to be a member of an array; then, behind all disks, all arrays. */
 int disks_plan_array_member(struct planner *p, const struct place *w, const char *array);

@@ -250,6 +250,7 @@ static struct place inside(struct planner *p, const struct array *r, const char 
 		.filesystem = d->filesystem,
 		.mount = d->lvm ? NULL : d->mount,
 		.lvm = d->lvm,
+		.luks = d->luks,
 		.label = d->label ? d->label : d->key,
 		.options = &d->mount_options,
 		.node = node,
@@ -306,7 +307,7 @@ static int create(struct planner *p, const struct array *r)
 	a->device = half ? half->device : NULL; /* from a run that was cut off */
 	a->metadata = disks_array_metadata(d);
 	a->chunk = d->raid->level == 1 ? 0 : chunk_of(d);
-	a->holds = d->filesystem || d->lvm;
+	a->holds = d->filesystem || d->lvm || d->luks;
 	w = inside(p, r, a->source, size_of(d, r->n, least), NULL);
 	disks_uuid_of(p, &w, a->uuid);
 	rouse_plan_add(p->plan, ROUSE_CREATE, DISKS_OP_ARRAY, a,
