@@ -211,6 +211,21 @@ static void list_devices(struct work *w)
 	w->devices = list;
 }
 
+/* Is there more to see when its volumes are active: what nobody can read through what they stand on,
+ * or what is encrypted? */
+static bool shows_more(const struct work *w)
+{
+	const struct disks_volume *v = w->fact->volumes.items;
+
+	for (size_t i = 0; i < w->fact->volumes.n; i++)
+		if (!v[i].active && !v[i].content)
+			return true;
+	for (size_t i = 0; i < w->g->n_volumes; i++)
+		if (w->g->volumes[i].conf->luks)
+			return true;
+	return false;
+}
+
 static void activate(struct work *w)
 {
 	const struct disks_volume *v = w->fact->volumes.items;
@@ -222,6 +237,7 @@ static void activate(struct work *w)
 		return;
 	rouse_plan_add(w->p->plan, ROUSE_USE, DISKS_OP_ACTIVATE, new_action(w),
 		       "activate volume group '%s'", w->g->name);
+	w->p->plan->steps[w->p->plan->n_steps - 1].opens = shows_more(w);
 	disks_hoist(w->p);
 }
 
@@ -420,6 +436,8 @@ static int plan_encrypted(struct work *w, struct place *at, const struct disks_v
 
 	if (pending && !ours)
 		at->content = NULL;
+	if (there && !pending && !there->content && !there->active && !w->p->c->image)
+		return 0; /* when it is active */
 	if (there && !pending && !there->content)
 		return rouse_fail(w->p->e, ROUSE_SYSTEM, 0,
 				  "disks.%s: nobody can tell what volume '%s' of '%s' holds while "
@@ -442,6 +460,8 @@ static int plan_content(struct work *w, struct place *at, const struct disks_vol
 
 	if (fs && pending && !is_finished(p, at, fs))
 		at->content = NULL;
+	if (there && !pending && !there->content && !there->active && !p->c->image)
+		return 0; /* when it is active */
 	if (there && !pending && !there->content && at->filesystem)
 		return rouse_fail(p->e, ROUSE_SYSTEM, 0,
 				  "disks.%s: nobody can tell what volume '%s' of '%s' holds while "
