@@ -80,6 +80,14 @@ static bool allows(const struct disks_disk *d, const struct disks_signature *s)
 	return false;
 }
 
+/* A protective MBR is a part of the GPT. */
+static bool allows_part(const struct disks_disk *d, const struct disks_signature *s)
+{
+	static const struct disks_signature gpt = { .type = "gpt" };
+
+	return allows(d, s) || (strcmp(s->type, "PMBR") == 0 && allows(d, &gpt));
+}
+
 static bool allows_anything(const struct disks_disk *d)
 {
 	return allows(d, &(struct disks_signature){ .type = "anything" });
@@ -117,7 +125,7 @@ bool disks_consents_disk(const struct disks_disk *d, const struct disks_fact *f)
 		holds |= entry[i].content && entry[i].content->signatures.n;
 	}
 	for (size_t i = 0; s && i < f->content->signatures.n; i++)
-		if (!allows(d, &s[i]) && !(is_table(s[i].type) && holds))
+		if (!allows_part(d, &s[i]) && !(is_table(s[i].type) && holds))
 			return false;
 	return allows_anything(d) || (f->content && f->content->signatures.n);
 }
