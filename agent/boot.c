@@ -14,6 +14,7 @@
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/log.h>
+#include <rouse/notify.h>
 #include <rouse/port.h>
 #include <rouse/report.h>
 #include <rouse/run.h>
@@ -22,6 +23,7 @@
 #include "acquire.h"
 #include "freshness.h"
 #include "layers.h"
+#include "progress.h"
 
 /* What this machine was last provisioned with, below its root. */
 #define LAST_DIR "/var/lib/rouse"
@@ -38,37 +40,35 @@ struct boot {
 	struct rouse_run run;
 	json_t *counters;
 	struct rouse_herald *herald;
-	uint64_t begin, next_progress, last_done;
+	struct progress progress;
+	uint64_t begin;
 };
 
 static void say_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
 	struct boot *b = arg;
 	uint64_t now = rouse_clock_ms();
-	char have[16], all[16];
+	char text[256];
 
-	if (done != b->last_done || (!done && !total))
+	if (done != b->progress.done || (!done && !total))
 		rouse_report_moved(&b->report);
-	b->last_done = done;
-	/* A serial line is slow and kept for the post-mortem: every two seconds is often enough. */
-	if (now < b->next_progress)
+	if (!progress_due(&b->progress, done, total, now))
 		return;
-	b->next_progress = now + 2000;
-	if (!done && !total)
-		rouse_log(ROUSE_LOG_INFO, "progress", "%s", what);
-	else if (total)
-		rouse_log(ROUSE_LOG_INFO, "progress", "%s: %s of %s (%u %%)", what,
-			  rouse_print_size(have, done), rouse_print_size(all, total),
-			  (unsigned)(done >= total ? 100 : done * 100 / total));
-	else
-		rouse_log(ROUSE_LOG_INFO, "progress", "%s: %s", what, rouse_print_size(have, done));
+	(void)progress_text(&b->progress, text, sizeof(text), what, now);
+	rouse_log(ROUSE_LOG_INFO, "progress", "%s", text);
+	rouse_report_now(&b->report, text);
+	rouse_notify("STATUS=%s\nEXTEND_TIMEOUT_USEC=%u", text, 2 * ROUSE_PROGRESS_MOST * 1000);
+	rouse_port_progress(ROUSE_PORT_NAME, what, done, total);
 }
 
 static void begin_phase(struct boot *b, const char *name)
 {
 	json_t *event = json_object();
 
-	b->next_progress = rouse_clock_ms() + 2000; /* what is over sooner needs no progress */
+	progress_begin(&b->progress, isatty(STDERR_FILENO) ? true : progress_on_screen(),
+		       rouse_clock_ms());
+	rouse_log_context("ROUSE_PHASE", name);
+	rouse_notify("STATUS=%s\nEXTEND_TIMEOUT_USEC=%u", name, 2 * ROUSE_PROGRESS_MOST * 1000);
 	rouse_report_phase(&b->report, name);
 	rouse_report_write(&b->report);
 	rouse_json_set_string(event, "event", "phase");
@@ -96,6 +96,7 @@ static void record_instance(struct boot *b)
 	rouse_json_set_string(j, "type", i->type);
 	rouse_json_set_string(j, "region", i->region);
 	rouse_json_set_string(j, "zone", i->zone);
+	rouse_log_context("ROUSE_INSTANCE", i->id);
 	rouse_report_set(&b->report, "instance", j);
 }
 
@@ -112,6 +113,7 @@ static void record_document(struct boot *b)
 		rouse_json_append(layers, layer);
 	}
 	rouse_json_set(j, "layers", layers);
+	rouse_log_context("ROUSE_DOCUMENT", b->document.sha256);
 	rouse_report_set(&b->report, "document", j);
 }
 

@@ -9,6 +9,7 @@
 #include <rouse/fs.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/metrics.h>
 #include <rouse/text.h>
 
 #include "analysis.h"
@@ -17,7 +18,7 @@
 #define MIN_NAME 24
 
 struct options {
-	const char *report, *svg;
+	const char *report, *svg, *metrics;
 	bool json, all;
 };
 
@@ -25,6 +26,7 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 {
 	static const struct option options[] = { { "report", required_argument, NULL, 'r' },
 						 { "svg", required_argument, NULL, 's' },
+						 { "prometheus", required_argument, NULL, 'p' },
 						 { "json", no_argument, NULL, 'j' },
 						 { "all", no_argument, NULL, 'a' },
 						 { 0 } };
@@ -36,6 +38,8 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 			o->report = optarg;
 		else if (c == 's')
 			o->svg = optarg;
+		else if (c == 'p')
+			o->metrics = optarg;
 		else if (c == 'j')
 			o->json = true;
 		else if (c == 'a')
@@ -300,18 +304,37 @@ static void print_json(const struct rouse_analysis *a, const json_t *report)
 	(void)fputs(text, stdout);
 }
 
-static int write_svg(const char *path, const struct rouse_analysis *a, const json_t *report,
-		     struct rouse_err *e)
+/* Whole or not at all: collectors read at any time. */
+static int write_text(const char *path, const struct rouse_buf *text, struct rouse_err *e)
 {
-	auto_buf struct rouse_buf svg = { 0 };
-	auto_file FILE *f = fopen(path, "we");
+	auto_free char *temporary = rouse_asprintf("%s.new", path);
+	auto_file FILE *f = fopen(temporary, "we");
 
 	if (!f)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'", path);
-	rouse_analysis_svg(a, report, &svg);
-	if (fwrite(svg.data, 1, svg.len, f) != svg.len || fflush(f) != 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'", path);
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'", temporary);
+	if (fwrite(text->data, 1, text->len, f) != text->len || fflush(f) != 0 ||
+	    rename(temporary, path) < 0) {
+		(void)rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'", path);
+		(void)unlink(temporary);
+		return -1;
+	}
 	return 0;
+}
+
+static int write_files(const struct options *o, const struct rouse_analysis *a,
+		       const json_t *report, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf svg = { 0 }, metrics = { 0 };
+
+	if (o->svg) {
+		rouse_analysis_svg(a, report, &svg);
+		if (write_text(o->svg, &svg, e) < 0)
+			return -1;
+	}
+	if (!o->metrics)
+		return 0;
+	rouse_metrics(report, &metrics);
+	return write_text(o->metrics, &metrics, e);
 }
 
 int rouse_cmd_analyze(int argc, char **argv, struct rouse_err *e)
@@ -327,7 +350,7 @@ int rouse_cmd_analyze(int argc, char **argv, struct rouse_err *e)
 	if (!report)
 		return -1;
 	rouse_analyze(&a, report, &arena);
-	if (o.svg && write_svg(o.svg, &a, report, e) < 0)
+	if (write_files(&o, &a, report, e) < 0)
 		return -1;
 	if (o.json)
 		print_json(&a, report);

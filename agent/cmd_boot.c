@@ -4,6 +4,7 @@
 #include <getopt.h>
 
 #include <rouse/boot.h>
+#include <rouse/log.h>
 
 int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 {
@@ -31,6 +32,9 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 	}
 	if (argc != optind)
 		return rouse_usage(e, "expected no argument, found '%s'", argv[optind]);
+	/* The journal gets fields; it does not hand them on to the console, so that we write there. */
+	if (rouse_log_open_journal())
+		rouse_log_open_console("/dev/console");
 	e->kind = (enum rouse_kind)rouse_boot_run(&o);
 	return e->kind == ROUSE_OK ? 0 : -1; /* the report has said why */
 }

@@ -206,6 +206,8 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 
 	if (parse(&s, argc, argv, e) < 0 || open_session(&s, e) < 0)
 		return -1;
+	(void)rouse_log_open_journal();
+	rouse_log_context("ROUSE_PHASE", "health");
 	/* The verdict goes out once; later runs look, and tell only who asks. */
 	first = !json_is_true(json_object_get(s.report.json, "announced"));
 	if (first)

@@ -15,6 +15,7 @@
 #include <rouse/schema.h>
 #include <rouse/text.h>
 
+#include "progress.h"
 #include "pull_options.h"
 
 struct options {
@@ -76,15 +77,15 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 }
 
 /* One line on a terminal that is written over. */
-static void show_progress(void *arg unused_arg, const char *what, uint64_t done, uint64_t total)
+static void show_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
-	char a[16], b[16];
+	struct progress *p = arg;
+	uint64_t now = rouse_clock_ms();
+	char text[256];
 
-	if (!done && !total)
-		(void)fprintf(stderr, "\r\033[K%s", what);
-	else
-		(void)fprintf(stderr, "\r\033[K%s: %s of %s", what, rouse_print_size(a, done),
-			      rouse_print_size(b, total));
+	if (progress_due(p, done, total, now))
+		(void)fprintf(stderr, "\r\033[K%s",
+			      progress_text(p, text, sizeof(text), what, now));
 }
 
 static void print_done(const struct options *o, const struct rouse_closure_size *s, uint64_t ms,
@@ -143,6 +144,7 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 
 int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 {
+	struct progress progress;
 	auto_options struct options o = { .store = "/", .common.timeout = ROUSE_DEADLINE_APPLY };
 	auto_fetcher struct rouse_fetcher *f = NULL;
 	auto_json json_t *counters = NULL;
@@ -160,7 +162,10 @@ int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 		.counters = counters,
 		.deadline = rouse_clock_ms() + o.common.timeout,
 		.progress = !o.json && isatty(STDERR_FILENO) ? show_progress : NULL,
+		.progress_arg = &progress,
 	};
+	progress_begin(&progress, true, rouse_clock_ms());
+	progress.next = 0; /* who typed the command looks at once */
 	r = pull(&o, &ctx, e);
 	if (ctx.progress)
 		(void)fputs("\r\033[K", stderr);

@@ -186,12 +186,15 @@ static bool is_bad(const json_t *span)
 	return json_is_false(json_object_get(span, "ok"));
 }
 
+/* One screen: `rouse analyze --all` has the rest. */
+#define MOST_STEPS 10
+
 /* Steps: what this boot changed, and what failed of it. */
 static void print_steps(struct rouse_buf *out, const json_t *report, bool failed)
 {
 	const char *label = failed ? "failed" : "changed";
 	const json_t *phase, *s;
-	size_t i, j;
+	size_t i, j, n = 0;
 
 	json_array_foreach (json_object_get(report, "phases"), i, phase) {
 		const json_t *steps = json_object_get(phase, "steps");
@@ -203,10 +206,12 @@ static void print_steps(struct rouse_buf *out, const json_t *report, bool failed
 
 			if (is_bad(s) != failed || (use && !failed) || !string_at(s, "what"))
 				continue;
+			told = true;
+			if (n++ >= MOST_STEPS)
+				continue;
 			rouse_buf_printf(out, "%10s  %s%s%s\n", label, string_at(s, "what"),
 					 error ? ": " : "", error ? error : "");
 			label = "";
-			told = true;
 		}
 		/* The reason of the verdict stands further up already. */
 		if (!failed || !is_bad(phase) || told || !string_at(phase, "name") ||
@@ -216,23 +221,30 @@ static void print_steps(struct rouse_buf *out, const json_t *report, bool failed
 				 string_at(phase, "error") ? string_at(phase, "error") : "?");
 		label = "";
 	}
+	if (n > MOST_STEPS)
+		rouse_buf_printf(out, "%10s  … and %zu more, see `rouse analyze --all`\n", "",
+				 n - MOST_STEPS);
 	if (!failed && *label)
 		print_line(out, label, "nothing");
 }
 
+/* The items of a list, or only those that failed. */
 static void print_results(struct rouse_buf *out, const json_t *report, const char *key,
-			  const char *object)
+			  const char *object, bool only_bad)
 {
 	const char *label = key;
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach (json_object_get(report, key), i, item) {
-		const char *error = string_at(item, "error"), *what = string_at(item, object);
+		const char *more = string_at(item, is_bad(item) ? "error" : "note"),
+			   *what = string_at(item, object);
 
+		if (only_bad && !is_bad(item))
+			continue;
 		rouse_buf_printf(out, "%10s  %s (%s): %s%s%s\n", label, string_at(item, "name"),
-				 what ? what : "", is_bad(item) ? "failed" : "ok",
-				 error ? ", " : "", error ? error : "");
+				 what ? what : "", is_bad(item) ? "failed" : "ok", more ? ", " : "",
+				 more ? more : "");
 		label = "";
 	}
 }
@@ -243,8 +255,10 @@ static void print_report(struct rouse_buf *out, const json_t *report)
 	print_object(out, "document", json_object_get(report, "document"));
 	print_steps(out, report, false);
 	print_steps(out, report, true);
-	print_results(out, report, "checks", "what");
-	print_results(out, report, "signals", "to");
+	print_results(out, report, "checks", "what", false);
+	print_results(out, report, "channels", "to",
+		      true); /* at the begin; what follows is the end */
+	print_results(out, report, "signals", "to", false);
 }
 
 static const char *colour_of(const json_t *status)

@@ -97,6 +97,7 @@ static const struct rouse_command commands[] = {
 	  "  --report FILE      a report (default /run/rouse/report.json)\n"
 	  "  --all              every step, however short\n"
 	  "  --svg FILE         also draw a timeline\n"
+	  "  --prometheus FILE  also write metrics for node_exporter's textfile collector\n"
 	  "  --json             the figures as JSON\n" },
 	{ "facts", rouse_cmd_facts, "[DOC]", "what the agent sees of this machine",
 	  "  --root DIR         the system below DIR\n"

@@ -72,7 +72,7 @@ bool rouse_port_write(int fd, const void *data, size_t n, uint64_t deadline)
 	return true;
 }
 
-bool rouse_port_send(const char *name, json_t *event)
+static bool send_event(const char *name, json_t *event, uint64_t most)
 {
 	auto_json json_t *owned = event;
 	auto_free char *path = port_path(name);
@@ -90,5 +90,23 @@ bool rouse_port_send(const char *name, json_t *event)
 	if (!line)
 		return false;
 	rouse_buf_printf(&text, "%s\n", line);
-	return rouse_port_write(fd, text.data, text.len, rouse_clock_ms() + ROUSE_PORT_TIMEOUT);
+	return rouse_port_write(fd, text.data, text.len, rouse_clock_ms() + most);
+}
+
+bool rouse_port_send(const char *name, json_t *event)
+{
+	return send_event(name, event, ROUSE_PORT_TIMEOUT);
+}
+
+void rouse_port_progress(const char *name, const char *what, uint64_t done, uint64_t total)
+{
+	json_t *event = json_object();
+
+	rouse_json_set_string(event, "event", "progress");
+	rouse_json_set_string(event, "what", what);
+	rouse_json_set_int(event, "done", done);
+	rouse_json_set_int(event, "total", total);
+	rouse_json_set_int(event, "up", rouse_clock_ms());
+	/* A line this short is taken whole or not at all. */
+	(void)send_event(name, event, 0);
 }

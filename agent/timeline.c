@@ -9,7 +9,7 @@
 #define WIDTH 1200
 #define LABELS 340 /* columns of the names */
 #define RIGHT 90   /* room for the duration behind the last bar */
-#define TOP 96
+#define TOP 116
 #define ROW 22
 #define BAR 14
 #define LEGEND 44
@@ -133,6 +133,27 @@ static void draw_span(const struct drawing *d, const struct rouse_span *s, int y
 			 x_of(d, s->end) + 6, y + BAR - 3, took);
 }
 
+/* Why it is not ready; else what was pulled, and how fast. */
+static void draw_reason(const struct drawing *d, const json_t *report)
+{
+	const char *reason = json_string_value(json_object_get(report, "reason"));
+	json_int_t bytes = json_integer_value(
+		json_object_get(json_object_get(report, "counters"), "closure.bytes"));
+	uint64_t rate = bytes > 0 ? rouse_analysis_rate(d->a, "closure.bytes", (uint64_t)bytes) : 0;
+	char size[16], per_second[16];
+
+	if (reason) {
+		rouse_buf_printf(d->out, "<text class=\"why\" x=\"20\" y=\"74\">");
+		put_text(d->out, reason, 160);
+		rouse_buf_printf(d->out, "</text>\n");
+	} else if (rate) {
+		rouse_buf_printf(
+			d->out, "<text class=\"note\" x=\"20\" y=\"74\">closure: %s, %s/s</text>\n",
+			rouse_print_size(size, (uint64_t)bytes),
+			rouse_print_size(per_second, rate));
+	}
+}
+
 static void draw_head(const struct drawing *d, const json_t *report, int height)
 {
 	static const char style[] =
@@ -141,7 +162,8 @@ static void draw_head(const struct drawing *d, const json_t *report, int height)
 		".tick{font-size:11px;text-anchor:middle}.took{font-size:11px}.name{font-weight:"
 		"600}"
 		".grid{stroke:#e4e7eb}.gap{fill:#cbd2d9}.phase{fill:#4c8fd6}.step{fill:#9cc5f0}"
-		".check{fill:#7bc47f}.bad{fill:#e0524d}.cpu{fill:#1b3a5c}.end{stroke-width:1.5}";
+		".check{fill:#7bc47f}.bad{fill:#e0524d}.why{fill:#ab2b26}.cpu{fill:#1b3a5c}.end{"
+		"stroke-width:1.5}";
 	const char *id = json_string_value(
 		json_object_get(json_object_get(report, "instance"), "id"));
 	const struct rouse_analysis *a = d->a;
@@ -163,6 +185,7 @@ static void draw_head(const struct drawing *d, const json_t *report, int height)
 			 "its programs; time since the kernel started</text>\n",
 			 rouse_print_duration(before, a->before),
 			 rouse_print_duration(cpu, a->cpu));
+	draw_reason(d, report);
 }
 
 static void draw_legend(const struct drawing *d, int y)

@@ -153,6 +153,10 @@
 /* A program that is asked to end gets this long before SIGKILL. */
 #define ROUSE_KILL_GRACE 2000
 
+/* Progress of long work: from when on, how often on a terminal, and how seldom in the end on a serial line. */
+#define ROUSE_PROGRESS_FIRST 2000
+#define ROUSE_PROGRESS_TERMINAL 1000
+#define ROUSE_PROGRESS_MOST 30000
 /* One event to the host: a port that nobody reads must not hold up a boot. */
 #define ROUSE_PORT_TIMEOUT 2000
 /* One structure of the firmware's tables, or a credential: their lengths have 16 bits. */

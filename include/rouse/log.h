@@ -24,5 +24,13 @@ bool rouse_log_enabled(enum rouse_level level);
 void rouse_log_open_kmsg(void);
 /* Also writes to these consoles (/dev/console as pid 1); non-blocking. */
 void rouse_log_open_console(const char *path);
+/* Where stderr is the journal: sends there with fields (ROUSE_COMPONENT and those of rouse_log_context) by
+ * its native protocol from now on. False, and nothing changes, elsewhere. */
+bool rouse_log_open_journal(void);
+bool rouse_log_has_journal(void); /* did that work? */
+/* A field of all that follows, in the journal: ROUSE_PHASE, ROUSE_INSTANCE…; NULL or "" removes it. At most
+ * ROUSE_LOG_CONTEXT names. `name` must be static. */
+#define ROUSE_LOG_CONTEXT 8
+void rouse_log_context(const char *name, const char *value);
 void rouse_log(enum rouse_level level, const char *component, const char *fmt, ...)
 	like_printf(3, 4);

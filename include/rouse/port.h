@@ -17,5 +17,8 @@
 bool rouse_port_present(const char *name);
 /* Sends one event (the reference is stolen). False when there is no port or nobody reads it. */
 bool rouse_port_send(const char *name, json_t *event);
+/* Sends {"event":"progress","what":…,"done":…,"total":…,"up":…}, or, when the host does not take it at once,
+ * nothing: work does not wait for who looks at it. */
+void rouse_port_progress(const char *name, const char *what, uint64_t done, uint64_t total);
 /* Writes all of it to a non-blocking descriptor before the (absolute) deadline, or gives up. */
 bool rouse_port_write(int fd, const void *data, size_t n, uint64_t deadline);

@@ -15,6 +15,9 @@
 struct rouse_step;
 struct rouse_instance;
 
+/* MESSAGE_ID of the verdict in the journal: `journalctl MESSAGE_ID=…` finds it on any machine. */
+#define ROUSE_VERDICT_MESSAGE "8b0f8a3d6c1e4c7f9a52d1b4e6730c95"
+
 enum rouse_verdict {
 	ROUSE_PENDING, /* the boot is not over */
 	ROUSE_READY,

@@ -369,11 +369,19 @@ static void *work(void *arg)
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-static void report_progress(const struct pull *p, uint64_t total)
+static void report_progress(struct pull *p, uint64_t total)
 {
-	if (p->ctx->progress)
-		p->ctx->progress(p->ctx->progress_arg, "pulling the closure",
-				 __atomic_load_n(&p->bytes, __ATOMIC_RELAXED), total);
+	char what[64];
+	size_t n;
+
+	if (!p->ctx->progress)
+		return;
+	(void)pthread_mutex_lock(&p->mutex);
+	n = p->n_finished;
+	(void)pthread_mutex_unlock(&p->mutex);
+	(void)snprintf(what, sizeof(what), "pulling the closure, %zu of %zu paths", n, p->n_queue);
+	p->ctx->progress(p->ctx->progress_arg, what, __atomic_load_n(&p->bytes, __ATOMIC_RELAXED),
+			 total);
 }
 
 /* Registers what has been finished since the last time; workers go on meanwhile. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files that others wait for: Cluster API's sentinel, and those of cloud-init, which third parties poll.
+ * Files that others wait for: Cluster API's sentinel, those of cloud-init, which third parties
+ * poll, and what node_exporter collects.
  */
 #include "signals.h"
 
@@ -12,6 +13,7 @@
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/mem.h>
+#include <rouse/metrics.h>
 #include <rouse/text.h>
 
 static int write_file(const char *path, const char *text, struct rouse_err *e)
@@ -143,4 +145,40 @@ const struct signal signal_cloud_init = {
 	.stage = SIGNAL_LOCAL,
 	.timeout = ROUSE_SIGNAL_TIMEOUT,
 	.tell = cloud_tell,
+};
+
+/* --- Prometheus ------------------------------------------------------------------------------- */
+
+#define METRICS "/var/lib/prometheus/node-exporter/rouse.prom"
+
+static bool is_metrics_file(const char *s)
+{
+	size_t n = strlen(s);
+
+	return rouse_is_absolute_path(s) && n > 6 && rouse_streq(s + n - 5, ".prom");
+}
+
+const struct rouse_field signal_prometheus_fields[1] = {
+	ROUSE_FIELD(struct signal_prometheus, file, "file",
+		    "The file; without it, " METRICS ", where Debian's looks.",
+		    .type = ROUSE_STRING, .format = "an absolute path that ends in .prom",
+		    .valid = is_metrics_file),
+};
+
+static int prometheus_tell(struct signal_call *c, struct rouse_err *e)
+{
+	const struct signal_prometheus *conf = c->conf;
+	auto_buf struct rouse_buf text = { 0 };
+
+	(void)snprintf(c->to, sizeof(c->to), "%s", conf->file ? conf->file : METRICS);
+	rouse_metrics(c->report, &text);
+	return write_file(c->to, text.data, e);
+}
+
+const struct signal signal_prometheus = {
+	.name = "prometheus",
+	.slot = SLOT_PROMETHEUS,
+	.stage = SIGNAL_LOCAL,
+	.timeout = ROUSE_SIGNAL_TIMEOUT,
+	.tell = prometheus_tell,
 };

@@ -23,9 +23,9 @@
 #define RUN_DIR "/run/rouse"
 
 static const struct signal *const rows[] = {
-	&signal_cluster, &signal_cloud_init, &signal_virtio, &signal_vsock,
-	&signal_object,  &signal_phone,      &signal_gce,    &signal_azure,
-	&signal_heat,    &signal_cfn,        &signal_asg,    &signal_debug_exit,
+	&signal_cluster, &signal_cloud_init, &signal_prometheus, &signal_virtio, &signal_vsock,
+	&signal_object,  &signal_phone,      &signal_gce,        &signal_azure,  &signal_heat,
+	&signal_cfn,     &signal_asg,        &signal_debug_exit,
 };
 _Static_assert(ARRAY_SIZE(rows) < SIGNAL_ROWS, "and one for a port that nobody asked for");
 
@@ -66,6 +66,9 @@ const struct rouse_field signals_fields[SIGNAL_SLOTS] = {
 	BARE(SLOT_CLUSTER, "clusterApi", "Writes the sentinel file of Cluster API."),
 	BARE(SLOT_CLOUD_INIT, "cloudInit",
 	     "Writes the files by which cloud-init says that it is done."),
+	OBJECT(SLOT_PROMETHEUS, "prometheus",
+	       "Writes the verdict and the boot's times for node_exporter's textfile collector.",
+	       signal_prometheus_fields, signal_prometheus),
 	OBJECT(SLOT_CI, "ci", "Sends the report to the host, which needs no network for it.",
 	       signal_ci_fields, signal_ci),
 };
@@ -279,6 +282,27 @@ static void tell_manager(const struct signal_call *c)
 		     c->reason, signal_is_good(c) ? "READY=1" : "");
 }
 
+/* Where there is a journal; elsewhere the console has said it. */
+static void tell_journal(const struct signal_call *c)
+{
+	const json_t *document = json_object_get(c->report, "document");
+	char status[16];
+
+	if (!rouse_log_has_journal())
+		return;
+	(void)snprintf(status, sizeof(status), "%lld",
+		       (long long)json_integer_value(json_object_get(c->report, "status")));
+	rouse_log_context("ROUSE_INSTANCE", c->id);
+	rouse_log_context("ROUSE_DOCUMENT", json_string_value(json_object_get(document, "sha256")));
+	rouse_log_context("ROUSE_VERDICT", rouse_verdict_word(c->verdict));
+	rouse_log_context("ROUSE_STATUS", status);
+	rouse_log_context("ROUSE_REASON", c->reason);
+	rouse_log_context("MESSAGE_ID", ROUSE_VERDICT_MESSAGE);
+	rouse_log(c->verdict == ROUSE_FAILED ? ROUSE_LOG_ERROR : ROUSE_LOG_NOTICE, "verdict",
+		  "%s%s%s", rouse_verdict_word(c->verdict), *c->reason ? ": " : "", c->reason);
+	rouse_log_context("MESSAGE_ID", NULL);
+}
+
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h)
 {
 	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
@@ -288,6 +312,7 @@ void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h)
 	if (!json_is_array(json_object_get(r->json, "signals")))
 		rouse_report_set(r, "signals", json_array());
 	tell_manager(&like);
+	tell_journal(&like);
 	for (unsigned stage = 0; stage < SIGNAL_STAGES_; stage++) {
 		struct signal_turn turns[SIGNAL_ROWS];
 		size_t n = signal_turns(turns, stage, h, &like);

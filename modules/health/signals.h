@@ -55,6 +55,7 @@ enum signal_slot {
 	SLOT_OBJECT,
 	SLOT_CLUSTER,
 	SLOT_CLOUD_INIT,
+	SLOT_PROMETHEUS,
 	SLOT_CI,
 	SIGNAL_SLOTS
 };
@@ -155,6 +156,12 @@ extern const struct rouse_field signal_object_fields[1];
 extern const struct signal signal_object;
 
 extern const struct signal signal_cluster, signal_cloud_init;
+
+struct signal_prometheus {
+	const char *file; /* NULL: where Debian's node_exporter looks */
+};
+extern const struct rouse_field signal_prometheus_fields[1];
+extern const struct signal signal_prometheus;
 
 struct signal_ci {
 	const char *virtio; /* name of the port; NULL: ROUSE_PORT_NAME */

@@ -3,6 +3,7 @@
 """health, status and analyze against real local servers: good ones, slow ones, broken ones."""
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -422,6 +423,31 @@ def analyze_tells_time_rates_and_draws():
         check([s["kind"] for s in j["spans"]] == ["gap", "phase", "step"], j)
 
 
+def metrics_are_what_prometheus_reads():
+    odd = 'a "quoted" \\ name'
+    with Server() as s, Machine({"checks": {"web": {"tcp": s.port}}, "signals": {"prometheus": {}}},
+                                counters={"closure.bytes": 5, odd: 1}) as m:
+        m.write("health.json", {"checks": {"web": {"tcp": s.port}}, "signals": {"prometheus": {"file": m.top + "/x.prom"}}})
+        check(m.health().returncode == 0 and m.read("report.json")["signals"][0]["ok"])
+        with open(m.top + "/x.prom", encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        r = m.rouse("analyze", "--report", m.run + "/report.json", "--prometheus", m.top + "/y.prom")
+        check(r.returncode == 0 and os.path.exists(m.top + "/y.prom"), r)
+    typed, values = set(), {}
+    for line in lines:
+        if line.startswith("# TYPE "):
+            typed.add(line.split()[2])
+        elif not line.startswith("# HELP "):
+            found = re.fullmatch(r'([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\["\\n])*",?)+\})? ([0-9.e+-]+)', line)
+            check(found and found[1] in typed, line)
+            values[found[1] + (found[2] or "")] = float(found[3])
+    check(values['rouse_verdict{verdict="ready"}'] == 1 and values['rouse_verdict{verdict="failed"}'] == 0, values)
+    check(values['rouse_phase_seconds{phase="apply"}'] == 2 and values["rouse_exit_status"] == 0, values)
+    check(values['rouse_check_ok{check="web"}'] == 1 and values['rouse_counter{name="closure.bytes"}'] == 5, values)
+    check(any('a \\"quoted\\" \\\\ name' in v for v in values), values)
+    check(any(v.startswith('rouse_info{version="test",instance_id="i-0abc",cloud="ec2"') for v in values), values)
+
+
 def analyze_refuses_what_is_no_report():
     with Machine(report=False) as m:
         m.write("x.json", "{}")
@@ -543,6 +569,31 @@ def host_gets_the_report_through_its_port():
         check(m.read("report.json")["signals"][0]["ok"], m.read("report.json"))
 
 
+def journal_gets_fields():
+    with Machine({"deadline": "200ms", "checks": {"p": {"tcp": free_port(), "interval": "100ms"}}}) as m, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        place = os.path.join(m.top, "journal")
+        os.mkdir(place)
+        journal.bind(place + "/socket")
+        out, into = os.pipe()
+        st = os.fstat(into)
+        subprocess.run(own_mounts(m, "mount -t tmpfs none /mnt", "mkdir -p /mnt/systemd/journal",
+                                  f"mount --bind {place} /mnt/systemd/journal", "mount --rbind /mnt /run")
+                       + [ROUSE, "health", "--run", m.run], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=into,
+                       timeout=LIMIT, check=False, env=dict(os.environ, JOURNAL_STREAM=f"{st.st_dev}:{st.st_ino}"))
+        os.close(into)
+        with os.fdopen(out, encoding="utf-8") as f:
+            check("verdict" not in f.read())  # what the journal has need not come twice
+        journal.setblocking(False)
+        record = dict(line.split("=", 1) for line in journal.recv(1 << 16).decode().splitlines())
+        check(record["MESSAGE"].startswith("verdict: failed: check 'p' never passed"), record)
+        check(record["PRIORITY"] == "3" and record["SYSLOG_IDENTIFIER"] == "rouse", record)
+        check(record["ROUSE_COMPONENT"] == "verdict" and record["ROUSE_PHASE"] == "health", record)
+        check(record["ROUSE_VERDICT"] == "failed" and record["ROUSE_STATUS"] == "71", record)
+        check(record["ROUSE_INSTANCE"] == "i-0abc" and record["ROUSE_DOCUMENT"] == "ab" * 32, record)
+        check(record["ROUSE_REASON"].startswith("check 'p'") and len(record["MESSAGE_ID"]) == 32, record)
+
+
 def own_machine(m, *boots):
     """Boots of the machine itself: /run, /var/lib, /dev and systemctl are its own. Returns what
     systemctl was asked, what stood on the console, and the last output."""
@@ -615,11 +666,11 @@ ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_s
        status_shows_what_changed_and_what_failed, status_without_a_boot_says_so,
        body_of_an_answer_is_looked_at, headers_of_an_answer_are_looked_at, request_has_its_headers_and_its_name,
        file_is_looked_at, program_is_run_without_a_shell, check_waits_for_those_before_it,
-       check_after_one_that_fails_is_not_tried, analyze_tells_time_rates_and_draws, analyze_refuses_what_is_no_report, wrong_calls_are_usage_errors]
+       check_after_one_that_fails_is_not_tried, metrics_are_what_prometheus_reads, analyze_tells_time_rates_and_draws, analyze_refuses_what_is_no_report, wrong_calls_are_usage_errors]
 ROOT = [active_unit_passes, failed_unit_says_why, missing_unit_says_so, starting_unit_is_not_active,
         system_that_is_up_passes, machine_is_what_the_document_says,
         without_systemctl_the_control_group_is_asked, host_gets_the_report_through_its_port,
-        verdict_stands_on_the_console, sick_machine_holds_by_default,
+        journal_gets_fields, verdict_stands_on_the_console, sick_machine_holds_by_default,
         sick_machine_reboots_three_times_at_most, cured_machine_forgets_its_reboots]
 
 
