@@ -71,7 +71,8 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 	if (r == 0 && ret->url && !is_local(ret->url))
 		r = rouse_acquire_network(o, deadline, e);
 	rouse_machine_done(&m);
-	return r;
+	/* Metadata come from beside this machine: what is silent here answers elsewhere. */
+	return r < 0 && e->fault == ROUSE_TRANSIENT ? rouse_blame(e, ROUSE_LOCAL) : r;
 }
 
 /* With signatures demanded, text that came without one may point, and say nothing else. */

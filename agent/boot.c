@@ -6,10 +6,7 @@
 #include <unistd.h>
 
 #include <rouse/clock.h>
-#include <rouse/fallback.h>
-#include <rouse/fetch.h>
 #include <rouse/fs.h>
-#include <rouse/health.h>
 #include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
@@ -17,32 +14,12 @@
 #include <rouse/notify.h>
 #include <rouse/port.h>
 #include <rouse/report.h>
-#include <rouse/run.h>
 #include <rouse/text.h>
 
 #include "acquire.h"
 #include "freshness.h"
 #include "layers.h"
-#include "progress.h"
-
-/* What this machine was last provisioned with, below its root. */
-#define LAST_DIR "/var/lib/rouse"
-#define LAST_DOCUMENT LAST_DIR "/document.json"
-
-struct boot {
-	const struct rouse_boot_options *options;
-	struct rouse_report report;
-	struct rouse_settings settings;
-	struct rouse_fetcher *fetcher;
-	struct rouse_found found;
-	struct rouse_running last; /* who this machine was, when nobody can be asked */
-	struct rouse_document document;
-	struct rouse_run run;
-	json_t *counters;
-	struct rouse_herald *herald;
-	struct progress progress;
-	uint64_t begin;
-};
+#include "phases.h"
 
 static void say_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
@@ -61,7 +38,7 @@ static void say_progress(void *arg, const char *what, uint64_t done, uint64_t to
 	rouse_port_progress(ROUSE_PORT_NAME, what, done, total);
 }
 
-static void begin_phase(struct boot *b, const char *name)
+void boot_begin_phase(struct boot *b, const char *name)
 {
 	json_t *event = json_object();
 
@@ -85,7 +62,7 @@ static uint64_t deadline_in(const struct boot *b, uint64_t ms)
 	return b->settings.deadline && whole < own ? whole : own;
 }
 
-static void record_instance(struct boot *b)
+void boot_record_instance(struct boot *b)
 {
 	const struct rouse_instance *i = &b->found.instance;
 	json_t *j = json_object();
@@ -165,7 +142,7 @@ static int bring_network(void *arg, uint64_t deadline, struct rouse_err *e)
 	return rouse_acquire_network(b->options, deadline, e);
 }
 
-static void prepare_run(struct boot *b)
+void boot_prepare_run(struct boot *b)
 {
 	b->run.document = &b->document;
 	b->run.report = &b->report;
@@ -185,32 +162,19 @@ static void prepare_run(struct boot *b)
 
 static int acquire(struct boot *b, struct rouse_err *e)
 {
-	begin_phase(b, "source");
+	boot_begin_phase(b, "source");
 	if (rouse_settings_load(&b->settings, b->options->settings, e) < 0 ||
 	    rouse_acquire_source(b->options, &b->settings, b->fetcher,
 				 deadline_in(b, ROUSE_DEADLINE_SOURCE), &b->found, e) < 0)
 		return -1;
-	record_instance(b);
+	boot_record_instance(b);
 
-	begin_phase(b, "document");
+	boot_begin_phase(b, "document");
 	if (rouse_acquire_document(b->options, &b->settings, &b->found, b->fetcher,
 				   deadline_in(b, ROUSE_DEADLINE_DOCUMENT), &b->document, e) < 0)
 		return -1;
 	record_document(b);
 	return keep_document(b, b->options->run, "", e);
-}
-
-/* The health section of the document, when the document is valid. */
-static bool read_health(struct boot *b, struct rouse_arena *arena, struct rouse_health *ret)
-{
-	const json_t *section = json_object_get(b->document.merged, "health");
-	struct rouse_problems problems = { 0 };
-	bool known = section && b->document.sha256[0] &&
-		     rouse_schema_read(&rouse_health_shape, section, &b->found.instance, ret, arena,
-				       &problems) == 0;
-
-	rouse_problems_done(&problems);
-	return known;
 }
 
 /* From here on the work may be long: who is to hear of it is tried now. */
@@ -220,7 +184,7 @@ static void start_herald(struct boot *b)
 	struct rouse_health health = { 0 };
 	struct rouse_err e;
 
-	if (!read_health(b, &arena, &health))
+	if (!boot_read_health(b, &arena, &health))
 		return;
 	if (rouse_health_needs_network(&health) &&
 	    rouse_acquire_network(b->options, deadline_in(b, ROUSE_DEADLINE_LEASE), &e) < 0)
@@ -232,120 +196,36 @@ static int provision(struct boot *b, struct rouse_err *e)
 {
 	struct rouse_run *run = &b->run;
 
-	prepare_run(b);
-	begin_phase(b, "facts");
+	boot_prepare_run(b);
+	boot_begin_phase(b, "facts");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_FACTS);
 	if (rouse_run_observe(run, e) < 0)
 		return -1;
 
-	begin_phase(b, "plan");
+	boot_begin_phase(b, "plan");
 	if (rouse_run_plan(run, e) < 0 || rouse_run_enter(run, e) < 0 ||
 	    rouse_freshness_check_seen(&b->document, b->options->root, e) < 0)
+		return -1;
+	if (boot_check_attempts(b, e) < 0)
 		return -1;
 	log_plan(&run->plan);
 	rouse_report_set(&b->report, "changes",
 			 json_integer((json_int_t)rouse_plan_changes(&run->plan)));
 
 	start_herald(b);
-	begin_phase(b, "prepare");
+	boot_begin_phase(b, "prepare");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_PREPARE);
 	if (rouse_run_prepare(run, e) < 0)
 		return -1;
 
-	begin_phase(b, "apply");
+	boot_begin_phase(b, "apply");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_APPLY);
 	if (rouse_run_apply(run, e) < 0 ||
 	    rouse_freshness_remember(&b->document, b->options->root, e) < 0)
 		return -1;
-	return keep_document(b, b->options->root, LAST_DIR, e);
-}
-
-/* The metadata service may be away: the firmware tells that this is still the same machine. */
-static void recall_instance(struct boot *b, const struct rouse_root *root)
-{
-	if (b->last.json || !rouse_layers_recall(root, &b->found.instance, &b->last))
-		return;
-	b->found.instance = b->last.instance;
-	record_instance(b);
-}
-
-static int apply_last(struct boot *b, struct rouse_document *d, struct rouse_err *e)
-{
-	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
-	auto_buf struct rouse_buf text = { 0 };
-
-	if (rouse_root_open(&root, b->options->root, e) < 0)
+	if (keep_document(b, b->options->root, LAST_DIR, e) < 0)
 		return -1;
-	recall_instance(b, &root);
-	if (rouse_fs_read(&root, LAST_DOCUMENT, ROUSE_MAX_FACTS, &text, e) < 0 ||
-	    rouse_document_add(d, LAST_DOCUMENT, text.data, text.len, false, e) < 0 ||
-	    rouse_document_finish(d, &b->found.instance, e) < 0 ||
-	    rouse_run_observe(&b->run, e) < 0 || rouse_run_plan(&b->run, e) < 0)
-		return -1;
-	return rouse_run_apply(&b->run, e);
-}
-
-/* Boots what the machine was last provisioned with: its hand-off and its health checks, nothing else. */
-static int run_last(struct boot *b, const char *only, struct rouse_err *e)
-{
-	auto_document struct rouse_document d = { 0 };
-	int r;
-
-	rouse_run_done(&b->run);
-	prepare_run(b);
-	b->run.document = &d;
-	b->run.only = only;
-	b->run.context.fallback = true;
-	b->run.context.deadline = rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF;
-	r = apply_last(b, &d, e);
-	rouse_run_done(&b->run); /* before the document, which it borrows from */
-	return r;
-}
-
-static int fall_back(struct boot *b, const struct rouse_err *cause, struct rouse_err *e)
-{
-	struct rouse_err health = { 0 };
-	json_t *j = json_object();
-
-	rouse_log(ROUSE_LOG_ERROR, "boot", "%s; trying the generation that this machine has",
-		  cause->text);
-	begin_phase(b, "fallback");
-	if (rouse_fallback_mount(b->options->root, e) < 0 || run_last(b, "handoff", e) < 0) {
-		json_decref(j);
-		return -1;
-	}
-	if (run_last(b, "health", &health) < 0)
-		rouse_log(ROUSE_LOG_WARNING, "boot", "the fallback boots without health checks: %s",
-			  health.text);
-	rouse_json_set_string(j, "word", rouse_kind_word(cause->kind));
-	rouse_json_set_string(j, "reason", cause->text);
-	rouse_report_set(&b->report, "fallback", j);
-	return 0;
-}
-
-/* A document that could not be read did not say; then a machine that runs is better than none. */
-static bool may_fall_back(struct boot *b)
-{
-	auto_arena struct rouse_arena arena = { 0 };
-	struct rouse_health health = { 0 };
-
-	return b->options->initramfs &&
-	       !(read_health(b, &arena, &health) && rouse_streq(health.on_failure, "hold"));
-}
-
-static void fail_boot(struct boot *b, const struct rouse_err *e)
-{
-	auto_arena struct rouse_arena arena = { 0 };
-	struct rouse_health health = { 0 };
-	bool known = read_health(b, &arena, &health);
-
-	if (!b->options->initramfs) /* where the journal is read: 'systemctl status' shows it */
-		rouse_log(ROUSE_LOG_ERROR, "boot", "%s", e->text);
-	rouse_report_verdict(&b->report, ROUSE_FAILED, e->kind, e->text);
-	rouse_report_write(&b->report);
-	rouse_health_console(&b->report);
-	rouse_health_signal(&b->report, known ? &health : NULL);
-	rouse_report_write(&b->report);
+	return boot_record_hand_off(b, e);
 }
 
 static void record_counters(struct boot *b)
@@ -363,20 +243,125 @@ static void boot_done(struct boot *b)
 	rouse_settings_done(&b->settings);
 	rouse_fetcher_free(b->fetcher);
 	json_decref(b->counters);
+	json_decref(b->hold);
+	free(b->held_reason);
 	rouse_report_done(&b->report);
 }
 
-int rouse_boot_run(const struct rouse_boot_options *o)
+/* An earlier try, of which the report speaks. */
+static void remember_hold(struct boot *b)
 {
-	struct boot b = { .options = o, .begin = rouse_clock_ms() };
-	struct rouse_err e = { 0 }, second = { 0 };
-	/* What an earlier run left says nothing about the network that is there now. */
-	bool borrows = !o->initramfs && access(ROUSE_NETWORK_FILE, F_OK) < 0;
-	enum rouse_kind kind = ROUSE_OK;
+	struct rouse_report old = { 0 };
+	json_t *hold;
+	const char *reason;
+	struct rouse_err e;
+
+	if (rouse_report_load(&old, b->options->run, &e) < 0)
+		return;
+	hold = json_object_get(old.json, "hold");
+	reason = json_string_value(json_object_get(hold, "reason"));
+	b->held = true;
+	b->held_reason = rouse_strdup(reason ? reason : "");
+	b->held_since = (uint64_t)json_integer_value(json_object_get(hold, "since"));
+	b->held_tries = (uint64_t)json_integer_value(json_object_get(hold, "tries"));
+	if (!b->held_since)
+		b->held_since = rouse_clock_ms();
+	b->hold = json_incref(hold);
+	rouse_report_done(&old);
+}
+
+static int open_report(struct boot *b, struct rouse_err *e)
+{
+	const struct rouse_boot_options *o = b->options;
+
+	if (o->again)
+		remember_hold(b);
+	/* What came before the crash stays in the report. */
+	if (o->crashed && rouse_report_resume(&b->report, o->run, e) == 0)
+		return 0;
+	if (rouse_report_begin(&b->report, o->run, e) < 0)
+		return -1;
+	if (b->hold) /* should this try crash, the next one still knows */
+		rouse_report_set(&b->report, "hold", json_incref(b->hold));
+	return 0;
+}
+
+/* The agent has failed in a way that it could not tell. A fallback needs nothing of what broke it. */
+static int give_up(struct boot *b, struct rouse_err *e)
+{
+	const char *phase = json_string_value(json_object_get(b->report.phase, "name"));
+	struct rouse_err ignored;
+
+	if (rouse_settings_load(&b->settings, b->options->settings, &ignored) < 0)
+		b->settings = (struct rouse_settings){ 0 };
+	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s%s%s%s", b->options->crashed,
+			 phase ? ", in phase '" : "", phase ? phase : "", phase ? "'" : "");
+	return rouse_blame(e, ROUSE_FLEET); /* the same agent meets the same document elsewhere */
+}
+
+static int try_boot(struct boot *b, struct rouse_err *e)
+{
+	if (b->options->crashed)
+		return give_up(b, e);
+	return acquire(b, e) < 0 ? -1 : provision(b, e);
+}
+
+/* The budget is spent: what could have passed did not. What is beside this machine was found, or
+ * its error would say so; the rest is the same for all. */
+static void settle_fault(struct rouse_err *e)
+{
+	if (e->fault == ROUSE_TRANSIENT)
+		e->fault = ROUSE_FLEET;
+}
+
+static int recover(struct boot *b, struct rouse_err *cause, struct rouse_boot_result *ret)
+{
+	struct rouse_err e = { 0 };
 	int r;
 
-	if (rouse_report_begin(&b.report, o->run, &e) < 0) {
+	settle_fault(cause);
+	boot_settle_policy(b);
+	if (boot_fall_back(b, cause, &e) == 0)
+		return 0;
+	rouse_log(ROUSE_LOG_WARNING, "boot", "no fallback: %s", e.text);
+	rouse_report_phase_end(&b->report, &e);
+	if (b->spent) {
+		b->spent = false;
+		b->once_more = true;
+		rouse_run_done(&b->run);
+		r = provision(b, cause);
+		rouse_herald_stop(take(b->herald, NULL), &b->report);
+		if (r == 0)
+			return 0;
+		settle_fault(cause);
+		rouse_report_phase_end(&b->report, cause);
+	}
+	boot_fail(b, cause, ret);
+	return -1;
+}
+
+/* What the machine's own init is to know of the policy; without it, the defaults count there. */
+static void leave_policy(struct boot *b)
+{
+	struct rouse_err e;
+
+	boot_settle_policy(b);
+	if (rouse_policy_save(b->options->run, &b->policy, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "boot", "%s, ignoring", e.text);
+}
+
+int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result *ret)
+{
+	struct boot b = { .options = o, .begin = rouse_clock_ms() };
+	struct rouse_err e = { 0 };
+	/* What an earlier run left says nothing about the network that is there now. */
+	bool borrows = !o->initramfs && access(ROUSE_NETWORK_FILE, F_OK) < 0;
+	struct rouse_boot_result result = { 0 };
+	int r;
+
+	if (open_report(&b, &e) < 0) {
 		rouse_log(ROUSE_LOG_ERROR, "boot", "%s", e.text);
+		*ret = (struct rouse_boot_result){ .status = ROUSE_SYSTEM };
 		return ROUSE_SYSTEM;
 	}
 	if (o->drivers.end)
@@ -384,45 +369,64 @@ int rouse_boot_run(const struct rouse_boot_options *o)
 				  o->drivers.cpu);
 	b.fetcher = rouse_fetcher_new();
 	b.counters = json_object();
-	r = acquire(&b, &e);
-	if (r == 0)
-		r = provision(&b, &e);
+	r = try_boot(&b, &e);
 	rouse_report_phase_end(&b.report, r < 0 ? &e : NULL);
 	rouse_herald_stop(take(b.herald, NULL), &b.report);
 	record_counters(&b);
-	if (r < 0) {
-		kind = e.kind;
-		if (may_fall_back(&b) && fall_back(&b, &e, &second) == 0) {
-			kind = ROUSE_OK;
-		} else {
-			if (second.text[0])
-				rouse_log(ROUSE_LOG_WARNING, "boot", "no fallback: %s",
-					  second.text);
-			fail_boot(&b, &e);
-		}
-		rouse_report_phase_end(&b.report, second.text[0] ? &second : NULL);
+	if (r < 0)
+		r = recover(&b, &e, &result);
+	rouse_report_phase_end(&b.report, NULL);
+	if (r == 0) {
+		leave_policy(&b);
+		rouse_report_set(&b.report, "hold", json_null());
 	}
 	if (borrows)
 		rouse_net_down();
 	rouse_report_write(&b.report);
 	boot_done(&b);
-	return (int)kind;
+	*ret = result;
+	return result.status;
+}
+
+/* Loads the report of this boot, or begins one that can say no more than the reason. */
+static bool find_report(const struct rouse_boot_options *o, const char *reason,
+			struct rouse_report *ret)
+{
+	struct rouse_err e = { 0 };
+
+	if (rouse_report_load(ret, o->run, &e) == 0 || rouse_report_begin(ret, o->run, &e) == 0)
+		return true;
+	rouse_log(ROUSE_LOG_ERROR, "boot", "%s; %s", reason, e.text);
+	return false;
+}
+
+static void announce(struct rouse_report *report)
+{
+	rouse_report_write(report);
+	rouse_health_console(report);
+	rouse_health_signal(report, NULL);
+	rouse_report_write(report);
 }
 
 void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason)
 {
 	struct rouse_report report = { 0 };
-	struct rouse_err e = { 0 };
 
-	if (rouse_report_load(&report, o->run, &e) < 0 &&
-	    rouse_report_begin(&report, o->run, &e) < 0) {
-		rouse_log(ROUSE_LOG_ERROR, "boot", "%s; %s", reason, e.text);
+	if (!find_report(o, reason, &report))
 		return;
-	}
 	rouse_report_verdict(&report, ROUSE_FAILED, ROUSE_SYSTEM, reason);
-	rouse_report_write(&report);
-	rouse_health_console(&report);
-	rouse_health_signal(&report, NULL);
-	rouse_report_write(&report);
+	rouse_report_set(&report, "fault", json_string(rouse_fault_word(ROUSE_FLEET)));
+	announce(&report);
+	rouse_report_done(&report);
+}
+
+void rouse_boot_abandoned(const struct rouse_boot_options *o)
+{
+	struct rouse_report report = { 0 };
+
+	if (!find_report(o, "held for too long", &report))
+		return;
+	rouse_report_set(&report, "action", json_string(rouse_action_word(ROUSE_ACT_ABANDON)));
+	announce(&report);
 	rouse_report_done(&report);
 }

@@ -17,6 +17,7 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 	struct rouse_boot_options o = { .root = "/",
 					.run = "/run/rouse",
 					.settings = "/etc/rouse/agent.json" };
+	struct rouse_boot_result result;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -35,6 +36,6 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 	/* The journal gets fields; it does not hand them on to the console, so that we write there. */
 	if (rouse_log_open_journal())
 		rouse_log_open_console("/dev/console");
-	e->kind = (enum rouse_kind)rouse_boot_run(&o);
+	e->kind = (enum rouse_kind)rouse_boot_run(&o, &result);
 	return e->kind == ROUSE_OK ? 0 : -1; /* the report has said why */
 }

@@ -13,7 +13,6 @@
 #include <rouse/text.h>
 
 #define RUN_DIR "/run/rouse"
-#define STATE_DIR "/var/lib/rouse"
 
 struct session {
 	const char *run;
@@ -22,6 +21,8 @@ struct session {
 	struct rouse_health health; /* all zero: this boot asked for no checks */
 	struct rouse_arena arena;
 	json_t *conf; /* holds the strings of health */
+	struct rouse_policy policy;
+	json_t *policy_json; /* holds its strings */
 };
 
 static void session_auto(struct session *s)
@@ -29,6 +30,7 @@ static void session_auto(struct session *s)
 	rouse_report_done(&s->report);
 	rouse_arena_done(&s->arena);
 	json_decref(s->conf);
+	json_decref(s->policy_json);
 }
 
 static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
@@ -172,14 +174,29 @@ static void print_session(const struct session *s, const json_t *checks)
 	(void)printf("%s\n", line);
 }
 
-/* The last thing: the machine may go down with it. Elsewhere than in its own run directory, this
- * command speaks of another machine. */
+/* Before anybody is told. Elsewhere than in its own run directory, this command speaks of another
+ * machine. */
+static void decide(struct session *s)
+{
+	struct rouse_policy image = { 0 };
+	struct rouse_err e = { 0 };
+
+	s->policy = (struct rouse_policy){ .on_failure = s->health.on_failure,
+					   .hold_max = s->health.hold_max,
+					   .hold_poll = s->health.hold_poll };
+	if (rouse_policy_load(s->run, &image, &s->policy_json, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
+	rouse_policy_merge(&s->policy, &image);
+	if (rouse_streq(s->run, RUN_DIR))
+		rouse_health_decide(&s->report, &s->policy, s->run);
+}
+
+/* The last thing: the machine may go down with it. */
 static void react(const struct session *s)
 {
 	struct rouse_err e = { 0 };
 
-	if (rouse_streq(s->run, RUN_DIR) &&
-	    rouse_health_react(&s->report, &s->health, STATE_DIR, &e) < 0)
+	if (rouse_streq(s->run, RUN_DIR) && rouse_health_react(&s->report, &e) < 0)
 		rouse_log(ROUSE_LOG_ERROR, "health", "%s; holding", e.text);
 }
 
@@ -226,6 +243,7 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 		rouse_report_set(&s.report, "checks", json_incref(checks));
 		judge(&s.report, failed, e);
 		remember(&s); /* who hears of it finds it written */
+		decide(&s);
 		announce(&s);
 	}
 	print_session(&s, checks);

@@ -17,7 +17,7 @@ static void append(struct rouse_err *r, const char *s)
 
 int rouse_fail(struct rouse_err *e, enum rouse_kind kind, int sys, const char *fmt, ...)
 {
-	struct rouse_err r = { .kind = kind, .sys = sys };
+	struct rouse_err r = { .kind = kind, .fault = rouse_kind_fault(kind), .sys = sys };
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -34,7 +34,7 @@ int rouse_fail(struct rouse_err *e, enum rouse_kind kind, int sys, const char *f
 
 int rouse_wrap(struct rouse_err *e, const char *fmt, ...)
 {
-	struct rouse_err r = { .kind = e->kind, .sys = e->sys };
+	struct rouse_err r = { .kind = e->kind, .fault = e->fault, .sys = e->sys };
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -45,6 +45,44 @@ int rouse_wrap(struct rouse_err *e, const char *fmt, ...)
 	rouse_one_line(r.text);
 	*e = r;
 	return -1;
+}
+
+int rouse_blame(struct rouse_err *e, enum rouse_fault fault)
+{
+	e->fault = fault;
+	return -1;
+}
+
+enum rouse_fault rouse_kind_fault(enum rouse_kind kind)
+{
+	switch (kind) {
+	case ROUSE_OK:
+	case ROUSE_DEGRADED:
+		return ROUSE_FAULT_NONE;
+	case ROUSE_SYSTEM:
+		return ROUSE_LOCAL;
+	case ROUSE_UNAVAILABLE:
+		return ROUSE_TRANSIENT;
+	case ROUSE_USAGE:
+	case ROUSE_BUG: /* the same agent runs everywhere */
+	case ROUSE_UNTRUSTED:
+	case ROUSE_DOCUMENT:
+		break;
+	}
+	return ROUSE_FLEET;
+}
+
+static const char *const fault_words[] = {
+	[ROUSE_FAULT_NONE] = "none",
+	[ROUSE_LOCAL] = "local",
+	[ROUSE_FLEET] = "fleet",
+	[ROUSE_TRANSIENT] = "transient",
+};
+_Static_assert(ARRAY_SIZE(fault_words) == ROUSE_FAULTS_, "a word for each fault");
+
+const char *rouse_fault_word(enum rouse_fault fault)
+{
+	return fault < ROUSE_FAULTS_ ? fault_words[fault] : "none";
 }
 
 const char *rouse_kind_word(enum rouse_kind kind)

@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 
 #include <rouse/fs.h>
+#include <rouse/generations.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/log.h>
 #include <rouse/text.h>
 
 #define PROFILES "/nix/var/nix/profiles"
@@ -182,6 +184,51 @@ int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf
 	}
 	return rouse_fail(e, ROUSE_DOCUMENT, ENOENT,
 			  "the system '%s' has neither 'prepare-root' nor 'init'", system);
+}
+
+static const struct rouse_system *choose(const struct rouse_systems *s, const char *avoid)
+{
+	const struct rouse_system *chosen = NULL;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->items[i].current && rouse_streq(s->items[i].path, s->rolled_to))
+			chosen = &s->items[i];
+	if (chosen && !rouse_streq(chosen->path, avoid))
+		return chosen;
+	return rouse_systems_healthy(s, avoid);
+}
+
+static bool starts(const struct rouse_root *r, const char *system, const char *avoid, char *buf,
+		   size_t size, struct rouse_err *e)
+{
+	return system && !rouse_streq(system, avoid) &&
+	       rouse_handoff_init(r, system, buf, size, e) == 0;
+}
+
+int rouse_handoff_fallback(const struct rouse_root *r, const char *avoid, const char *baked,
+			   bool proven_only, char *buf, size_t size, struct rouse_err *e)
+{
+	auto_systems struct rouse_systems s = { 0 };
+	const struct rouse_system *chosen;
+
+	if (rouse_systems_read(r->path, &s, e) < 0)
+		return -1;
+	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "no system on this machine was ever healthy");
+	chosen = choose(&s, avoid);
+	if (starts(r, chosen ? chosen->path : NULL, avoid, buf, size, e) ||
+	    starts(r, baked, avoid, buf, size, e))
+		return 0;
+	if (proven_only)
+		return -1;
+	for (size_t i = 0; i < s.n; i++) {
+		if (!s.items[i].current || rouse_streq(s.items[i].path, avoid))
+			continue;
+		if (rouse_handoff_init(r, s.items[i].path, buf, size, e) == 0)
+			return 0;
+		rouse_log(ROUSE_LOG_WARNING, "handoff", "%s; taking the previous generation",
+			  e->text);
+	}
+	return rouse_handoff_previous(r, avoid ? avoid : "", buf, size) ? 0 : -1;
 }
 
 /* N of "system-N-link"; 0 when the name is not of this form. */

@@ -277,7 +277,7 @@ static int blame_machine(struct rouse_err *e)
 {
 	if (e->kind == ROUSE_DOCUMENT)
 		e->kind = ROUSE_SYSTEM;
-	return -1;
+	return rouse_blame(e, ROUSE_LOCAL);
 }
 
 static int refuse(const struct rouse_imds *i, bool token, long status, struct rouse_err *e)

@@ -33,8 +33,10 @@ struct supervisor {
 	uint64_t deadline;
 	bool late; /* the deadline has passed: the worker was killed for it */
 	bool done, has_target;
-	int status; /* of the boot, when done */
+	struct rouse_boot_result result; /* of the boot, when done */
 	struct init_message target;
+	uint64_t held; /* since the first failure; 0: none yet */
+	bool abandoned;
 	char reason[256];  /* why the machine is held, for the console */
 	int console_level; /* of the kernel, as we found it */
 };
@@ -173,9 +175,11 @@ static void listen_to_worker(struct supervisor *s)
 
 	while (s->pipe >= 0 && read(s->pipe, &m, sizeof(m)) == sizeof(m))
 		switch (m.type) {
-		case INIT_DEADLINE:
+		case INIT_SETTINGS:
+			s->result = m.result;
 			/* The phases end at the image's deadline; the fallback and the verdict come after. */
-			s->deadline = rouse_clock_ms() + m.number + ROUSE_DEADLINE_HANDOFF;
+			if (m.number)
+				s->deadline = rouse_clock_ms() + m.number + ROUSE_DEADLINE_HANDOFF;
 			break;
 		case INIT_TARGET:
 			m.handoff.root[sizeof(m.handoff.root) - 1] = '\0';
@@ -185,7 +189,7 @@ static void listen_to_worker(struct supervisor *s)
 			s->has_target = true;
 			break;
 		case INIT_DONE:
-			s->status = (int)m.number;
+			s->result = m.result;
 			s->done = true;
 			break;
 		}
@@ -302,18 +306,15 @@ static void explain(struct supervisor *s, uint64_t kills_before)
 			       WEXITSTATUS(s->wait_status));
 }
 
-/* One boot: true when there is a root to switch to. Else s->reason says why not. */
-static bool run_boot(struct supervisor *s)
+/* Runs a worker to its end, or to its deadline: it has said all there is to say, or s->done is not
+ * set. */
+static void run_worker(struct supervisor *s)
 {
-	uint64_t kills = oom_kills();
 	int ends[2];
 
 	s->done = s->has_target = s->late = false;
-	if (pipe2(ends, O_CLOEXEC) < 0) {
-		(void)snprintf(s->reason, sizeof(s->reason), "cannot make a pipe: %s",
-			       strerror(errno));
-		return false;
-	}
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return;
 	s->deadline = rouse_clock_ms() + ROUSE_DEADLINE_BOOT;
 	s->worker = fork_child();
 	if (s->worker == 0) {
@@ -331,20 +332,37 @@ static bool run_boot(struct supervisor *s)
 	if (s->pipe >= 0)
 		(void)close(s->pipe);
 	s->pipe = -1;
+}
 
-	if (s->done && s->status == 0 && s->has_target)
+/* One boot: true when there is a root to switch to. Else s->reason says why not. */
+static bool run_boot(struct supervisor *s)
+{
+	uint64_t kills = oom_kills();
+
+	s->result = (struct rouse_boot_result){ .hold_max = ROUSE_HOLD_MAX,
+						.pause = ROUSE_HOLD_POLL };
+	s->boot.crashed = NULL;
+	run_worker(s);
+	if (!s->done) {
+		/* What the document broke, or somebody else's memory, need not break the fallback. */
+		explain(s, kills);
+		rouse_log(ROUSE_LOG_ERROR, "init", "%s", s->reason);
+		s->boot.crashed = s->reason;
+		run_worker(s);
+	}
+	if (s->done && s->result.status == 0 && s->has_target)
 		return true;
-	if (s->done && s->status != 0) {
-		(void)snprintf(s->reason, sizeof(s->reason), "the boot has failed (%s): %s",
-			       rouse_kind_word((enum rouse_kind)s->status),
-			       rouse_kind_advice((enum rouse_kind)s->status));
+	if (s->done && s->result.status != 0) {
+		if (!s->boot.crashed)
+			(void)snprintf(s->reason, sizeof(s->reason), "the boot has failed (%s): %s",
+				       rouse_kind_word((enum rouse_kind)s->result.status),
+				       rouse_kind_advice((enum rouse_kind)s->result.status));
 		return false;
 	}
 	if (s->done)
 		(void)snprintf(s->reason, sizeof(s->reason), "the boot ended without a hand-off");
-	else
-		explain(s, kills);
-	s->status = s->done ? ROUSE_BUG : s->late ? ROUSE_UNAVAILABLE : ROUSE_SYSTEM;
+	s->result.status = ROUSE_SYSTEM;
+	s->result.action = ROUSE_ACT_HOLD;
 	abort_boot(s);
 	return false;
 }
@@ -403,11 +421,41 @@ static void hold(struct supervisor *s, uint64_t until)
 	} while (!until || rouse_clock_left(until));
 }
 
-/* May the same boot end better later, without anybody touching this machine? */
-static bool may_heal(const struct supervisor *s)
+/* Tells, in a child, that this machine will not come. */
+static void abandon(struct supervisor *s)
 {
-	return s->status == ROUSE_UNAVAILABLE || s->status == ROUSE_DOCUMENT ||
-	       s->status == ROUSE_UNTRUSTED;
+	pid_t pid = fork_child();
+
+	if (pid == 0) {
+		rouse_boot_abandoned(&s->boot);
+		_exit(0);
+	}
+	if (pid < 0)
+		return;
+	s->worker = pid;
+	if (!await_child(s, rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF))
+		end_all(s);
+}
+
+/* Waits for the time of the next try. A machine that was given up stays up, for whoever looks; what
+ * was out of reach may still come back for one that belongs to no group. */
+static void wait_for_next(struct supervisor *s)
+{
+	uint64_t now = rouse_clock_ms(), end, next = now + s->result.pause;
+
+	if (!s->held)
+		s->held = now;
+	end = s->held + s->result.hold_max;
+	if (s->result.action == ROUSE_ACT_HOLD && !s->abandoned) {
+		hold(s, next < end ? next : end);
+		if (next < end)
+			return;
+		(void)snprintf(s->reason, sizeof(s->reason),
+			       "the machine was held as long as it may, and is given up");
+		abandon(s);
+	}
+	s->abandoned = true;
+	hold(s, s->result.status == ROUSE_UNAVAILABLE ? rouse_clock_ms() + s->result.pause : 0);
 }
 
 int rouse_init_main(unused_arg int argc, char **argv)
@@ -418,7 +466,6 @@ int rouse_init_main(unused_arg int argc, char **argv)
 					  .settings = "/etc/rouse/agent.json" },
 				.signals = -1,
 				.pipe = -1 };
-	uint64_t pause = ROUSE_HOLD_PAUSE;
 
 	if (getpid() != 1) {
 		static const char line[] = "rouse: /init must be process 1\n";
@@ -438,11 +485,9 @@ int rouse_init_main(unused_arg int argc, char **argv)
 			leave(&s, argv);
 			hold(&s, 0);
 		}
-		/* A fleet whose document is wrong stays where it is, and heals when it is corrected;
-		 * the jitter keeps it from asking in step. */
-		hold(&s, may_heal(&s) ? rouse_clock_ms() + pause / 2 + rouse_jitter(pause) : 0);
+		wait_for_next(&s);
+		s.boot.again = true;
 		(void)umount2(s.boot.root,
 			      MNT_DETACH); /* a half-made root; EINVAL when there is none */
-		pause = pause * 2 > ROUSE_HOLD_PAUSE_MAX ? ROUSE_HOLD_PAUSE_MAX : pause * 2;
 	}
 }

@@ -11,11 +11,14 @@
 /* What the worker tells the parent through a pipe; smaller than PIPE_BUF, so each write is whole. */
 struct init_message {
 	enum {
-		INIT_DEADLINE = 1, /* `number`: ms for the whole boot */
-		INIT_TARGET,       /* `handoff` and `previous`: where to go */
-		INIT_DONE, /* `number`: rouse_boot_run() has returned this; a verdict is written */
+		/* `number`: ms for the whole boot, 0: not said. `result`: how to be held should the worker
+		 * have no chance to say it */
+		INIT_SETTINGS = 1,
+		INIT_TARGET, /* `handoff` and `previous`: where to go */
+		INIT_DONE,   /* `result`: of rouse_boot_run(); a verdict is written */
 	} type;
 	uint64_t number;
+	struct rouse_boot_result result;
 	struct rouse_handoff handoff;
 	char previous[512]; /* init of the previous generation in the same root; "" for none */
 };

@@ -346,7 +346,8 @@ static int explain(const struct net *n, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "this machine has no network interface");
 	if (!link)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "there is no link on %s", names);
-	return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no DHCP server answered on %s", names);
+	(void)rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no DHCP server answered on %s", names);
+	return rouse_blame(e, ROUSE_LOCAL);
 }
 
 static bool has_link(const struct net *n)

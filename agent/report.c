@@ -90,6 +90,27 @@ int rouse_report_load(struct rouse_report *r, const char *dir, struct rouse_err 
 	return 0;
 }
 
+/* The last one of a list that has not ended. */
+static json_t *find_open(const json_t *list)
+{
+	json_t *last = json_array_get(list, json_array_size(list) - 1);
+
+	return json_object_get(last, "end") ? NULL : last;
+}
+
+int rouse_report_resume(struct rouse_report *r, const char *dir, struct rouse_err *e)
+{
+	if (rouse_report_load(r, dir, e) < 0)
+		return -1;
+	if (rouse_report_is_final(r)) { /* of an earlier try: this one did not come that far */
+		rouse_report_done(r);
+		return rouse_fail(e, ROUSE_BUG, 0, "the report in '%s' is closed", dir);
+	}
+	r->phase = find_open(json_object_get(r->json, "phases"));
+	r->step = find_open(json_object_get(r->phase, "steps"));
+	return 0;
+}
+
 void rouse_report_done(struct rouse_report *r)
 {
 	json_decref(r->json);

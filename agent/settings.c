@@ -6,6 +6,7 @@
 
 #include <rouse/fs.h>
 #include <rouse/json.h>
+#include <rouse/limits.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
@@ -59,6 +60,20 @@ static const struct rouse_field fields[] = {
 		    .item = &cache_shape),
 	ROUSE_FIELD(struct rouse_settings, deadline, "deadline",
 		    "The most that a whole boot may take.", .type = ROUSE_DURATION),
+	ROUSE_FIELD(struct rouse_settings, policy.on_failure, "onFailure",
+		    "health.onFailure of documents that do not say it, or cannot be read.",
+		    .type = ROUSE_STRING, .words = rouse_on_failure_words),
+	ROUSE_FIELD(struct rouse_settings, policy.hold_max, "holdMax",
+		    "health.holdMax where the document does not say it.", .type = ROUSE_DURATION,
+		    .min = ROUSE_HOLD_POLL_MIN, .max = ROUSE_HOLD_LONGEST),
+	ROUSE_FIELD(struct rouse_settings, policy.hold_poll, "holdPoll",
+		    "health.holdPoll where the document does not say it.", .type = ROUSE_DURATION,
+		    .min = ROUSE_HOLD_POLL_MIN, .max = ROUSE_HOLD_POLL_LONGEST),
+	ROUSE_FIELD(
+		struct rouse_settings, policy.baked, "fallback",
+		"The system closure that came with the image, for boots that fail before there is "
+		"a healthy generation.",
+		.type = ROUSE_STRING, .format = "a store path", .valid = rouse_is_store_path),
 };
 
 static const struct rouse_shape shape = { .type = ROUSE_OBJECT,

@@ -39,9 +39,9 @@ static void tell(int pipe, const struct init_message *m)
 		rouse_log(ROUSE_LOG_ERROR, "init", "cannot reach the parent: %s", strerror(errno));
 }
 
-static void tell_deadline(const struct rouse_boot_options *o, int pipe)
+static void tell_settings(const struct rouse_boot_options *o, int pipe)
 {
-	struct init_message m = { .type = INIT_DEADLINE };
+	struct init_message m = { .type = INIT_SETTINGS };
 	struct rouse_settings s = { 0 };
 	struct rouse_err e;
 
@@ -49,9 +49,10 @@ static void tell_deadline(const struct rouse_boot_options *o, int pipe)
 	if (rouse_settings_load(&s, o->settings, &e) < 0)
 		return;
 	m.number = s.deadline;
+	m.result.hold_max = rouse_policy_hold_max(&s.policy);
+	m.result.pause = rouse_policy_pause(&s.policy, rouse_jitter(UINT64_MAX));
 	rouse_settings_done(&s);
-	if (m.number)
-		tell(pipe, &m);
+	tell(pipe, &m);
 }
 
 /* "/nix/store/x-system" of "/nix/store/x-system/init". */
@@ -88,21 +89,19 @@ void init_work(const struct rouse_boot_options *parents, int pipe)
 	struct rouse_boot_options o = *parents;
 	struct init_message target = { .type = INIT_TARGET }, done = { .type = INIT_DONE };
 	struct rouse_err e;
-	int status;
 
 	(void)unlink(ROUSE_HANDOFF_FILE); /* of a try before this one, if any */
+	tell_settings(&o, pipe);
 	load_drivers(&o);
-	tell_deadline(&o, pipe);
-	status = rouse_boot_run(&o);
-	if (status == 0) {
+	if (rouse_boot_run(&o, &done.result) == 0) {
 		if (find_target(&target, &e) == 0) {
 			tell(pipe, &target);
 		} else {
 			rouse_boot_aborted(&o, e.text);
-			status = e.kind;
+			done.result.status = (int)e.kind;
+			done.result.action = ROUSE_ACT_HOLD;
 		}
 	}
-	done.number = (uint64_t)status;
 	tell(pipe, &done);
-	_exit(status);
+	_exit(done.result.status);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <rouse/err.h>
+#include <rouse/policy.h>
 
 struct rouse_boot_options {
 	bool initramfs;       /* root is ours to make, at /sysroot; hand-off is switch-root */
@@ -17,11 +18,24 @@ struct rouse_boot_options {
 	struct {
 		uint64_t start, end, cpu;
 	} drivers;
+	bool again; /* a try before this one has failed, and the machine is held since */
+	const char
+		*crashed; /* why the run before this one could not end: only the fallback is left */
+};
+
+/* What is to be done next, when the status is not 0. */
+struct rouse_boot_result {
+	int status;
+	enum rouse_action action; /* HOLD or ABANDON: nothing was found to go on with */
+	uint64_t hold_max;        /* ms */
+	uint64_t pause;           /* ms before the next try, with its jitter */
 };
 
 /* Runs all phases; the report and, on failure, the verdict are written. Returns the exit status:
  * 0 when the hand-off may happen (also on a fallback). */
-int rouse_boot_run(const struct rouse_boot_options *o);
+int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result *ret);
 
 /* Writes the verdict of a boot whose worker died: `reason` is for people. */
 void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason);
+/* Tells that a machine which was held will not come. */
+void rouse_boot_abandoned(const struct rouse_boot_options *o);

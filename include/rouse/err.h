@@ -20,10 +20,20 @@ enum rouse_kind {
 	ROUSE_DOCUMENT = 78,    /* the document is wrong, or asks for what is refused: fix it */
 };
 
+/* Whose fault it is, and so what a group of machines should do about it (DESIGN, section 6). */
+enum rouse_fault {
+	ROUSE_FAULT_NONE,
+	ROUSE_LOCAL,     /* this machine: a replacement helps */
+	ROUSE_FLEET,     /* what all are told: a replacement meets the same end */
+	ROUSE_TRANSIENT, /* it may pass: retried in the phase's budget, and then one of the others */
+	ROUSE_FAULTS_
+};
+
 struct rouse_err {
 	enum rouse_kind kind;
-	int sys;        /* errno of the failing call, 0 when it was none */
-	char text[768]; /* "outer: inner: cause", one line, no trailing full stop */
+	enum rouse_fault fault; /* set with the kind; rouse_blame() where that is not right */
+	int sys;                /* errno of the failing call, 0 when it was none */
+	char text[768];         /* "outer: inner: cause", one line, no trailing full stop */
 };
 
 /* Both return -1, so that a failure is one statement: return rouse_fail(e, …). When `sys` is not
@@ -32,6 +42,14 @@ int rouse_fail(struct rouse_err *e, enum rouse_kind kind, int sys, const char *f
 	like_printf(4, 5);
 /* Prefixes e->text with the formatted text and ": ". */
 int rouse_wrap(struct rouse_err *e, const char *fmt, ...) like_printf(2, 3);
+
+/* The failing call knows better whose fault it is than the kind says (no lease is "unavailable", but
+ * no other machine's business). Returns -1, as rouse_fail() does. */
+int rouse_blame(struct rouse_err *e, enum rouse_fault fault);
+/* What a kind says when nobody knows better. */
+enum rouse_fault rouse_kind_fault(enum rouse_kind kind);
+/* "none", "local", "fleet", "transient"; static storage. */
+const char *rouse_fault_word(enum rouse_fault fault);
 
 /* The word of a kind in reports: "ok", "degraded", "usage", "bug", "system", "unavailable",
  * "untrusted", "document"; static storage. */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include <rouse/err.h>
+#include <rouse/policy.h>
 #include <rouse/report.h>
 #include <rouse/schema.h>
 
@@ -43,7 +44,8 @@ struct rouse_health {
 	uint64_t deadline;        /* ms, 0: ROUSE_DEADLINE_HEALTH */
 	struct rouse_list checks; /* struct rouse_health_check */
 	const struct rouse_health_signals *signals;
-	const char *on_failure; /* "fallback", "hold" or "reboot"; NULL: "fallback" */
+	const char *on_failure; /* "fallback", "hold"…; NULL: not said, see rouse/policy.h */
+	uint64_t hold_max, hold_poll; /* ms, 0: not said */
 };
 extern const struct rouse_shape rouse_health_shape;
 
@@ -91,7 +93,11 @@ struct rouse_herald *rouse_herald_start(const struct rouse_report *r, const stru
 void rouse_herald_stop(struct rouse_herald *h, struct rouse_report *r);
 /* Writes the state line to all consoles of the machine and to the kernel log. */
 void rouse_health_console(const struct rouse_report *r);
-/* Follows `onFailure` after a verdict: reboots a failed machine, at most ROUSE_MAX_REBOOTS times for
- * one document (counted in state_dir); a machine that is up again forgets the count. */
-must_check int rouse_health_react(const struct rouse_report *r, const struct rouse_health *h,
-				  const char *state_dir, struct rouse_err *e);
+/* What comes next, into the report ("fault", "action", "hold") and on the disk of the machine: that a
+ * document was well, or how often it was not. Once, between the verdict and its announcement: a group
+ * must not be told that a machine is lost which is about to help itself. `run`: where the document
+ * of this boot is. */
+void rouse_health_decide(struct rouse_report *r, const struct rouse_policy *p, const char *run);
+enum rouse_action rouse_health_action(const struct rouse_report *r);
+/* Does it: the machine may go down with the call. Holding is the caller's. */
+must_check int rouse_health_react(const struct rouse_report *r, struct rouse_err *e);

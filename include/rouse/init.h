@@ -58,6 +58,13 @@ struct rouse_handoff {
  * closure has it, else "init", both proved. ENOENT in e->sys when it has neither. */
 must_check int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf,
 				  size_t size, struct rouse_err *e);
+/* What a failed boot goes on with, of the systems below the root: one that a person went back to, the
+ * one that was healthy last, the one that came with the image (`baked`, may be NULL) and, unless
+ * `proven_only`, the current one and those before it. Not `avoid` (may be NULL), and only what can be
+ * started. */
+must_check int rouse_handoff_fallback(const struct rouse_root *r, const char *avoid,
+				      const char *baked, bool proven_only, char *buf, size_t size,
+				      struct rouse_err *e);
 /* The init of the newest generation in the root's system profile that is not `system` and can be
  * started; false when there is none. */
 bool rouse_handoff_previous(const struct rouse_root *r, const char *system, char *buf, size_t size);

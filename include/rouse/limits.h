@@ -188,9 +188,19 @@
 /* Headers of one check, and arguments of its program: a line of text that people write. */
 #define ROUSE_MAX_CHECK_HEADERS 16
 #define ROUSE_MAX_CHECK_ARGUMENTS 64
-/* A held machine tries its boot again after about this long, doubled each time. */
-#define ROUSE_HOLD_PAUSE 60000
-#define ROUSE_HOLD_PAUSE_MAX 900000
+/* A held machine asks again after about this long: with its jitter, one to five minutes. It is given
+ * up after the time in which people find out and correct a document; groups wait longer than that. */
+#define ROUSE_HOLD_POLL 180000
+#define ROUSE_HOLD_MAX 2700000
+/* What documents and images may ask for: a second between tries, in tests; a day, as the longest
+ * that a lifecycle hook can be kept waiting is two. */
+#define ROUSE_HOLD_POLL_MIN 1000
+#define ROUSE_HOLD_POLL_LONGEST 3600000
+#define ROUSE_HOLD_LONGEST 86400000
+/* A document that failed so often on a machine is not tried again before the fallback. */
+#define ROUSE_MAX_TRIES 2
+/* Where counting failures stops: nothing depends on more. */
+#define ROUSE_MAX_FAILED 1000
 /* `rouse status --wait` without --timeout: the longest boot and the longest health.deadline. */
 #define ROUSE_STATUS_TIMEOUT 7200000
 

@@ -31,8 +31,12 @@ struct rouse_context {
 	const char *root; /* where the target's "/" is reached: "/", "/sysroot", --root DIR */
 	bool initramfs;   /* the root filesystem is not mounted yet and is ours to make */
 	bool boot;        /* the machine comes up: what is not there yet may still come */
-	bool fallback;    /* what was asked for has failed: whatever works is good enough */
-	bool image;       /* --root or --disk: the target is not the running machine */
+	bool fallback;    /* what was asked for has failed: whatever works is good enough … */
+	bool proven_only; /* … but only what was healthy here, or came with the image */
+	const char
+		*avoid; /* the system that failed, a store path; NULL: not known to be a system */
+	const char *baked;       /* the system that came with the image; NULL: none */
+	bool image;              /* --root or --disk: the target is not the running machine */
 	struct rouse_list disks; /* --disk NAME=FILE|DEVICE: struct rouse_pair */
 	const struct rouse_instance *instance;
 	struct rouse_fetcher *fetcher;

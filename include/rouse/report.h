@@ -42,6 +42,8 @@ struct rouse_report {
 /* Begins an empty report (or reads the one in dir, for the health unit). */
 must_check int rouse_report_begin(struct rouse_report *r, const char *dir, struct rouse_err *e);
 must_check int rouse_report_load(struct rouse_report *r, const char *dir, struct rouse_err *e);
+/* As load, for going on where a run that crashed was: its open phase is the open one again. */
+must_check int rouse_report_resume(struct rouse_report *r, const char *dir, struct rouse_err *e);
 void rouse_report_done(struct rouse_report *r);
 
 void rouse_report_phase(struct rouse_report *r, const char *name); /* ends the open one, if any */

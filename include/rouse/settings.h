@@ -4,6 +4,7 @@
 #pragma once
 
 #include <rouse/err.h>
+#include <rouse/policy.h>
 #include <rouse/schema.h>
 
 struct rouse_cache_conf {
@@ -19,7 +20,8 @@ struct rouse_settings {
 	struct rouse_list keys;   /* const char *: may sign documents, see agent/minisign.h */
 	int64_t generation;       /* of a document, at least */
 	struct rouse_list caches; /* struct rouse_cache_conf; if any, documents choose among them */
-	uint64_t deadline;        /* ms for the whole boot, 0: the sum of the phases */
+	struct rouse_policy policy; /* for what documents do not say */
+	uint64_t deadline;          /* ms for the whole boot, 0: the sum of the phases */
 	struct rouse_arena arena;
 	json_t *json;
 };

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <rouse/clock.h>
 #include <rouse/init.h>
 #include <rouse/json.h>
+#include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/text.h>
 
@@ -20,6 +22,7 @@ static const char *const traces[] = { "var/lib/rouse/document.json",
 				      "nix/var/nix/profiles/system" };
 
 struct candidate {
+	const char *baked; /* or this store path; may be NULL */
 	size_t n;
 	char node[128], type[32];
 };
@@ -36,21 +39,23 @@ static int mount_at_fd(const char *node, const char *type, bool read_only)
 	return fsmount(fs, FSMOUNT_CLOEXEC, read_only ? MOUNT_ATTR_RDONLY : 0);
 }
 
-static bool holds_traces(int fd)
+static bool holds_traces(int fd, const char *baked)
 {
 	struct stat st;
 
+	if (baked && fstatat(fd, baked + 1, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(traces); i++)
 		if (fstatat(fd, traces[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return false;
 	return true;
 }
 
-static bool has_traces(const char *node, const char *type)
+static bool has_traces(const char *node, const char *type, const char *baked)
 {
 	auto_fd int fd = mount_at_fd(node, type, true);
 
-	return fd >= 0 && holds_traces(fd);
+	return fd >= 0 && holds_traces(fd, baked);
 }
 
 static void look_at_node(const char *node, const json_t *content, struct candidate *found)
@@ -65,7 +70,7 @@ static void look_at_node(const char *node, const json_t *content, struct candida
 	for (size_t i = 0; fs->modules[i]; i++)
 		if (rouse_kmod_load(fs->modules[i], &e) < 0)
 			rouse_log(ROUSE_LOG_DEBUG, "fallback", "%s", e.text);
-	if (!has_traces(node, type))
+	if (!has_traces(node, type, found->baked))
 		return;
 	if (found->n++ == 0) {
 		(void)snprintf(found->node, sizeof(found->node), "%s", node);
@@ -122,7 +127,7 @@ static void look_at_group(const json_t *group, struct candidate *found)
 }
 
 /* The boot may have mounted it before it failed. */
-static bool is_there_already(const char *root)
+static bool is_there_already(const char *root, const char *baked)
 {
 	auto_free char *above = rouse_asprintf("%s/..", root);
 	auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -130,30 +135,44 @@ static bool is_there_already(const char *root)
 
 	if (fd < 0 || fstat(fd, &st) < 0 || stat(above, &up) < 0 || st.st_dev == up.st_dev)
 		return false;
-	return holds_traces(fd);
+	return holds_traces(fd, baked);
 }
 
-int rouse_fallback_mount(const char *root, struct rouse_err *e)
+static int look(const struct rouse_context *c, struct candidate *found, struct rouse_err *e)
 {
 	const struct disks_conf none = { 0 };
-	const struct rouse_context c = { .root = root };
 	auto_json json_t *facts = json_object();
-	struct candidate found = { 0 };
-	auto_fd int fd = -1;
 	const json_t *disk, *entry, *group;
 	size_t i, k;
 
-	if (is_there_already(root))
-		return 0;
-	if (disks_observe(&none, &c, facts, e) < 0)
+	if (disks_observe(&none, c, facts, e) < 0)
 		return -1;
 	json_array_foreach (json_object_get(facts, "disks"), i, disk)
 		json_array_foreach (json_object_get(disk, "partitions"), k, entry)
 			look_at_entry(json_string_value(json_object_get(disk, "device")), entry,
-				      &found);
+				      found);
 	json_array_foreach (json_object_get(facts, "groups"), i, group)
 		if (is_made_by_rouse(group))
-			look_at_group(group, &found);
+			look_at_group(group, found);
+	return 0;
+}
+
+int rouse_fallback_mount(const char *root, const char *baked, uint64_t deadline,
+			 struct rouse_err *e)
+{
+	const struct rouse_context c = { .root = root };
+	struct candidate found = { .baked = baked };
+	auto_fd int fd = -1;
+
+	if (is_there_already(root, baked))
+		return 0;
+	if (look(&c, &found, e) < 0)
+		return -1;
+	while (!found.n && rouse_clock_left(deadline)) {
+		rouse_clock_sleep_until(rouse_clock_ms() + ROUSE_DEVICES_QUIET);
+		if (look(&c, &found, e) < 0)
+			return -1;
+	}
 	if (found.n != 1)
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "%s root partition holds a system that rouse made",

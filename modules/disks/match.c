@@ -399,7 +399,9 @@ int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
 			       match_pass(&m, match_root, is_root) < 0)
 		return -1;
 	for (size_t i = 0; i < conf->disks.n; i++)
-		if (ret[i].missing && !rouse_streq(disk_at(&m, i)->missing, "skip"))
-			return fail_missing(&m, i);
+		if (ret[i].missing && !rouse_streq(disk_at(&m, i)->missing, "skip")) {
+			(void)fail_missing(&m, i);
+			return rouse_blame(e, ROUSE_LOCAL); /* elsewhere it is attached */
+		}
 	return check_distinct(&m);
 }

@@ -118,22 +118,22 @@ static int read_profile(const struct rouse_root *root, char *buf, size_t size, s
 	return 0;
 }
 
-static int find_init(const struct rouse_root *root, bool fallback, char *buf, size_t size,
-		     struct rouse_err *e)
+static int find_init(const struct rouse_root *root, const struct rouse_context *c, char *buf,
+		     size_t size, struct rouse_err *e)
 {
 	char system[512] = "";
+	struct rouse_err why = { 0 };
 
-	if (read_profile(root, system, sizeof(system), e) == 0 &&
-	    rouse_handoff_init(root, system, buf, size, e) == 0)
+	if (c->fallback &&
+	    rouse_handoff_fallback(root, c->avoid, c->baked, c->proven_only, buf, size, &why) == 0)
 		return 0;
-	/* A system that cannot be started is a failure of the document, and its verdict says so; only
-	 * then is an older one better than none. */
-	if (fallback && rouse_handoff_previous(root, system, buf, size)) {
-		rouse_log(ROUSE_LOG_WARNING, "handoff", "%s; taking the previous generation",
-			  e->text);
-		return 0;
+	if (c->fallback && c->proven_only) {
+		*e = why;
+		return -1;
 	}
-	if (system[0] || e->sys != ENOENT)
+	if (read_profile(root, system, sizeof(system), e) == 0)
+		return rouse_handoff_init(root, system, buf, size, e);
+	if (e->sys != ENOENT)
 		return -1;
 	(void)snprintf(buf, size, "%s", PLAIN_INIT);
 	return rouse_handoff_prove(root, buf, e);
@@ -145,7 +145,7 @@ static int apply_switch(const struct rouse_context *c, struct rouse_err *e)
 	struct rouse_handoff h = { 0 };
 
 	if (rouse_root_open(&root, c->root, e) < 0 ||
-	    find_init(&root, c->fallback, h.init, sizeof(h.init), e) < 0)
+	    find_init(&root, c, h.init, sizeof(h.init), e) < 0)
 		return -1;
 	if (strlen(c->root) >= sizeof(h.root))
 		return rouse_fail(e, ROUSE_BUG, ENAMETOOLONG, "'%s'", c->root);

@@ -9,6 +9,7 @@
 #include <rouse/mem.h>
 #include <rouse/module.h>
 #include <rouse/plan.h>
+#include <rouse/policy.h>
 #include <rouse/text.h>
 
 #include "signals.h"
@@ -19,8 +20,6 @@
 struct conf {
 	const struct rouse_health *health;
 };
-
-static const char *const on_failure_words[] = { "fallback", "hold", "reboot", NULL };
 
 static const struct rouse_field health_fields[] = {
 	ROUSE_FIELD(struct rouse_health, deadline, "deadline",
@@ -35,11 +34,21 @@ static const struct rouse_field health_fields[] = {
 		    .size = sizeof(struct rouse_health_signals)),
 	ROUSE_FIELD(
 		struct rouse_health, on_failure, "onFailure",
-		"fallback (the default): a boot that cannot do what the document says starts the "
-		"generation that the machine has; hold: it does not; reboot: as fallback, and a "
-		"machine that is not healthy in time is rebooted, at most three times for one "
-		"document. Without reboot, a machine that is not healthy stays up.",
-		.type = ROUSE_STRING, .words = on_failure_words),
+		"What a machine does that is not as the document says. fallback (the default): it "
+		"starts the last system that was healthy, if need be by a reboot; without one, or "
+		"with hold, it stays up, out of service, and tries again until holdMax, unless "
+		"only another machine could help; abandon: it says at once that it will not come; "
+		"reboot: as fallback, but a machine that is not healthy in time is first rebooted, "
+		"at most three times for one document.",
+		.type = ROUSE_STRING, .words = rouse_on_failure_words),
+	ROUSE_FIELD(struct rouse_health, hold_max, "holdMax",
+		    "How long a machine is held before it is given up; without it, 45m.",
+		    .type = ROUSE_DURATION, .min = ROUSE_HOLD_POLL_MIN, .max = ROUSE_HOLD_LONGEST),
+	ROUSE_FIELD(struct rouse_health, hold_poll, "holdPoll",
+		    "The pause between the tries of a held machine, with up to two thirds of it as "
+		    "jitter; without it, 3m.",
+		    .type = ROUSE_DURATION, .min = ROUSE_HOLD_POLL_MIN,
+		    .max = ROUSE_HOLD_POLL_LONGEST),
 };
 const struct rouse_shape rouse_health_shape = {
 	.type = ROUSE_OBJECT,

@@ -93,7 +93,10 @@ boot() # INITRAMFS APPEND SECONDS [ARG]...
 
 kernel=build/kernel
 # Nobody listens there: the boot finds no document and falls back to what the disk has
-echo '{ "document": "http://169.0.2.2:9/web.json", "sha256": "'"$(printf %064d 0)"'", "deadline": "6s" }' > "$dir/agent.json"
+echo '{ "document": "http://169.0.2.2:9/web.json", "sha256": "'"$(printf %064d 0)"'", "deadline": "6s", "holdPoll": "1s" }' > "$dir/agent.json"
+# Everything is at hand, and nothing to fall back to
+echo '{ "document": "/etc/rouse/web.json", "onFailure": "hold", "holdPoll": "1s" }' > "$dir/phases.json"
+echo '{ "rouse": 1, "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } } }' > "$dir/web.json"
 if ! { images/kernel --dir $kernel &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/init" tests/boot/init/init.c &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$dir/fault.so" tests/boot/init/fault.c &&
@@ -101,7 +104,10 @@ if ! { images/kernel --dir $kernel &&
 	make_initramfs "$dir/initramfs" &&
 	make_initramfs "$dir/again" &&
 	make_initramfs "$dir/initramfs.fault" --add "$dir/fault.so:/fault.so" \
-		--add "$dir/ld.so.preload:/etc/ld.so.preload"; } > "$dir/prepare" 2>&1; then
+		--add "$dir/ld.so.preload:/etc/ld.so.preload" &&
+	make_initramfs "$dir/initramfs.phases" --add "$dir/fault.so:/fault.so" \
+		--add "$dir/ld.so.preload:/etc/ld.so.preload" --add "$dir/web.json:/etc/rouse/web.json" \
+		--settings "$dir/phases.json"; } > "$dir/prepare" 2>&1; then
 	sed 's/^/# /' "$dir/prepare"
 	printf '1..1\nnot ok 1 - %s\n' "cannot prepare"
 	exit 1
@@ -144,17 +150,26 @@ make_disk 1
 boot "$dir/initramfs" "quiet rouse=off rouse.onfailure=reboot" 60
 ok "rouse=off: the agent says that it has nothing else" said 'rouse=off on the kernel command line'
 
-boot "$dir/initramfs.fault" "quiet fault=crash rouse.onfailure=reboot" 60
-ok "worker crashes: the verdict names the signal" said 'ROUSE-STATE .*state=failed.*signal 11'
-ok "worker crashes: the kernel does not panic" never_said 'Kernel panic'
+# One machine: each try comes one phase further, and the last one through
+boot "$dir/initramfs.phases" "quiet word-for-init fault=crash" 120
+for phase in source document facts plan prepare apply; do
+	ok "crash in phase '$phase': the verdict says so" said "ROUSE-STATE .*state=failed.*signal 11.*'$phase'"
+done
+ok "crash in every phase: the machine heals where it stands" said "^NEXT-INIT $good/init$"
+sed -n 's/^CHECK FAILED \(.*\)$/\1/p' "$dir/console" | grep -v 'network\|address\|route\|lease' > "$dir/checks"
+ok "crash in every phase: the next init finds everything in order" [ ! -s "$dir/checks" ]
 
-boot "$dir/initramfs.fault" "quiet fault=memory rouse.onfailure=reboot" 90 --memory 256
-ok "worker takes all memory: the verdict says so" said 'ROUSE-STATE .*state=failed.*ran out of memory'
-ok "worker takes all memory: the kernel does not panic" never_said 'Kernel panic'
+boot "$dir/initramfs.fault" "quiet word-for-init fault=crash" 90
+ok "crash, and another one in the fallback: the verdict names the signal" said 'ROUSE-STATE .*state=failed.*signal 11'
+ok "crash, and another one in the fallback: the next try falls back" said "^NEXT-INIT $good/init$"
 
-boot "$dir/initramfs.fault" "quiet fault=hang rouse.onfailure=reboot" 150
-ok "worker hangs: it is ended behind the deadline" said 'ROUSE-STATE .*state=failed.*not over at its deadline'
-ok "worker hangs: the kernel does not panic" never_said 'Kernel panic'
+boot "$dir/initramfs.fault" "quiet word-for-init fault=memory" 90 --memory 256
+ok "worker takes all memory: the fallback says so" said 'boot: the agent ran out of memory.*trying the generation'
+ok "worker takes all memory: the generation of the disk starts" said "^NEXT-INIT $good/init$"
+
+boot "$dir/initramfs.fault" "quiet word-for-init fault=hang" 150
+ok "worker hangs: it is ended behind the deadline" said 'boot: the boot was not over at its deadline.*trying the generation'
+ok "worker hangs: the generation of the disk starts" said "^NEXT-INIT $good/init$"
 
 echo "1..$count"
 [ $failures = 0 ]

@@ -1,46 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preloaded into every process of an initramfs: makes the worker fail, once, in the way that the
- * kernel command line says (fault=crash, fault=hang or fault=memory). Process 1 and the child that
- * writes the verdict go on as they are.
+ * Preloaded into the agent: makes its worker fail in the way that ROUSE_FAULT or the kernel command
+ * line (fault=…) says. Process 1, and the child that writes the verdict, go on as they are.
+ *
+ *   crash    once in each phase, as soon as the report has it: the next run comes one phase further
+ *   hang     once, in the first phase
+ *   memory   once, in the first phase
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-static void fail(void)
+#define PHASE "\"phase\": \""
+
+static const char *asked(void)
 {
-	char line[4096] = "";
-	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	static char line[4096];
+	const char *fault = getenv("ROUSE_FAULT");
+	int fd = fault ? -1 : open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
 
+	if (fault)
+		return fault;
 	if (fd < 0 || read(fd, line, sizeof(line) - 1) <= 0)
-		return;
+		return "";
 	close(fd);
-	if (getpid() == 1 || !strstr(line, "fault=") ||
-	    open("/run/failed", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600) < 0)
-		return;
-	if (strstr(line, "fault=crash"))
-		raise(SIGSEGV);
-	while (strstr(line, "fault=hang"))
-		pause();
-	while (strstr(line, "fault=memory")) {
-		char *p = malloc(1 << 20);
-
-		if (!p)
-			_exit(71);
-		memset(p, 1, 1 << 20);
-	}
+	fault = strstr(line, "fault=");
+	return fault ? fault + strlen("fault=") : "";
 }
 
-/* Stands in for libkmod's, which only makes look-ups faster: the worker calls it when it begins,
- * after it has read the settings. */
-int kmod_load_resources(void *ctx);
-
-int kmod_load_resources(void *ctx)
+/* A mark on the disk: another process must know, too. */
+static bool first_time(const char *name)
 {
-	(void)ctx;
-	fail();
-	return 0;
+	const char *dir = getenv("ROUSE_FAULT_DIR");
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/failed.%s", dir ? dir : "/run", name);
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+static void fail_in(const char *phase)
+{
+	const char *fault = asked();
+
+	if (strncmp(fault, "crash", 5) == 0 && first_time(phase))
+		raise(SIGSEGV);
+	if (strncmp(fault, "hang", 4) == 0 && first_time("hang"))
+		while (true)
+			pause();
+	if (strncmp(fault, "memory", 6) == 0 && first_time("memory"))
+		while (true) {
+			char *p = malloc(1 << 20);
+
+			if (!p)
+				_exit(71);
+			memset(p, 1, 1 << 20);
+		}
+}
+
+/* Stands in for the C library's: the agent writes its live state with it, before and after the
+ * report. */
+ssize_t write(int fd, const void *data, size_t n)
+{
+	static char before[32];
+	const char *at = memmem(data, n, PHASE, strlen(PHASE));
+	char phase[32] = "";
+
+	if (at && getpid() != 1) {
+		at += strlen(PHASE);
+		for (size_t i = 0;
+		     i < sizeof(phase) - 1 && at + i < (const char *)data + n && at[i] != '"'; i++)
+			phase[i] = at[i];
+		if (strcmp(phase, before) == 0)
+			fail_in(phase);
+		memcpy(before, phase, sizeof(before));
+	}
+	return syscall(SYS_write, fd, data, n);
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of a boot share: boot.c has the phases in their order, failure.c what happens when
+ * one of them fails. */
+#pragma once
+
+#include <jansson.h>
+
+#include <rouse/boot.h>
+#include <rouse/document.h>
+#include <rouse/fetch.h>
+#include <rouse/health.h>
+#include <rouse/policy.h>
+#include <rouse/report.h>
+#include <rouse/run.h>
+#include <rouse/settings.h>
+#include <rouse/source.h>
+
+#include "layers.h"
+#include "progress.h"
+
+/* What this machine was last provisioned with, below its root. */
+#define LAST_DIR "/var/lib/rouse"
+#define LAST_DOCUMENT LAST_DIR "/document.json"
+
+struct boot {
+	const struct rouse_boot_options *options;
+	struct rouse_report report;
+	struct rouse_settings settings;
+	struct rouse_fetcher *fetcher;
+	struct rouse_found found;
+	struct rouse_running last; /* who this machine was, when nobody can be asked */
+	struct rouse_document document;
+	struct rouse_run run;
+	struct rouse_policy policy;
+	struct rouse_attempts attempts;
+	bool spent;     /* the document was not tried: it has failed here too often */
+	bool once_more; /* … but there is no fallback, so it is */
+	bool held; /* an earlier try of this boot has failed, for `held_reason` since `held_since` */
+	char *held_reason;
+	uint64_t held_since, held_tries;
+	json_t *hold; /* what the report said of it */
+	json_t *counters;
+	struct rouse_herald *herald;
+	struct progress progress;
+	uint64_t begin;
+};
+
+void boot_begin_phase(struct boot *b, const char *name);
+void boot_record_instance(struct boot *b);
+void boot_prepare_run(struct boot *b);
+
+/* The health section of the document, when the document is valid. */
+bool boot_read_health(struct boot *b, struct rouse_arena *arena, struct rouse_health *ret);
+/* Looks at what earlier boots made of this document: -1 when the fallback is due first, b->spent
+ * then, or when the disk cannot be read. To be called when the root is there, if there is one. */
+must_check int boot_check_attempts(struct boot *b, struct rouse_err *e);
+/* Everything is applied: control is about to be given to the system. */
+must_check int boot_record_hand_off(struct boot *b, struct rouse_err *e);
+/* The policy of this machine, from the document as far as it is valid, and the settings. */
+void boot_settle_policy(struct boot *b);
+/* Goes on with what the machine was healthy with, if the policy allows and something is there. */
+must_check int boot_fall_back(struct boot *b, const struct rouse_err *cause, struct rouse_err *e);
+/* The verdict, told on all channels, and what comes next. `ret` may be NULL. */
+void boot_fail(struct boot *b, const struct rouse_err *cause, struct rouse_boot_result *ret);
