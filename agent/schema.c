@@ -561,7 +561,9 @@ static void read_value(struct reader *r, const struct rouse_shape *shape, const 
 		(void)read_string(r, shape, json, ret);
 		return;
 	case ROUSE_BOOL:
-		if (json_is_boolean(json))
+		if (json_is_boolean(json) && shape->choice)
+			*(enum rouse_choice *)ret = json_is_true(json) ? ROUSE_YES : ROUSE_NO;
+		else if (json_is_boolean(json))
 			*(bool *)ret = json_is_true(json);
 		else
 			(void)expected(r, shape, json);

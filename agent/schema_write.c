@@ -78,6 +78,10 @@ static json_t *write_value(const struct rouse_shape *shape, const void *at)
 		string = *(const char *const *)at;
 		return string ? json_string(string) : NULL;
 	case ROUSE_BOOL:
+		if (shape->choice)
+			return *(const enum rouse_choice *)at
+				       ? json_boolean(*(const enum rouse_choice *)at == ROUSE_YES)
+				       : NULL;
 		return *(const bool *)at ? json_true() : NULL;
 	case ROUSE_INT:
 		return *(const int64_t *)at ? json_integer(*(const int64_t *)at) : NULL;

@@ -35,6 +35,13 @@
 #define ROUSE_MAX_FACTS (4 * MIB)
 /* A file that a document replaces, kept to be put back: configuration is far smaller. */
 #define ROUSE_MAX_ORIGINAL (16 * MIB)
+/* Units of one document, and what is read of a unit file: the longest of a distribution is 6 KiB. */
+#define ROUSE_MAX_UNITS 256
+#define ROUSE_MAX_UNIT_FILE (256 * KIB)
+/* Names on one [Install] key, and units that "Also=" leads to. */
+#define ROUSE_MAX_INSTALL 64
+/* One question to the service manager: it may be busy with a whole boot. */
+#define ROUSE_DEADLINE_SYSTEMCTL 60000
 /* One account file or authorized_keys: thousands of accounts are still under it. */
 #define ROUSE_MAX_ACCOUNTS (4 * MIB)
 /* Settings of the image. */

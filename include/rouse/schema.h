@@ -17,7 +17,7 @@
 
 enum rouse_type {               /* stored as */
 		  ROUSE_STRING, /* const char *, NULL when absent; borrowed from the JSON or the arena */
-		  ROUSE_BOOL,     /* bool */
+		  ROUSE_BOOL,     /* bool; enum rouse_choice when the shape says so */
 		  ROUSE_INT,      /* int64_t */
 		  ROUSE_SIZE,     /* struct rouse_size */
 		  ROUSE_DURATION, /* uint64_t, ms */
@@ -27,6 +27,9 @@ enum rouse_type {               /* stored as */
 		  ROUSE_MAP,      /* struct rouse_list; keys keep the order of the text */
 		  ROUSE_TYPES_
 };
+
+/* Where leaving it out is neither. */
+enum rouse_choice { ROUSE_UNSAID, ROUSE_NO, ROUSE_YES };
 
 struct rouse_size {
 	uint64_t bytes;   /* 0 when a percentage is meant, or nothing was given */
@@ -60,6 +63,7 @@ struct rouse_shape {
 	bool interpolate;         /* STRING: {instance.…} is replaced */
 	bool secret;              /* the value is never printed */
 	bool percent;             /* SIZE: "25%" is allowed */
+	bool choice;              /* BOOL: stored as enum rouse_choice */
 	int64_t min, max;         /* INT value; STRING length and LIST/MAP count when max > 0;
 	                            * DURATION in ms */
 	const struct rouse_field *fields; /* OBJECT */

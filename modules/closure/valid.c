@@ -137,10 +137,9 @@ static void tell(const struct rouse_gc *g, bool now)
 
 	rouse_log(
 		ROUSE_LOG_NOTICE, "closure",
-		"%s old generations (%zu of the system) and paths that nothing needs (%zu, %s) to "
-		"make room",
-		now ? "deleted" : "deleting, later,",
-		json_array_size(json_object_get(j, "generations")),
+		"%s to make room: old system generations: %zu, and what nothing needs (%zu "
+		"paths, %s)",
+		now ? "deleted" : "will delete", json_array_size(json_object_get(j, "generations")),
 		json_array_size(json_object_get(j, "paths")),
 		rouse_print_size(size, (uint64_t)json_integer_value(json_object_get(j, "bytes"))));
 }

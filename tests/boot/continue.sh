@@ -67,6 +67,14 @@ document()
     "/etc/app.conf": { "contents": "token = $secret\n", "mode": "0640" },
     "/etc/sudoers.d/deploy": { "contents": "deploy ALL=(ALL) NOPASSWD: ALL\n", "mode": "0440" }
   },
+  "units": {
+    "app.service": {
+      "enable": true,
+      "contents": "[Unit]\nAfter=nginx.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+    },
+    "nginx.service": { "dropIns": { "10-limits.conf": "[Service]\nLimitNOFILE=54321\n" } },
+    "unwanted.service": { "mask": true }
+  },
   "health": {
     "deadline": "3m",
     "checks": {
@@ -202,6 +210,9 @@ ok "$scenario: the units are as systemd wants them" equal \
 ok "$scenario: everything ordinary starts behind the agent" in_guest '
 	[ "$(systemctl show -P ExecMainExitTimestampMonotonic rouse)" -lt "$(systemctl show -P ActiveEnterTimestampMonotonic sysinit.target)" ] &&
 	[ "$(systemctl show -P ExecMainExitTimestampMonotonic rouse)" -lt "$(systemctl show -P ExecMainStartTimestampMonotonic ssh)" ]'
+ok "$scenario: a unit of the document was started by this boot" equal "$(in_guest 'systemctl is-active app; systemctl is-enabled app unwanted' | tr '\n' ' ')" \
+	'active enabled masked '
+ok "$scenario: a drop-in of the document counts in this boot" equal "$(in_guest 'systemctl show -P LimitNOFILE nginx')" 54321
 ok "$scenario: the units succeeded" equal "$(in_guest 'systemctl is-active rouse rouse-health' | uniq)" active
 ok "$scenario: no unit of the machine failed" equal "$(in_guest 'systemctl --failed --no-legend --plain')" ''
 ok "$scenario: the image's own network took over" equal \

@@ -14,6 +14,7 @@
 	X(document)                                                                                \
 	X(elements)                                                                                \
 	X(index)                                                                                   \
+	X(install)                                                                                 \
 	X(locate)                                                                                  \
 	X(manifest)                                                                                \
 	X(metadata)                                                                                \
