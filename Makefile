@@ -185,6 +185,8 @@ deb: all
 	$(Q)$(MAKE) --no-print-directory install DESTDIR=$(B)/deb PREFIX=/usr >/dev/null
 	$(Q)packaging/debian/build $(B)/deb $(VERSION) $(B)/rouse.deb
 	$(if $(Q),@echo '  DEB     $(B)/rouse.deb')
+	$(Q)packaging/cloud-init/build $(VERSION) $(B)/rouse-cloud-init.deb
+	$(if $(Q),@echo '  DEB     $(B)/rouse-cloud-init.deb')
 
 clean:
 	rm -rf build

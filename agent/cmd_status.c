@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command.h"
 
-#include <fcntl.h>
 #include <getopt.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <time.h>
 
 #include <rouse/clock.h>
@@ -14,6 +11,8 @@
 #include <rouse/limits.h>
 #include <rouse/report.h>
 #include <rouse/text.h>
+
+#include "verdict.h"
 
 struct options {
 	const char *run;
@@ -52,96 +51,6 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 static const char *string_at(const json_t *object, const char *key)
 {
 	return json_string_value(json_object_get(object, key));
-}
-
-static json_t *load_status(const char *run, struct rouse_err *e)
-{
-	auto_free char *path = rouse_asprintf("%s/status.json", run);
-	auto_buf struct rouse_buf text = { 0 };
-
-	if (rouse_read_file(path, ROUSE_MAX_FACTS, &text, e) < 0)
-		return NULL;
-	return rouse_json_parse(path, text.data ? text.data : "", text.len, e);
-}
-
-static bool is_pending(const json_t *status)
-{
-	const char *verdict = string_at(status, "verdict");
-
-	return !verdict || strcmp(verdict, rouse_verdict_word(ROUSE_PENDING)) == 0;
-}
-
-/* Watches the run directory, or what will hold it; both watches may be there already. */
-static int watch(int fd, const char *run, struct rouse_err *e)
-{
-	auto_free char *parent = rouse_strdup(run);
-	char *slash = strrchr(parent, '/');
-
-	if (inotify_add_watch(fd, run, IN_MOVED_TO | IN_DELETE_SELF) >= 0)
-		return 0;
-	if (errno != ENOENT)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", run);
-	if (slash)
-		slash[slash == parent] = '\0';
-	if (inotify_add_watch(fd, slash ? parent : ".", IN_CREATE | IN_MOVED_TO) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", parent);
-	/* It may have come between the two. */
-	(void)inotify_add_watch(fd, run, IN_MOVED_TO | IN_DELETE_SELF);
-	return 0;
-}
-
-/* Waits until something changed there; -1 when the time is over. */
-static int wait_change(int fd, uint64_t deadline)
-{
-	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int r;
-
-	do
-		r = poll(&p, 1, rouse_clock_left(deadline));
-	while (r < 0 && errno == EINTR);
-	if (r <= 0)
-		return -1;
-	while (read(fd, events, sizeof(events)) > 0)
-		; /* what happened does not matter: the file is read again */
-	return 0;
-}
-
-static int say_late(const struct options *o, const json_t *status, struct rouse_err *e)
-{
-	const char *phase = string_at(status, "phase");
-	char took[24];
-
-	(void)rouse_print_duration(took, o->timeout);
-	if (!status)
-		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no boot of rouse within %s", took);
-	return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no verdict within %s, still in phase '%s'",
-			  took, phase ? phase : "none");
-}
-
-static int wait_verdict(const struct options *o, json_t **ret, struct rouse_err *e)
-{
-	uint64_t deadline = rouse_clock_ms() + o->timeout;
-	auto_fd int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-
-	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot watch '%s'", o->run);
-	for (;;) {
-		auto_json json_t *status = NULL;
-
-		/* First the watch, then the look: nothing is missed between them. */
-		if (watch(fd, o->run, e) < 0)
-			return -1;
-		status = load_status(o->run, e);
-		if (!status && e->sys != ENOENT)
-			return -1;
-		if (status && !is_pending(status)) {
-			*ret = take(status, NULL);
-			return 0;
-		}
-		if (wait_change(fd, deadline) < 0)
-			return say_late(o, status, e);
-	}
 }
 
 static void print_since(const json_t *status, struct rouse_buf *out)
@@ -282,7 +191,7 @@ static void print_status(const struct options *o, const json_t *status)
 			 verdict ? verdict : "unknown", colour ? "\033[0m" : "");
 	print_since(status, &out);
 	rouse_buf_printf(&out, "\n");
-	if (is_pending(status))
+	if (verdict_is_pending(status))
 		print_line(&out, "phase", string_at(status, "phase"));
 	print_line(&out, "step", string_at(status, "step"));
 	print_line(&out, "now", string_at(status, "now"));
@@ -304,10 +213,10 @@ int rouse_cmd_status(int argc, char **argv, struct rouse_err *e)
 	if (parse(&o, argc, argv, e) < 0)
 		return -1;
 	if (o.wait) {
-		if (wait_verdict(&o, &status, e) < 0)
+		if (verdict_wait(o.run, o.timeout, &status, e) < 0)
 			return -1;
 	} else {
-		status = load_status(o.run, e);
+		status = verdict_load(o.run, e);
 	}
 	if (!status && e->sys == ENOENT)
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
@@ -320,7 +229,7 @@ int rouse_cmd_status(int argc, char **argv, struct rouse_err *e)
 	else
 		print_status(&o, status);
 	e->text[0] = '\0'; /* said already */
-	e->kind = is_pending(status)
+	e->kind = verdict_is_pending(status)
 			  ? ROUSE_UNAVAILABLE
 			  : (enum rouse_kind)json_integer_value(json_object_get(status, "status"));
 	return e->kind == ROUSE_OK ? 0 : -1;

@@ -7,6 +7,7 @@
 #include <rouse/log.h>
 #include <rouse/text.h>
 
+#include "cloud_init.h"
 #include "command.h"
 
 static const struct rouse_command commands[] = {
@@ -165,11 +166,11 @@ static int run_command(int argc, char **argv, struct rouse_err *e)
 	return rouse_usage(e, "unknown command '%s'; `rouse --help` lists them", argv[1]);
 }
 
-static bool is_init(const char *name)
+static bool is_called(const char *name, const char *wanted)
 {
 	const char *slash = strrchr(name, '/');
 
-	return rouse_streq(slash ? slash + 1 : name, "init");
+	return rouse_streq(slash ? slash + 1 : name, wanted);
 }
 
 int main(int argc, char **argv)
@@ -179,8 +180,13 @@ int main(int argc, char **argv)
 	(void)umask(022);
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* In a container any command may be process 1. */
-	if (getpid() == 1 && is_init(argv[0]))
+	if (getpid() == 1 && is_called(argv[0], "init"))
 		return rouse_init_main(argc, argv);
+	/* For those who wait for another program: a package of its own has these names. */
+	if (is_called(argv[0], "cloud-init"))
+		return cloud_init_main(argc, argv);
+	if (is_called(argv[0], "cloud-id"))
+		return cloud_id_main(argc, argv);
 	if (argc < 2) {
 		print_help();
 		return ROUSE_USAGE;
