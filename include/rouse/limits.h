@@ -44,6 +44,8 @@
 #define ROUSE_DEADLINE_SYSTEMCTL 60000
 /* One account file or authorized_keys: thousands of accounts are still under it. */
 #define ROUSE_MAX_ACCOUNTS (4 * MIB)
+/* The table of filesystems: a line for each of 128 partitions on 32 disks. */
+#define ROUSE_MAX_FSTAB (512 * KIB)
 /* Settings of the image. */
 #define ROUSE_MAX_SETTINGS (256 * KIB)
 /* Kernel command line: COMMAND_LINE_SIZE is 2 KiB on x86, 4 KiB at most elsewhere. */

@@ -195,6 +195,7 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_VOLUME:
 	case DISKS_OP_MAKE_VOLUME:
 	case DISKS_OP_FINISH:
+	case DISKS_OP_FSTAB:
 	case DISKS_OP_SKIP:
 	case DISKS_OP_ASSEMBLE:
 	case DISKS_OP_ARRAY:
@@ -434,6 +435,8 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_VOLUME:
 	case DISKS_OP_FINISH:
 		return disks_lvm_apply(step->op, step->arg, c, e);
+	case DISKS_OP_FSTAB:
+		return disks_fstab_apply(step->arg, c, e);
 	case DISKS_OP_SKIP:
 		return 0;
 	case DISKS_OP_MAKE_VOLUME:

@@ -232,14 +232,19 @@ struct disks_mapping {
 	const struct disks_content *content;
 };
 
+struct disks_fstab {                   /* of an image that lives by it */
+	struct rouse_list own, others; /* const char *: lines; mount points */
+};
+
 struct disks_facts {
-	struct rouse_list mappings; /* struct disks_mapping */
-	struct rouse_list disks;    /* struct disks_fact */
-	struct rouse_list arrays;   /* struct disks_array */
-	struct rouse_list groups;   /* struct disks_group */
-	struct rouse_list orphans;  /* const char *: devices of physical volumes in no group */
-	struct rouse_list missing;  /* const char *: programs that are not there */
-	bool can_mount;             /* as root, with a kernel that mounts what is in an image */
+	const struct disks_fstab *fstab; /* NULL: not ours to keep */
+	struct rouse_list mappings;      /* struct disks_mapping */
+	struct rouse_list disks;         /* struct disks_fact */
+	struct rouse_list arrays;        /* struct disks_array */
+	struct rouse_list groups;        /* struct disks_group */
+	struct rouse_list orphans;       /* const char *: devices of physical volumes in no group */
+	struct rouse_list missing;       /* const char *: programs that are not there */
+	bool can_mount; /* as root, with a kernel that mounts what is in an image */
 };
 
 extern const struct rouse_field disks_facts_fields[];
@@ -257,6 +262,7 @@ struct disks_filesystem {
 	const char *program;        /* that make() runs; NULL: none */
 	uint64_t min;               /* bytes below which it cannot be made */
 	size_t max_label;           /* bytes */
+	bool check;                 /* by fsck(8), before it is mounted */
 	bool swap;                  /* used by swapon(2), never mounted */
 	/* Its program works on the node of a device, so the partition is published first, with the
 	 * pending mark in it. */
@@ -429,7 +435,8 @@ enum disks_op {
 	DISKS_OP_VOLUME,   /* make one, or with `extends` grow it */
 	DISKS_OP_MAKE_VOLUME,
 	DISKS_OP_FINISH, /* a volume is no longer pending */
-	DISKS_OP_SKIP,   /* a disk that may be missing */
+	DISKS_OP_FSTAB,
+	DISKS_OP_SKIP, /* a disk that may be missing */
 	DISKS_OP_ASSEMBLE,
 	DISKS_OP_ARRAY,      /* make one */
 	DISKS_OP_ADD,        /* a device to an array that lacks one */
@@ -585,6 +592,9 @@ must_check int disks_swap_on(const struct disks_action *a, const struct rouse_co
 must_check int disks_mount(const struct disks_action *a, const struct rouse_context *c,
 			   struct rouse_err *e);
 
+void disks_fstab_observe(const struct rouse_context *c, json_t *facts);
+must_check int disks_fstab_apply(const struct disks_action *a, const struct rouse_context *c,
+				 struct rouse_err *e);
 void disks_draw(const void *conf, const void *facts, const struct rouse_context *c,
 		struct rouse_plan *plan);
 int disks_plan(const void *conf, const void *facts, const struct rouse_context *c,

@@ -278,6 +278,7 @@ const struct disks_filesystem disks_ext4 = {
 	.modules = modules,
 	.min = 16 * MIB, /* below that a journal hardly fits */
 	.max_label = 16,
+	.check = true,
 	.room = room_of_ext4,
 	.print_uuid = disks_uuid_print,
 	.make = make_ext4,

@@ -261,7 +261,18 @@ static const struct rouse_shape mapping_shape = {
 	.open = true,
 };
 
+static const struct rouse_field fstab_fields[] = {
+	ROUSE_FIELD(struct disks_fstab, own, "own", "Its lines that are of rouse.",
+		    .type = ROUSE_LIST, .item = &text_shape),
+	ROUSE_FIELD(struct disks_fstab, others, "others", "What the other lines mount.",
+		    .type = ROUSE_LIST, .item = &text_shape),
+};
+
 const struct rouse_field disks_facts_fields[] = {
+	ROUSE_FIELD(struct disks_facts, fstab, "fstab", "What /etc/fstab says.",
+		    .type = ROUSE_OBJECT, .fields = fstab_fields,
+		    .n_fields = ARRAY_SIZE(fstab_fields), .size = sizeof(struct disks_fstab),
+		    .open = true),
 	ROUSE_FIELD(struct disks_facts, mappings, "mappings", "Encrypted volumes that are open.",
 		    .type = ROUSE_LIST, .item = &mapping_shape),
 	ROUSE_FIELD(struct disks_facts, arrays, "arrays", "Arrays that the kernel knows.",

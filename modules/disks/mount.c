@@ -17,6 +17,7 @@
 #include <rouse/fs.h>
 #include <rouse/init.h>
 #include <rouse/json.h>
+#include <rouse/log.h>
 #include <rouse/text.h>
 
 AUTO_DEFINE(struct libmnt_table *, table, mnt_unref_table, NULL)
@@ -158,7 +159,8 @@ int disks_swap_on(const struct disks_action *a, const struct rouse_context *c, s
 	return 0;
 }
 
-int disks_mount(const struct disks_action *a, const struct rouse_context *c, struct rouse_err *e)
+static int mount_one(const struct disks_action *a, const struct rouse_context *c,
+		     struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_free char *data = NULL;
@@ -189,5 +191,18 @@ int disks_mount(const struct disks_action *a, const struct rouse_context *c, str
 	if (mount(a->source, target, a->type, flags, data) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) at '%s'",
 				  a->source, a->type, a->mount);
+	return 0;
+}
+
+int disks_mount(const struct disks_action *a, const struct rouse_context *c, struct rouse_err *e)
+{
+	char *value = NULL;
+	size_t n = 0;
+
+	if (mount_one(a, c, e) == 0)
+		return 0;
+	if (!a->options || mnt_optstr_get_option(a->options, "nofail", &value, &n) != 0)
+		return -1;
+	rouse_log(ROUSE_LOG_WARNING, "disks", "%s, ignoring: its options say \"nofail\"", e->text);
 	return 0;
 }

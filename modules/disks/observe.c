@@ -366,6 +366,7 @@ int disks_observe(const void *conf_, const struct rouse_context *c, json_t *fact
 
 	rouse_json_set(facts, "disks", o.disks);
 	add_missing(facts);
+	disks_fstab_observe(c, facts);
 	if (c->image && !c->disks.n)
 		return 0;
 	o.ours = disks_our_guids(conf, &arena);

@@ -814,5 +814,6 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	if (disks_plan_arrays(p) < 0 || disks_plan_groups(p) < 0)
 		return -1;
 	disks_plan_mounts(p);
+	disks_plan_fstab(p);
 	return 0;
 }

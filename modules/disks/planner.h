@@ -8,6 +8,7 @@
 /* What is mounted (and grown) when all disks are written. */
 struct mount {
 	const char *mount, *source, *type, *options, *disk;
+	const char *uuid;    /* of the filesystem; NULL: not known */
 	bool wanted;         /* mount it; else it is mounted, or never is */
 	bool kept;           /* it is there already */
 	uint64_t from, size; /* of the filesystem, when it shall grow; else 0 */
@@ -106,6 +107,8 @@ int disks_refuse_writes(struct planner *p, const struct disks_disk *d, const str
 int disks_plan_use(struct planner *p, const struct place *w, bool kept);
 /* The steps for all that disks_plan_use noted, outer mounts first. */
 void disks_plan_mounts(struct planner *p);
+/* … and the lines of fstab(5) for all of them. */
+void disks_plan_fstab(struct planner *p);
 /* `lost`: what is destroyed for it, in words; NULL: nothing. */
 struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 				    const struct disks_filesystem *fs, const char *lost);

@@ -46,6 +46,23 @@ static const char *kept_type(const struct place *w)
 	return w->content && w->content->signatures.n == 1 ? s[0].type : NULL;
 }
 
+/* Of what is kept, as it was read; of what is made, as it will be. */
+static const char *uuid_of(struct planner *p, const struct place *w, bool kept,
+			   const struct disks_filesystem *fs)
+{
+	const struct disks_signature *s = kept && w->content ? w->content->signatures.items : NULL;
+	char shown[DISKS_GUID_LEN];
+	uint8_t uuid[16];
+
+	if (kept)
+		return s && w->content->signatures.n == 1 ? s[0].uuid : NULL;
+	if (!fs)
+		return NULL;
+	disks_uuid_of(p, w, uuid);
+	fs->print_uuid(uuid, shown);
+	return rouse_arena_strdup(&p->plan->arena, shown);
+}
+
 /* Notes what is left to do when all disks are written: mount, grow. */
 static int add_mount(struct planner *p, const struct place *w, bool kept)
 {
@@ -63,6 +80,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 			     .source = disks_node_of(p, w),
 			     .type = type,
 			     .disk = w->d->key,
+			     .uuid = uuid_of(p, w, kept, fs),
 			     .options = join_options(p, w->options),
 			     .start = w->start,
 			     .file = w->f->file };
@@ -83,7 +101,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 				  w->d->key, disks_name_of(p, w), w->mount,
 				  disks_describe_content(w->content, &p->plan->arena));
 	m->swap = fs && fs->swap && !p->c->image && !(c && c->swapped);
-	if (m->wanted || m->size || m->swap)
+	if (m->mount || m->size || (fs && fs->swap))
 		p->n_mounts++;
 	return 0;
 }

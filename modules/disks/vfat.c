@@ -108,6 +108,7 @@ const struct disks_filesystem disks_vfat = {
 	.program = "mkfs.fat",
 	.min = 1 * MIB,
 	.max_label = 11,
+	.check = true,
 	.room = room_of_vfat,
 	.print_uuid = print_volume_id,
 	.make = make_vfat,

@@ -61,7 +61,10 @@ document()
 {
   "rouse": 1,
   "hostname": "web-{instance.id}",
-  "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } },
+  "disks": {
+    "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } },
+    "data": { "device": { "serial": "vol0data" }, "filesystem": "ext4", "mount": "/srv/data" }
+  },
   "users": { "deploy": { "groups": ["sudo"], "sshKeys": ["$(cat "$scene/key.pub")"] } },
   "files": {
     "/etc/app.conf": { "contents": "token = $secret\n", "mode": "0640" },
@@ -92,7 +95,7 @@ END
 boot()
 {
 	echo '{}' > "$scene/report.json"
-	scene_start --nvme "$scene/disk.img,serial=vol0root" --imds "$port_imds" --forward "$port_ssh:22" \
+	scene_start --nvme "$scene/disk.img,serial=vol0root" --nvme "$scene/data.img,serial=vol0data" --imds "$port_imds" --forward "$port_ssh:22" \
 		--append "$(images/debian --root-of "$scene/disk.img") systemd.show_status=no" --timeout 330
 	scene_wait 300 || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
 }
@@ -187,6 +190,7 @@ document > "$scene/user-data"
 scene_open_imds > "$scene/imds.out" 2>&1 || { printf '1..1\nnot ok 1 - %s\n' 'no metadata service'; exit 1; }
 cp --sparse=always $image "$scene/disk.img"
 truncate -s 8G "$scene/disk.img"
+truncate -s 1G "$scene/data.img"
 others=$(partition 14)$(partition 15)
 root_before=$(partition 1)
 
@@ -202,6 +206,8 @@ ok "$scenario: the file has its contents and its mode" equal \
 ok "$scenario: the mounted root filesystem has the whole disk" \
 	test "$(in_guest 'df --block-size=1M --output=size / | tail -n 1' | tr -d ' ')" -gt 7500
 ok "$scenario: the secret of the document is nowhere else" secret_is_kept
+ok "$scenario: the blank volume is mounted, and in fstab" in_guest '
+	mountpoint -q /srv/data && grep -q "^UUID=[^ ]* /srv/data ext4 .*x-rouse" /etc/fstab && sudo touch /srv/data/kept'
 ok "$scenario: systemd found no cycle in the order of units" equal \
 	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
 ok "$scenario: the units are as systemd wants them" equal \
@@ -253,6 +259,9 @@ ok "$scenario: 'systemctl status' shows the reason" equal \
 	"$(in_guest 'sudo systemctl status rouse | grep -c hostnme')" 1
 ok "$scenario: the boot went on" equal "$(in_guest 'systemctl is-active multi-user.target ssh nginx serial-getty@ttyS0' | uniq)" active
 ok "$scenario: the console asks for a login" contains "$scene/console" 'login:'
+ok "$scenario: the volume is mounted without the agent" in_guest 'mountpoint -q /srv/data && test -e /srv/data/kept'
+ok "$scenario: systemd found no cycle in the order of units" equal \
+	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
 ok "$scenario: the machine is as it was" equal "$(in_guest 'cat /proc/sys/kernel/hostname; sudo cat /etc/app.conf' | tr '\n' ' ')" \
 	"web-i-0abc123def4567890 token = $secret "
 ok "$scenario: the machine shuts down" halt
