@@ -7,7 +7,7 @@
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
-#define OPTION "x-rouse"
+#define OPTION "x-rouse."
 #define BLANKS " \t"
 
 /* ---- one line -------------------------------------------------------------------------------- */
@@ -48,7 +48,7 @@ void rouse_fstab_print(struct rouse_buf *out, const struct rouse_fstab_line *lin
 	}
 	if (line->target && !is_needed_by_rouse(line->target))
 		rouse_buf_printf(out, "x-systemd.after=rouse.service,");
-	rouse_buf_printf(out, OPTION " 0 %d\n", line->check ? 2 : 0);
+	rouse_buf_printf(out, OPTION "%s 0 %d\n", line->owner, line->check ? 2 : 0);
 }
 
 /* The n-th field of a line, as it stands there; false when it has fewer, or is a comment. */
@@ -73,8 +73,9 @@ static bool field_of(const char *line, size_t len, unsigned n, const char **ret,
 	}
 }
 
-static bool is_ours(const char *line, size_t len)
+static bool is_of(const char *owner, const char *line, size_t len)
 {
+	const size_t prefix = strlen(OPTION);
 	const char *options = NULL, *end;
 	size_t n = 0;
 
@@ -84,7 +85,8 @@ static bool is_ours(const char *line, size_t len)
 		const char *comma = memchr(options, ',', (size_t)(end - options));
 		size_t size = (size_t)((comma ? comma : end) - options);
 
-		if (size == strlen(OPTION) && memcmp(options, OPTION, size) == 0)
+		if (size == prefix + strlen(owner) && memcmp(options, OPTION, prefix) == 0 &&
+		    memcmp(options + prefix, owner, size - prefix) == 0)
 			return true;
 		options += size + 1;
 	}
@@ -98,7 +100,7 @@ static size_t line_length(const char *line)
 	return strcspn(line, "\n");
 }
 
-json_t *rouse_fstab_read(const struct rouse_root *root, struct rouse_err *e)
+json_t *rouse_fstab_read(const struct rouse_root *root, const char *owner, struct rouse_err *e)
 {
 	json_t *all, *own = json_array(), *others = json_array();
 	auto_buf struct rouse_buf text = { 0 };
@@ -114,7 +116,7 @@ json_t *rouse_fstab_read(const struct rouse_root *root, struct rouse_err *e)
 		size_t len = 0;
 
 		n = line_length(line);
-		if (is_ours(line, n))
+		if (is_of(owner, line, n))
 			rouse_json_append(own, json_stringn(line, n));
 		else if (field_of(line, n, 1, &target, &len))
 			rouse_json_append(others, json_stringn(target, len));
@@ -125,7 +127,22 @@ json_t *rouse_fstab_read(const struct rouse_root *root, struct rouse_err *e)
 	return all;
 }
 
-int rouse_fstab_write(const struct rouse_root *root, const char *lines, struct rouse_err *e)
+bool rouse_fstab_is(const struct rouse_list *own, const char *lines)
+{
+	const char *const *line = own->items;
+
+	for (size_t i = 0; i < own->n; i++) {
+		const char *rest = rouse_strip_prefix(lines, line[i]);
+
+		if (!rest || *rest != '\n')
+			return false;
+		lines = rest + 1;
+	}
+	return !*lines;
+}
+
+int rouse_fstab_write(const struct rouse_root *root, const char *owner, const char *lines,
+		      struct rouse_err *e)
 {
 	auto_buf struct rouse_buf old = { 0 }, text = { 0 };
 	size_t n;
@@ -134,7 +151,7 @@ int rouse_fstab_write(const struct rouse_root *root, const char *lines, struct r
 		return -1;
 	for (const char *line = old.data ? old.data : ""; *line; line += n + (line[n] == '\n')) {
 		n = line_length(line);
-		if (!is_ours(line, n))
+		if (!is_of(owner, line, n))
 			rouse_buf_printf(&text, "%.*s\n", (int)n, line);
 	}
 	rouse_buf_printf(&text, "%s", lines);

@@ -4,6 +4,7 @@
 
 #define MODULES(X)                                                                                 \
 	X(rouse_module_disks)                                                                      \
+	X(rouse_module_mounts)                                                                     \
 	X(rouse_module_closure)                                                                    \
 	X(rouse_module_identity)                                                                   \
 	X(rouse_module_users)                                                                      \

@@ -44,6 +44,9 @@
 #define ROUSE_DEADLINE_SYSTEMCTL 60000
 /* One account file or authorized_keys: thousands of accounts are still under it. */
 #define ROUSE_MAX_ACCOUNTS (4 * MIB)
+/* Mount points without a disk, and layers of one overlay: the kernel takes one page of options. */
+#define ROUSE_MAX_MOUNTS 64
+#define ROUSE_MAX_OVERLAY_LAYERS 16
 /* The table of filesystems: a line for each of 128 partitions on 32 disks. */
 #define ROUSE_MAX_FSTAB (512 * KIB)
 /* Settings of the image. */

@@ -45,6 +45,10 @@ struct rouse_list {
 	size_t n;
 	void *items;
 };
+/* Of strings: all of them with `between` in between, NULL when there are none; is this one in it? */
+const char *rouse_list_join(struct rouse_arena *arena, const struct rouse_list *list,
+			    const char *between);
+bool rouse_list_has(const struct rouse_list *list, const char *text);
 struct rouse_pair {
 	const char *key, *value;
 };

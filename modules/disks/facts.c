@@ -288,4 +288,4 @@ const struct rouse_field disks_facts_fields[] = {
 		    .item = &text_shape),
 	FLAG(struct disks_facts, can_mount, "canMount", "What is in an image can be mounted."),
 };
-const size_t disks_n_facts_fields = ARRAY_SIZE(disks_facts_fields);
+_Static_assert(ARRAY_SIZE(disks_facts_fields) == DISKS_N_FACTS, "all of them");

@@ -19,50 +19,29 @@ void disks_fstab_observe(const struct rouse_context *c, json_t *facts)
 
 	if (c->initramfs || c->image || rouse_root_open(&root, c->root, &e) < 0)
 		return;
-	fstab = rouse_fstab_read(&root, &e);
+	fstab = rouse_fstab_read(&root, "disks", &e);
 	if (fstab)
 		rouse_json_set(facts, "fstab", fstab);
-}
-
-static bool has_text(const struct rouse_list *list, const char *text)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (rouse_streq(((const char *const *)list->items)[i], text))
-			return true;
-	return false;
 }
 
 static size_t add_line(const struct planner *p, const struct mount *m, struct rouse_buf *lines)
 {
 	const struct disks_filesystem *fs = m->type ? disks_filesystem_find(m->type) : NULL;
 	auto_buf struct rouse_buf source = { 0 };
-	struct rouse_fstab_line line = { .target = fs && fs->swap ? NULL : m->mount,
+	struct rouse_fstab_line line = { .owner = "disks",
+					 .target = fs && fs->swap ? NULL : m->mount,
 					 .type = m->type,
 					 .options = m->options,
 					 .check = fs && fs->check };
 
 	if (!fs || !m->uuid || (!line.target && !fs->swap) || rouse_streq(m->mount, "/"))
 		return 0;
-	if (line.target && has_text(&p->facts->fstab->others, line.target))
+	if (line.target && rouse_list_has(&p->facts->fstab->others, line.target))
 		return 0; /* the image says how */
 	rouse_buf_printf(&source, "UUID=%s", m->uuid);
 	line.source = source.data;
 	rouse_fstab_print(lines, &line);
 	return 1;
-}
-
-static bool is_same(const struct rouse_list *own, const char *lines)
-{
-	const char *const *line = own->items;
-
-	for (size_t i = 0; i < own->n; i++) {
-		const char *rest = rouse_strip_prefix(lines, line[i]);
-
-		if (!rest || *rest != '\n')
-			return false;
-		lines = rest + 1;
-	}
-	return !*lines;
 }
 
 void disks_plan_fstab(struct planner *p)
@@ -75,7 +54,7 @@ void disks_plan_fstab(struct planner *p)
 		return;
 	for (size_t i = 0; i < p->n_mounts; i++)
 		n += add_line(p, &p->mounts[i], &lines);
-	if (is_same(&p->facts->fstab->own, lines.data ? lines.data : ""))
+	if (rouse_fstab_is(&p->facts->fstab->own, lines.data ? lines.data : ""))
 		return;
 	a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
 	a->options = rouse_arena_strdup(&p->plan->arena, lines.data ? lines.data : "");
@@ -90,5 +69,5 @@ int disks_fstab_apply(const struct disks_action *a, const struct rouse_context *
 
 	if (rouse_root_open(&root, c->root, e) < 0)
 		return -1;
-	return rouse_fstab_write(&root, a->options, e);
+	return rouse_fstab_write(&root, "disks", a->options, e);
 }

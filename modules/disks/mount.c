@@ -18,6 +18,7 @@
 #include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/log.h>
+#include <rouse/mount.h>
 #include <rouse/text.h>
 
 AUTO_DEFINE(struct libmnt_table *, table, mnt_unref_table, NULL)
@@ -169,11 +170,8 @@ static int mount_one(const struct disks_action *a, const struct rouse_context *c
 	auto_fd int at = -1;
 	char target[64];
 
-	if (a->options &&
-	    (mnt_optstr_get_flags(a->options, &flags, mnt_get_builtin_optmap(MNT_LINUX_MAP)) < 0 ||
-	     mnt_split_optstr(a->options, NULL, NULL, &data, 0, 0) < 0))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot read the mount options '%s'",
-				  a->options);
+	if (a->options && rouse_mount_options(a->options, &flags, &data, e) < 0)
+		return -1;
 	if (load_modules(a->type, e) < 0 ||
 	    disks_wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
 		return -1;
@@ -196,12 +194,9 @@ static int mount_one(const struct disks_action *a, const struct rouse_context *c
 
 int disks_mount(const struct disks_action *a, const struct rouse_context *c, struct rouse_err *e)
 {
-	char *value = NULL;
-	size_t n = 0;
-
 	if (mount_one(a, c, e) == 0)
 		return 0;
-	if (!a->options || mnt_optstr_get_option(a->options, "nofail", &value, &n) != 0)
+	if (!a->options || !rouse_mount_has_option(a->options, "nofail"))
 		return -1;
 	rouse_log(ROUSE_LOG_WARNING, "disks", "%s, ignoring: its options say \"nofail\"", e->text);
 	return 0;

@@ -12,16 +12,6 @@
 
 #include "describe.h"
 
-static const char *join_options(struct planner *p, const struct rouse_list *options)
-{
-	auto_buf struct rouse_buf out = { 0 };
-
-	for (size_t i = 0; i < options->n; i++)
-		rouse_buf_printf(&out, "%s%s", i ? "," : "",
-				 ((const char *const *)options->items)[i]);
-	return out.len ? rouse_arena_strdup(&p->plan->arena, out.data) : NULL;
-}
-
 const char *disks_node_of(struct planner *p, const struct place *w)
 {
 	char buf[256];
@@ -81,7 +71,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 			     .type = type,
 			     .disk = w->d->key,
 			     .uuid = uuid_of(p, w, kept, fs),
-			     .options = join_options(p, w->options),
+			     .options = rouse_list_join(&p->plan->arena, w->options, ","),
 			     .start = w->start,
 			     .file = w->f->file };
 	/* A running system has its root already, and an image has no kernel. */
