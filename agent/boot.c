@@ -186,6 +186,8 @@ static void start_herald(struct boot *b)
 
 	if (!boot_read_health(b, &arena, &health))
 		return;
+	if (rouse_health_save(b->options->run, ROUSE_SIGNALS_FILE, &health, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
 	if (rouse_health_needs_network(&health) &&
 	    rouse_acquire_network(b->options, deadline_in(b, ROUSE_DEADLINE_LEASE), &e) < 0)
 		rouse_log(ROUSE_LOG_WARNING, "health", "no signal can be sent yet: %s", e.text);
@@ -244,6 +246,7 @@ static void boot_done(struct boot *b)
 	rouse_fetcher_free(b->fetcher);
 	json_decref(b->counters);
 	json_decref(b->hold);
+	json_decref(b->held_instance);
 	free(b->held_reason);
 	rouse_report_done(&b->report);
 }
@@ -267,6 +270,7 @@ static void remember_hold(struct boot *b)
 	if (!b->held_since)
 		b->held_since = rouse_clock_ms();
 	b->hold = json_incref(hold);
+	b->held_instance = json_incref(json_object_get(old.json, "instance"));
 	rouse_report_done(&old);
 }
 
@@ -369,6 +373,11 @@ int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result 
 				  o->drivers.cpu);
 	b.fetcher = rouse_fetcher_new();
 	b.counters = json_object();
+	if (o->again) { /* whoever waits for a machine that is held goes on waiting */
+		if (b.held_instance)
+			rouse_report_set(&b.report, "instance", json_incref(b.held_instance));
+		rouse_health_beat(&b.report);
+	}
 	r = try_boot(&b, &e);
 	rouse_report_phase_end(&b.report, r < 0 ? &e : NULL);
 	rouse_herald_stop(take(b.herald, NULL), &b.report);

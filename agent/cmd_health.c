@@ -76,7 +76,8 @@ static void note_unfinished(struct session *s)
 static int open_session(struct session *s, struct rouse_err *e)
 {
 	struct rouse_err missing = { 0 };
-	bool asked = rouse_health_load(s->run, &s->health, &s->arena, &s->conf, e) == 0;
+	bool asked = rouse_health_load(s->run, ROUSE_HEALTH_FILE, &s->health, &s->arena, &s->conf,
+				       e) == 0;
 
 	if (!asked && e->sys != ENOENT)
 		return -1;
@@ -143,7 +144,7 @@ static void announce(struct session *s)
 	rouse_report_write(&s->report);
 	if (rouse_streq(s->run, RUN_DIR))
 		rouse_health_console(&s->report);
-	rouse_health_signal(&s->report, &s->health);
+	rouse_health_signal(&s->report, s->conf ? &s->health : NULL);
 	rouse_report_write(&s->report);
 }
 

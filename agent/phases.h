@@ -38,7 +38,7 @@ struct boot {
 	bool held; /* an earlier try of this boot has failed, for `held_reason` since `held_since` */
 	char *held_reason;
 	uint64_t held_since, held_tries;
-	json_t *hold; /* what the report said of it */
+	json_t *hold, *held_instance; /* what the report said of it, and of who this is */
 	json_t *counters;
 	struct rouse_herald *herald;
 	struct progress progress;

@@ -16,6 +16,8 @@
 #include <rouse/schema.h>
 
 #define ROUSE_HEALTH_FILE "health.json" /* in the run directory; 0600: URLs may hold secrets */
+/* The same, of the document whose boot goes on or has failed: whom to tell when nothing else is known. */
+#define ROUSE_SIGNALS_FILE "signals.json"
 
 /* Exactly one of http, tcp, unit, system, exec, file and planned is given. */
 struct rouse_health_check {
@@ -53,11 +55,11 @@ extern const struct rouse_shape rouse_health_shape;
 void rouse_health_verify(const struct rouse_health *h, struct rouse_problems *problems);
 /* The section as JSON again, in the document's shape; a new reference. */
 json_t *rouse_health_json(const struct rouse_health *h);
-/* Writes DIR/health.json, and reads it; strings of *ret live as long as *ret_json and the arena.
+/* Writes DIR/NAME (one of the two above), and reads it; strings of *ret live as long as *ret_json and the arena.
  * ENOENT in e->sys: this boot asked for no checks. */
-must_check int rouse_health_save(const char *dir, const struct rouse_health *h,
+must_check int rouse_health_save(const char *dir, const char *name, const struct rouse_health *h,
 				 struct rouse_err *e);
-must_check int rouse_health_load(const char *dir, struct rouse_health *ret,
+must_check int rouse_health_load(const char *dir, const char *name, struct rouse_health *ret,
 				 struct rouse_arena *arena, json_t **ret_json, struct rouse_err *e);
 
 /* "http http://127.0.0.1/healthz", "tcp 127.0.0.1:22", "unit nginx.service": URLs without what may
@@ -76,10 +78,13 @@ json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
 			 void (*progress)(void *arg, const char *what), void *arg, bool *ret_failed,
 			 struct rouse_err *e);
 
-/* Sends the verdict that is in the report on every channel that `h` (may be NULL) asks for, local ones
- * first. Bounded; a signal that fails is noted in the report ("signals") and fails nothing. Groups that
- * would replace the machine are not told of a failure while the report says "holding": true. */
+/* Sends the verdict that is in the report on every channel that `h` asks for (NULL: ROUSE_SIGNALS_FILE, if it
+ * is there), local ones first. Bounded; a signal that fails is noted in the report ("signals") and fails nothing. Groups that
+ * would replace the machine are not told of a failure while the report's "action" is hold, reboot or
+ * fallback. */
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h);
+/* One heartbeat to those of ROUSE_SIGNALS_FILE who wait with a time-out, for a machine that is held. Bounded. */
+void rouse_health_beat(const struct rouse_report *r);
 /* Does a signal leave the machine by its network? */
 bool rouse_health_needs_network(const struct rouse_health *h);
 /* While the boot is at work: with `probe` tries every channel once, at the same time as the work, and keeps

@@ -85,22 +85,23 @@ json_t *rouse_health_json(const struct rouse_health *h)
 	return rouse_schema_write(&rouse_health_shape, h);
 }
 
-int rouse_health_save(const char *dir, const struct rouse_health *h, struct rouse_err *e)
+int rouse_health_save(const char *dir, const char *name, const struct rouse_health *h,
+		      struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_json json_t *json = rouse_health_json(h);
 	auto_free char *text = rouse_json_print(json);
-	auto_free char *path = rouse_asprintf("%s/" ROUSE_HEALTH_FILE, dir);
+	auto_free char *path = rouse_asprintf("%s/%s", dir, name);
 
 	if (rouse_root_open(&root, "/", e) < 0 || rouse_fs_mkdirs(&root, path, false, e) < 0)
 		return -1;
 	return rouse_fs_replace(&root, path, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1, e);
 }
 
-int rouse_health_load(const char *dir, struct rouse_health *ret, struct rouse_arena *arena,
-		      json_t **ret_json, struct rouse_err *e)
+int rouse_health_load(const char *dir, const char *name, struct rouse_health *ret,
+		      struct rouse_arena *arena, json_t **ret_json, struct rouse_err *e)
 {
-	auto_free char *path = rouse_asprintf("%s/" ROUSE_HEALTH_FILE, dir);
+	auto_free char *path = rouse_asprintf("%s/%s", dir, name);
 	auto_buf struct rouse_buf text = { 0 };
 	auto_json json_t *json = NULL;
 	auto_free struct rouse_problems *problems = rouse_calloc(1, sizeof(*problems));
@@ -155,7 +156,7 @@ static int health_plan(const void *conf, const void *facts unused_arg,
 static int health_apply(const struct rouse_step *step, const struct rouse_context *c unused_arg,
 			void *state unused_arg, struct rouse_err *e)
 {
-	return rouse_health_save(RUN_DIR, step->arg, e);
+	return rouse_health_save(RUN_DIR, ROUSE_HEALTH_FILE, step->arg, e);
 }
 
 extern const struct rouse_module rouse_module_health;

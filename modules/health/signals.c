@@ -270,10 +270,13 @@ void signal_note(json_t *array, const struct signal_turn *t)
 			  t->signal->name, t->call.to, t->err.text);
 }
 
-/* A boot that may yet heal is not given up: the groups are told when it is over. */
+/* What happens next is not the end of this machine: it may heal, or another boot of it will tell. */
 static bool is_held(const struct rouse_report *r)
 {
-	return json_is_true(json_object_get(r->json, "holding"));
+	const char *action = json_string_value(json_object_get(r->json, "action"));
+
+	return rouse_streq(action, "hold") || rouse_streq(action, "reboot") ||
+	       rouse_streq(action, "fallback");
 }
 
 static void tell_manager(const struct signal_call *c)
@@ -303,8 +306,43 @@ static void tell_journal(const struct signal_call *c)
 	rouse_log_context("MESSAGE_ID", NULL);
 }
 
-void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h)
+/* Of the last document of this boot that was valid. */
+static bool recall(const struct rouse_report *r, struct rouse_health *ret,
+		   struct rouse_arena *arena, json_t **ret_json)
 {
+	struct rouse_err ignored;
+
+	return r->dir &&
+	       rouse_health_load(r->dir, ROUSE_SIGNALS_FILE, ret, arena, ret_json, &ignored) == 0;
+}
+
+void rouse_health_beat(const struct rouse_report *r)
+{
+	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
+	auto_arena struct rouse_arena arena = { 0 };
+	auto_json json_t *json = NULL;
+	struct rouse_health health = { 0 };
+	struct signal_turn turns[SIGNAL_ROWS];
+	const struct signal_call like = signal_call_of(r, f);
+	size_t n;
+
+	if (!recall(r, &health, &arena, &json))
+		return;
+	n = signal_turns(turns, SIGNAL_GROUP, &health, &like);
+	signal_run(turns, n, SIGNAL_BEAT, ROUSE_SIGNAL_TIMEOUT);
+	for (size_t i = 0; i < n; i++)
+		if (turns[i].failed)
+			rouse_log(ROUSE_LOG_WARNING, "health", "no heartbeat to %s '%s': %s",
+				  turns[i].signal->name, turns[i].call.to, turns[i].err.text);
+}
+
+void rouse_health_signal(struct rouse_report *r, const struct rouse_health *given)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	auto_json json_t *json = NULL;
+	struct rouse_health recalled = { 0 };
+	const struct rouse_health *h = !given && recall(r, &recalled, &arena, &json) ? &recalled
+										     : given;
 	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
 	const struct signal_call like = signal_call_of(r, f);
 

@@ -169,6 +169,8 @@ class Machine:
 
     def boot(self, env=None):
         for name, value in (("report.json", self.first), ("health.json", self.health)):
+            if value is None:
+                continue
             with open(os.path.join(self.run, name), "w", encoding="utf-8") as f:
                 json.dump(value, f)
         begin = time.time()
@@ -246,9 +248,20 @@ def asg_abandons_a_failed_boot():
 
 
 def asg_is_not_told_while_the_machine_is_held():
-    with Machine(dict(ASG, object={"url": "s3://acme/boot/{}.json".format("i-0held")}), holding=True).failed() as m:
+    with Machine(dict(ASG, object={"url": "s3://acme/boot/{}.json".format("i-0held")}), action="hold").failed() as m:
         m.boot()
         assert m.asked() == [] and [s["name"] for s in m.report["signals"]] == ["object"], m.report
+
+
+def asg_hears_of_a_boot_that_was_given_up():
+    """By a machine whose document nobody can read any more: whom to tell was kept."""
+    with Machine().failed() as m:
+        m.first["action"] = "abandon"
+        with open(os.path.join(m.run, "signals.json"), "w", encoding="utf-8") as f:
+            json.dump({"signals": ASG}, f)
+        m.health = None
+        m.boot()
+        assert b"Result=ABANDON" in m.asked()[0].body, m.asked()
 
 
 def asg_of_a_degraded_machine_goes_on():
@@ -710,7 +723,7 @@ TOGETHER = [asg_without_an_action_ends, asg_beats_while_checks_go_on, asg_hears_
             asg_waits_for_an_action_that_is_late, object_that_cannot_be_put_costs_ten_seconds,
             signals_that_hang_hang_together, asg_tries_again_what_is_busy, asg_completes_the_hook,
             asg_reboot_in_service_signals_nothing, asg_abandons_a_failed_boot, asg_is_not_told_while_the_machine_is_held,
-            asg_of_a_degraded_machine_goes_on, asg_of_a_degraded_machine_may_give_up, asg_that_denies_is_final,
+            asg_hears_of_a_boot_that_was_given_up, asg_of_a_degraded_machine_goes_on, asg_of_a_degraded_machine_may_give_up, asg_that_denies_is_final,
             asg_hears_of_a_machine_that_fails_in_service, asg_is_reached_over_the_other_name,
             cloudformation_is_authorized_by_the_identity, cloudformation_that_waits_for_nothing_is_fine,
             cloudformation_that_is_busy_is_asked_again, cloudformation_handle_gets_a_reason, heat_gets_its_words,

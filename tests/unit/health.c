@@ -158,8 +158,8 @@ static void saved_section_is_for_root_only(struct t *t)
 	section_read(&s, whole);
 	T_CHECK(t, mkdtemp(dir));
 	path = rouse_asprintf("%s/health.json", dir);
-	saved = rouse_health_save(dir, &s.health, &e);
-	loaded = rouse_health_load(dir, &back, &arena, &json, &e);
+	saved = rouse_health_save(dir, ROUSE_HEALTH_FILE, &s.health, &e);
+	loaded = rouse_health_load(dir, ROUSE_HEALTH_FILE, &back, &arena, &json, &e);
 	(void)stat(path, &st);
 	(void)unlink(path);
 	(void)rmdir(dir);
@@ -175,7 +175,8 @@ static void no_saved_section_is_an_answer(struct t *t)
 	struct rouse_err e = { 0 };
 	json_t *json = NULL;
 
-	T_CHECK(t, rouse_health_load("/tmp/rouse-no-such-dir", &h, &arena, &json, &e) < 0);
+	T_CHECK(t, rouse_health_load("/tmp/rouse-no-such-dir", ROUSE_HEALTH_FILE, &h, &arena, &json,
+				     &e) < 0);
 	T_CHECK(t, e.sys == ENOENT && !json);
 }
 
