@@ -17,9 +17,22 @@
 #define HEAD 2048 /* boot sector, and the pending mark at 1024 */
 
 /* UEFI wants FAT32 on an ESP; FAT32 is what has at least 65525 clusters (of a sector each). */
+#define FAT32_CLUSTERS (65525 + 3 * 1024)
+
 static bool fits_fat32(const struct disks_target *t)
 {
-	return t->size / t->sector >= 65525 + 3 * 1024;
+	return t->size / t->sector >= FAT32_CLUSTERS;
+}
+
+/* Sectors of a cluster: up to 4 KiB, as far as it stays FAT32. mkfs.fat takes one sector below 260 MB,
+ * and tables of several MiB that have to be written. */
+static unsigned cluster(const struct disks_target *t)
+{
+	unsigned n = 1;
+
+	while (2 * n * t->sector <= 4096 && t->size / t->sector / (2 * n) >= FAT32_CLUSTERS)
+		n *= 2;
+	return n;
 }
 
 static void volume_id(const uint8_t uuid[static 16], char *buf, size_t size, const char *between)
@@ -48,8 +61,8 @@ static void volume_label(const char *label, char *buf, size_t size)
 
 static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 {
-	char sector[16], id[16], label[12], path[64];
-	const char *argv[14] = { "mkfs.fat" };
+	char sector[16], id[16], label[12], clusters[16], path[64];
+	const char *argv[16] = { "mkfs.fat" };
 	size_t n = 1;
 	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_MKFS;
 	const struct rouse_proc proc = { .argv = argv,
@@ -72,8 +85,11 @@ static int run_mkfs(const struct disks_target *t, int fd, struct rouse_err *e)
 		argv[n++] = label;
 	}
 	if (fits_fat32(t)) {
+		(void)snprintf(clusters, sizeof(clusters), "%u", cluster(t));
 		argv[n++] = "-F";
 		argv[n++] = "32";
+		argv[n++] = "-s";
+		argv[n++] = clusters;
 	}
 	argv[n++] = path;
 	return rouse_proc_check(&proc, e);
