@@ -178,7 +178,8 @@ install: all $(B)/rouse.8
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit; \
 	done
 	install -D -m 0644 $(B)/rouse.8 $(DESTDIR)$(MANDIR)/man8/rouse.8
-	install -d -m 0755 $(DESTDIR)/etc/rouse/override.d
+	install -d -m 0755 $(DESTDIR)/etc/rouse/override.d $(DESTDIR)$(PREFIX)/share/doc/rouse/examples
+	install -m 0644 packaging/examples/*.json $(DESTDIR)$(PREFIX)/share/doc/rouse/examples
 
 deb: all
 	$(Q)rm -rf $(B)/deb

@@ -36,6 +36,8 @@ static size_t add_line(const struct planner *p, const struct mount *m, struct ro
 
 	if (!fs || !m->uuid || (!line.target && !fs->swap) || rouse_streq(m->mount, "/"))
 		return 0;
+	if (rouse_strip_prefix(m->source, "/dev/mapper/"))
+		return 0; /* encrypted: only the agent has the key */
 	if (line.target && rouse_list_has(&p->facts->fstab->others, line.target))
 		return 0; /* the image says how */
 	rouse_buf_printf(&source, "UUID=%s", m->uuid);

@@ -30,7 +30,7 @@ static const char *content_text(const struct artist *a, const struct disks_conte
 }
 
 /* "ext4", "LVM 'system' with /, /var" */
-static const char *wanted_text(const struct artist *a, const struct disks_partition *p)
+static const char *content_wanted(const struct artist *a, const struct disks_partition *p)
 {
 	auto_buf struct rouse_buf out = { 0 };
 	const struct disks_partition *v;
@@ -44,6 +44,15 @@ static const char *wanted_text(const struct artist *a, const struct disks_partit
 	for (size_t i = 0; i < p->lvm->volumes.n; i++)
 		rouse_buf_printf(&out, "%s%s", i ? ", " : " with ", v[i].key);
 	return rouse_arena_strdup(a->arena, out.data);
+}
+
+static const char *wanted_text(const struct artist *a, const struct disks_partition *p)
+{
+	const char *inside = content_wanted(a, p);
+
+	if (!p->luks)
+		return inside;
+	return inside ? rouse_arena_printf(a->arena, "LUKS with %s", inside) : "LUKS";
 }
 
 /* Is something made where this begins, and is anything destroyed for it? */
@@ -160,7 +169,9 @@ static void draw_partitions(struct artist *a, const char *root)
 
 static void draw_whole(struct artist *a)
 {
-	struct disks_partition conf = { .filesystem = a->d->filesystem, .lvm = a->d->lvm };
+	struct disks_partition conf = { .filesystem = a->d->filesystem,
+					.lvm = a->d->lvm,
+					.luks = a->d->luks };
 	bool lost = false, made = is_made(a, 0, &lost);
 
 	a->parts = rouse_arena_alloc(a->arena, sizeof(*a->parts));

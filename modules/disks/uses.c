@@ -80,7 +80,8 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	m->kept = kept && w->published;
 	m->where = c && c->mounts.n ? ((const char *const *)c->mounts.items)[0] : NULL;
 	/* In an image that we cannot mount, the filesystem grows when it boots. */
-	if (may_grow && !(m->where && c->read_only) && (!p->c->image || p->facts->can_mount)) {
+	if (may_grow && !(m->where ? c->read_only : rouse_list_has(w->options, "ro")) &&
+	    (!p->c->image || p->facts->can_mount)) {
 		m->from = (uint64_t)c->size;
 		m->size = w->size;
 	}
