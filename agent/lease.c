@@ -18,18 +18,34 @@ static void print_address(char buf[static INET_ADDRSTRLEN], struct in_addr a)
 	(void)inet_ntop(AF_INET, &a, buf, INET_ADDRSTRLEN); /* the buffer is large enough */
 }
 
+static void add_card(json_t *j, const struct lease_card *c)
+{
+	char mac[32];
+
+	rouse_json_set_string(j, "interface", c->name);
+	(void)snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", c->mac[0], c->mac[1],
+		       c->mac[2], c->mac[3], c->mac[4], c->mac[5]);
+	rouse_json_set_string(j, "mac", mac);
+}
+
+static int keep(const struct rouse_root *root, const json_t *j, struct rouse_err *e)
+{
+	auto_free char *text = rouse_json_print(j);
+
+	if (rouse_fs_mkdirs(root, ROUSE_NETWORK_FILE, false, e) < 0)
+		return -1;
+	return rouse_fs_replace(root, ROUSE_NETWORK_FILE, text, strlen(text), 0644, (uid_t)-1,
+				(gid_t)-1, e);
+}
+
 static int write_facts(const struct rouse_root *root, const struct lease_card *c,
 		       const struct rouse_dhcp_lease *l, struct rouse_err *e)
 {
 	auto_json json_t *j = json_object();
 	json_t *routes = json_array(), *dns = json_array();
-	auto_free char *text = NULL;
 	char a[INET_ADDRSTRLEN], line[64];
 
-	rouse_json_set_string(j, "interface", c->name);
-	(void)snprintf(line, sizeof(line), "%02x:%02x:%02x:%02x:%02x:%02x", c->mac[0], c->mac[1],
-		       c->mac[2], c->mac[3], c->mac[4], c->mac[5]);
-	rouse_json_set_string(j, "mac", line);
+	add_card(j, c);
 	print_address(a, l->address);
 	(void)snprintf(line, sizeof(line), "%s/%u", a, l->prefix);
 	rouse_json_set_string(j, "address", line);
@@ -56,18 +72,20 @@ static int write_facts(const struct rouse_root *root, const struct lease_card *c
 	print_address(a, l->server);
 	rouse_json_set_string(j, "server", a);
 	rouse_json_set_int(j, "leaseSeconds", l->seconds);
-	text = rouse_json_print(j);
-	if (rouse_fs_mkdirs(root, ROUSE_NETWORK_FILE, false, e) < 0)
-		return -1;
-	return rouse_fs_replace(root, ROUSE_NETWORK_FILE, text, strlen(text), 0644, (uid_t)-1,
-				(gid_t)-1, e);
+	return keep(root, j, e);
 }
 
 int lease_apply(int control, const struct lease_card *c, const struct rouse_dhcp_lease *l,
 		struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	char addresses[ROUSE_DHCP_MAX_DNS][INET_ADDRSTRLEN];
+	const char *servers[ROUSE_DHCP_MAX_DNS];
 
+	for (size_t i = 0; i < l->n_dns; i++) {
+		print_address(addresses[i], l->dns[i]);
+		servers[i] = addresses[i];
+	}
 	if (l->mtu && netlink_link_up(control, c->index, l->mtu, e) < 0)
 		rouse_log(ROUSE_LOG_WARNING, "net", "MTU %u: %s, ignoring", l->mtu, e->text);
 	if (netlink_add_address(control, c->index, l->address, l->prefix, e) < 0)
@@ -80,5 +98,35 @@ int lease_apply(int control, const struct lease_card *c, const struct rouse_dhcp
 				return -1;
 	if (rouse_root_open(&root, "/", e) < 0 || write_facts(&root, c, l, e) < 0)
 		return -1;
-	return resolv_write(&root, l, e);
+	return resolv_write(&root, l->domain, servers, l->n_dns, e);
+}
+
+int lease_apply6(const struct lease_card *c, const struct rouse_resolvers6 *router,
+		 const struct rouse_dhcp6_lease *l, struct rouse_err *e)
+{
+	/* Who answers a question knows better than who tells everybody. */
+	const struct rouse_resolvers6 *r = l && l->resolvers.n_dns ? &l->resolvers : router;
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	char addresses[ROUSE_DHCP6_MAX_DNS][INET6_ADDRSTRLEN], a[INET6_ADDRSTRLEN];
+	const char *servers[ROUSE_DHCP6_MAX_DNS];
+	auto_json json_t *j = json_object();
+	json_t *dns = json_array();
+
+	add_card(j, c);
+	if (l && l->has_address) {
+		(void)inet_ntop(AF_INET6, &l->address, a,
+				sizeof(a)); /* the buffer is large enough */
+		rouse_json_set_string(j, "address6", a);
+		rouse_json_set_int(j, "leaseSeconds", l->valid);
+	}
+	for (size_t i = 0; i < r->n_dns; i++) {
+		(void)inet_ntop(AF_INET6, &r->dns[i], addresses[i], INET6_ADDRSTRLEN); /* … too */
+		servers[i] = addresses[i];
+		rouse_json_append_string(dns, addresses[i]);
+	}
+	rouse_json_set(j, "dns", dns);
+	rouse_json_set_string(j, "domain", r->domain[0] ? r->domain : NULL);
+	if (rouse_root_open(&root, "/", e) < 0 || keep(&root, j, e) < 0)
+		return -1;
+	return resolv_write(&root, r->domain, servers, r->n_dns, e);
 }

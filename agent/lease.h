@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <rouse/dhcp.h>
+#include <rouse/dhcp6.h>
 #include <rouse/err.h>
 
 struct lease_card {
@@ -17,3 +18,7 @@ struct lease_card {
 /* `control` is a socket of netlink_open(). */
 must_check int lease_apply(int control, const struct lease_card *c,
 			   const struct rouse_dhcp_lease *l, struct rouse_err *e);
+/* Of a network that has IPv6 only: the facts of it and the resolver. `l` is what DHCPv6 said, NULL when
+ * nothing was asked; the routes, and addresses of a prefix, are the kernel's. */
+must_check int lease_apply6(const struct lease_card *c, const struct rouse_resolvers6 *router,
+			    const struct rouse_dhcp6_lease *l, struct rouse_err *e);

@@ -25,13 +25,17 @@
 #include <rouse/text.h>
 
 #include "lease.h"
+#include "net6.h"
 #include "netlink.h"
 
 /* Interfaces that are asked at once; machines with more have their first ones on the metadata's
  * network. */
 #define MAX_PORTS 16
-/* How long an answer with IPv4 is waited for when the router has announced IPv6. */
-#define IPV6_PATIENCE 10000
+/* How long an answer with IPv4 is waited for before a router is asked for IPv6; and, from the link on,
+ * before IPv6 alone is good enough; and when the kernel alone has heard of a router. */
+#define IPV6_AFTER 1000
+#define IPV6_PATIENCE 5000
+#define IPV6_UNHEARD 10000
 /* How long a lease that leads nowhere waits for another card's that does. */
 #define ROUTE_PATIENCE 5000
 
@@ -44,6 +48,7 @@ struct port {
 	uint64_t begin;
 	bool offered, bound; /* bound: it has a lease, and asks no more */
 	struct rouse_dhcp_lease offer;
+	struct net6 six;
 };
 
 struct net {
@@ -55,9 +60,11 @@ struct net {
 
 static void net_done(struct net *n)
 {
-	for (size_t i = 0; i < n->n; i++)
+	for (size_t i = 0; i < n->n; i++) {
 		if (n->ports[i].fd >= 0)
 			(void)close(n->ports[i].fd);
+		net6_done(&n->ports[i].six);
+	}
 	if (n->control >= 0)
 		(void)close(n->control);
 	if (n->events >= 0)
@@ -191,7 +198,7 @@ static void scan(struct net *n)
 	struct rouse_err e;
 
 	for (struct if_nameindex *i = all; i && i->if_index && n->n < MAX_PORTS; i++) {
-		struct port p = { .card.index = i->if_index, .fd = -1 };
+		struct port p = { .card.index = i->if_index, .fd = -1, .six = NET6_INIT };
 
 		if (is_known(n, i->if_index) || !has_its_name(n->events, i->if_name, i->if_index) ||
 		    !is_port(n->events, i->if_name, p.card.mac))
@@ -281,6 +288,32 @@ static bool receive(struct port *p, struct rouse_dhcp_lease *ret)
 	return false;
 }
 
+/* What this port has to send over IPv6; when it has to look again. */
+static uint64_t send_six(struct port *p, uint64_t now)
+{
+	struct net6 *six = &p->six;
+
+	if (now < p->begin + IPV6_AFTER)
+		return p->begin + IPV6_AFTER;
+	if (six->router < 0 && !net6_open(six, &p->card))
+		return UINT64_MAX;
+	if (six->next <= now)
+		net6_send(six, &p->card);
+	/* Nothing is said when the kernel has made sure that an address is free. */
+	return six->heard && now + 100 < six->next ? now + 100 : six->next;
+}
+
+static void receive_six(const struct net *n, struct port *p)
+{
+	const struct rouse_dhcp6_lease *l = &p->six.lease;
+	struct rouse_err e = { 0 };
+
+	if (net6_receive(&p->six, &p->card) &&
+	    netlink_add_address6(n->control, p->card.index, &l->address, l->preferred, l->valid,
+				 &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "net", "%s, ignoring", e.text);
+}
+
 static void drain(int events)
 {
 	char buf[4096];
@@ -292,27 +325,37 @@ static void drain(int events)
 /* One turn: sends what is due, waits for what happens first. The port that has a lease, or NULL. */
 static struct port *turn(struct net *n, uint64_t until, struct rouse_dhcp_lease *ret)
 {
-	struct pollfd fds[MAX_PORTS + 1] = { { .fd = n->events, .events = POLLIN } };
-	uint64_t now = rouse_clock_ms();
+	struct pollfd fds[3 * MAX_PORTS + 1] = { { .fd = n->events, .events = POLLIN } };
+	uint64_t now = rouse_clock_ms(), next;
 
 	for (size_t i = 0; i < n->n; i++) {
 		struct port *p = &n->ports[i];
+		struct pollfd *own = &fds[3 * i + 1];
 
-		fds[i + 1] = (struct pollfd){ .fd = p->bound ? -1 : p->fd, .events = POLLIN };
+		own[0] = own[1] = own[2] = (struct pollfd){ .fd = -1, .events = POLLIN };
 		if (p->fd < 0 || p->bound)
 			continue;
 		if (p->next <= now)
 			send_to_all(p);
-		if (p->next < until)
-			until = p->next;
+		next = send_six(p, now);
+		next = p->next < next ? p->next : next;
+		until = next < until ? next : until;
+		own[0].fd = p->fd;
+		own[1].fd = p->six.router;
+		own[2].fd = p->six.server;
 	}
-	if (poll(fds, n->n + 1, rouse_clock_left(until)) <= 0)
+	if (poll(fds, 3 * n->n + 1, rouse_clock_left(until)) <= 0)
 		return NULL;
 	if (fds[0].revents)
 		drain(n->events);
-	for (size_t i = 0; i < n->n; i++)
-		if ((fds[i + 1].revents & POLLIN) && receive(&n->ports[i], ret))
+	for (size_t i = 0; i < n->n; i++) {
+		const struct pollfd *own = &fds[3 * i + 1];
+
+		if ((own[1].revents | own[2].revents) & POLLIN)
+			receive_six(n, &n->ports[i]);
+		if ((own[0].revents & POLLIN) && receive(&n->ports[i], ret))
 			return &n->ports[i];
+	}
 	return NULL;
 }
 
@@ -327,6 +370,24 @@ static int configure(const struct net *n, const struct port *p, const struct rou
 	rouse_log(ROUSE_LOG_INFO, "net", "'%s' has %s/%u after %llu ms", p->card.name, a, l->prefix,
 		  (unsigned long long)(rouse_clock_ms() - n->begin));
 	return 0;
+}
+
+/* A card that has all that IPv6 needs, or NULL. */
+static const struct port *ready_six(const struct net *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		if (net6_is_ready(&n->ports[i].six, &n->ports[i].card) && has_route6())
+			return &n->ports[i];
+	return NULL;
+}
+
+static int configure_six(const struct net *n, const struct port *p, struct rouse_err *e)
+{
+	const struct net6 *six = &p->six;
+
+	rouse_log(ROUSE_LOG_INFO, "net", "'%s' has IPv6, and no IPv4, after %llu ms", p->card.name,
+		  (unsigned long long)(rouse_clock_ms() - n->begin));
+	return lease_apply6(&p->card, &six->ra.resolvers, six->bound ? &six->lease : NULL, e);
 }
 
 /* Why was there no lease? */
@@ -346,7 +407,8 @@ static int explain(const struct net *n, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "this machine has no network interface");
 	if (!link)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "there is no link on %s", names);
-	(void)rouse_fail(e, ROUSE_UNAVAILABLE, 0, "no DHCP server answered on %s", names);
+	(void)rouse_fail(e, ROUSE_UNAVAILABLE, 0,
+			 "no DHCP server answered on %s, and no router for IPv6", names);
 	return rouse_blame(e, ROUSE_LOCAL);
 }
 
@@ -381,6 +443,7 @@ static bool leads_out(const struct rouse_dhcp_lease *l)
 static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 {
 	uint64_t limit = n->begin + ROUSE_DEADLINE_LINK, link_at = 0, settled = 0;
+	const struct port *six;
 	struct rouse_dhcp_lease l;
 
 	for (;;) {
@@ -396,8 +459,10 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 			return 0;
 		if (now >= deadline || (now >= limit && (n->n || !rouse_udev_busy())))
 			return explain(n, e);
-		/* The kernel configures IPv6 by itself; a network may have nothing else. */
-		if (link_at && now - link_at > IPV6_PATIENCE && has_route6()) {
+		if (link_at && now - link_at >= IPV6_PATIENCE && (six = ready_six(n)))
+			return configure_six(n, six, e);
+		/* The kernel configures IPv6 by itself, also where its router has not heard us. */
+		if (link_at && now - link_at >= IPV6_UNHEARD && has_route6()) {
 			rouse_log(ROUSE_LOG_INFO, "net", "no IPv4 address, but a route for IPv6");
 			return 0;
 		}

@@ -22,7 +22,7 @@
 static bool parse_address(const char *text, struct in_addr *ret, unsigned *ret_prefix)
 {
 	char address[INET_ADDRSTRLEN] = "";
-	const char *slash = text ? strchr(text, '/') : NULL;
+	const char *slash = strchr(text, '/');
 	uint64_t prefix = 0;
 
 	if (!slash || (size_t)(slash - text) >= sizeof(address) ||
@@ -33,21 +33,24 @@ static bool parse_address(const char *text, struct in_addr *ret, unsigned *ret_p
 	return inet_pton(AF_INET, address, ret) == 1;
 }
 
-static int take_address(const json_t *lease, struct rouse_err *e)
+static int take_addresses(const json_t *lease, struct rouse_err *e)
 {
 	const char *name = json_string_value(json_object_get(lease, "interface"));
 	const char *text = json_string_value(json_object_get(lease, "address"));
+	const char *six = json_string_value(json_object_get(lease, "address6"));
 	unsigned index = name ? if_nametoindex(name) : 0, prefix = 0;
 	struct in_addr address = { 0 };
+	struct in6_addr address6;
 	auto_fd int fd = -1;
 
-	if (!index || !parse_address(text, &address, &prefix))
+	if (!index || (text && !parse_address(text, &address, &prefix)) ||
+	    (six && inet_pton(AF_INET6, six, &address6) != 1))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' is about no interface of this machine",
 				  ROUSE_NETWORK_FILE);
 	fd = netlink_open(false, e);
-	if (fd < 0)
+	if (fd < 0 || (text && netlink_remove_address(fd, index, address, prefix, e) < 0))
 		return -1;
-	return netlink_remove_address(fd, index, address, prefix, e);
+	return six ? netlink_remove_address6(fd, index, &address6, e) : 0;
 }
 
 void rouse_net_down(void)
@@ -60,6 +63,6 @@ void rouse_net_down(void)
 	if (rouse_read_file(ROUSE_NETWORK_FILE, ROUSE_MAX_METADATA, &text, &e) < 0)
 		return; /* there never was one */
 	lease = rouse_json_parse(ROUSE_NETWORK_FILE, text.data, text.len, &e);
-	if (!lease || take_address(lease, &e) < 0)
+	if (!lease || take_addresses(lease, &e) < 0)
 		rouse_log(ROUSE_LOG_WARNING, "net", "%s, ignoring", e.text);
 }

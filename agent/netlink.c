@@ -15,7 +15,7 @@ struct request {
 		struct ifaddrmsg address;
 		struct rtmsg route;
 	};
-	char attributes[128]; /* six of at most 8 bytes each */
+	char attributes[128]; /* six of at most 8 bytes each, or three of at most 20 */
 };
 
 static void begin(struct request *q, uint16_t type, uint16_t flags, size_t body)
@@ -130,6 +130,44 @@ int netlink_remove_address(int fd, unsigned index, struct in_addr address, unsig
 	add(&q, IFA_LOCAL, &address, sizeof(address));
 	if (ask(fd, &q) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot take the address of '%s' back",
+				  name_of(index, name));
+	return 0;
+}
+
+int netlink_add_address6(int fd, unsigned index, const struct in6_addr *address, uint32_t preferred,
+			 uint32_t valid, struct rouse_err *e)
+{
+	struct ifa_cacheinfo life = { .ifa_prefered = preferred, .ifa_valid = valid };
+	char name[IF_NAMESIZE];
+	struct request q;
+
+	begin(&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, sizeof(q.address));
+	q.address.ifa_family = AF_INET6;
+	q.address.ifa_prefixlen = 128; /* what is on the link, the router says */
+	q.address.ifa_index = index;
+	add(&q, IFA_LOCAL, address, sizeof(*address));
+	add(&q, IFA_ADDRESS, address, sizeof(*address));
+	add(&q, IFA_CACHEINFO, &life, sizeof(life));
+	if (ask(fd, &q) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot give '%s' its IPv6 address",
+				  name_of(index, name));
+	return 0;
+}
+
+int netlink_remove_address6(int fd, unsigned index, const struct in6_addr *address,
+			    struct rouse_err *e)
+{
+	char name[IF_NAMESIZE];
+	struct request q;
+
+	begin(&q, RTM_DELADDR, 0, sizeof(q.address));
+	q.address.ifa_family = AF_INET6;
+	q.address.ifa_prefixlen = 128;
+	q.address.ifa_index = index;
+	add(&q, IFA_LOCAL, address, sizeof(*address));
+	if (ask(fd, &q) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno,
+				  "cannot take the IPv6 address of '%s' back",
 				  name_of(index, name));
 	return 0;
 }

@@ -11,6 +11,11 @@ must_check int netlink_link_up(int fd, unsigned index, uint32_t mtu /* 0: as it 
 			       struct rouse_err *e);
 must_check int netlink_add_address(int fd, unsigned index, struct in_addr address, unsigned prefix,
 				   struct rouse_err *e);
+/* An address that DHCPv6 gave, which the kernel drops when it is no longer `valid` (s). */
+must_check int netlink_add_address6(int fd, unsigned index, const struct in6_addr *address,
+				    uint32_t preferred, uint32_t valid, struct rouse_err *e);
+must_check int netlink_remove_address6(int fd, unsigned index, const struct in6_addr *address,
+				       struct rouse_err *e);
 must_check int netlink_add_route(int fd, unsigned index, const struct rouse_dhcp_route *r,
 				 struct in_addr source, struct rouse_err *e);
 /* Removes it, and with it the routes that begin there. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "resolv.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -35,23 +34,19 @@ static void place(char path[static 300], bool *ret_cover)
 	*ret_cover = true;
 }
 
-int resolv_write(const struct rouse_root *root, const struct rouse_dhcp_lease *l,
-		 struct rouse_err *e)
+int resolv_write(const struct rouse_root *root, const char *domain, const char *const *servers,
+		 size_t n, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf text = { 0 };
 	char path[300];
 	bool cover;
 
-	if (!l->n_dns)
+	if (!n)
 		return 0;
-	if (l->domain[0])
-		rouse_buf_printf(&text, "search %s\n", l->domain);
-	for (size_t i = 0; i < l->n_dns; i++) {
-		char a[INET_ADDRSTRLEN];
-
-		(void)inet_ntop(AF_INET, &l->dns[i], a, sizeof(a)); /* the buffer is large enough */
-		rouse_buf_printf(&text, "nameserver %s\n", a);
-	}
+	if (*domain)
+		rouse_buf_printf(&text, "search %s\n", domain);
+	for (size_t i = 0; i < n; i++)
+		rouse_buf_printf(&text, "nameserver %s\n", servers[i]);
 	place(path, &cover);
 	if (rouse_fs_mkdirs(root, path, false, e) < 0 ||
 	    rouse_fs_replace(root, path, text.data, text.len, 0644, (uid_t)-1, (gid_t)-1, e) < 0)

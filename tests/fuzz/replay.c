@@ -11,6 +11,7 @@
 #define HARNESSES(X)                                                                               \
 	X(accounts)                                                                                \
 	X(dhcp)                                                                                    \
+	X(dhcp6)                                                                                   \
 	X(document)                                                                                \
 	X(elements)                                                                                \
 	X(index)                                                                                   \
@@ -21,6 +22,7 @@
 	X(minisign)                                                                                \
 	X(nar)                                                                                     \
 	X(narinfo)                                                                                 \
+	X(source)                                                                                  \
 	X(unpack)                                                                                  \
 	X(userdata)                                                                                \
 	X(values)

@@ -3,138 +3,42 @@
  * The DHCP client against a real server (busybox udhcpd) over a pair of virtual cables, in
  * namespaces of its own. Needs root, ip(8) and busybox.
  */
-#include "../lib/tap.h"
-
-#include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-
-#include <rouse/clock.h>
-#include <rouse/fs.h>
-#include <rouse/init.h>
-#include <rouse/json.h>
-#include <rouse/proc.h>
-#include <rouse/text.h>
+#include "../lib/netns.h"
 
 #define PATIENCE 20000
 
-static bool run(const char *const *argv)
-{
-	struct rouse_proc p = { .argv = argv, .deadline = rouse_clock_ms() + 10000 };
-	struct rouse_err e;
-
-	if (rouse_proc_check(&p, &e) == 0)
-		return true;
-	printf("# %s\n", e.text);
-	return false;
-}
-#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
-
-/* The other end of the cable: a child in a network of its own that has nothing yet. */
-struct far {
-	pid_t pid;
-	int go; /* a byte: the server may begin */
+struct dhcp_server {
+	const char *name, *address, *conf;
 };
 
-static void far_end(struct far *f)
+/* Runs udhcpd with `conf` on `name`. */
+static void serve(const void *arg)
 {
-	if (f->go >= 0)
-		(void)close(f->go);
-	if (f->pid > 0) {
-		(void)kill(f->pid, SIGKILL);
-		(void)waitpid(f->pid, NULL, 0);
-	}
-}
-#define auto_far __attribute__((cleanup(far_end)))
-
-/* Runs udhcpd with `conf` on `name` when it is told to. */
-static _Noreturn void serve(const char *name, const char *address, const char *conf, int ready,
-			    int go)
-{
-	char file[64], byte;
+	const struct dhcp_server *s = arg;
+	char file[64];
 	int fd;
 
-	if (unshare(CLONE_NEWNET) < 0 || write(ready, "", 1) != 1)
-		_exit(1);
-	if (read(go, &byte, 1) != 1)
-		_exit(1);
-	(void)snprintf(file, sizeof(file), "/run/%s.conf", name);
+	(void)snprintf(file, sizeof(file), "/run/%s.conf", s->name);
 	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 ||
-	    dprintf(fd, "interface %s\nlease_file /run/%s.leases\n%s", name, name, conf) < 0 ||
+	    dprintf(fd, "interface %s\nlease_file /run/%s.leases\n%s", s->name, s->name, s->conf) <
+		    0 ||
 	    close(fd) < 0 || !RUN("ip", "link", "set", "lo", "up") ||
-	    !RUN("ip", "link", "set", name, "up") ||
-	    !RUN("ip", "address", "add", address, "dev", name))
+	    !RUN("ip", "link", "set", s->name, "up") ||
+	    !RUN("ip", "address", "add", s->address, "dev", s->name))
 		_exit(1);
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	(void)dup2(fd, STDOUT_FILENO);
 	(void)dup2(fd, STDERR_FILENO);
 	(void)execlp("busybox", "busybox", "udhcpd", "-f", "-a", "100", "-I", "0.0.0.0", file,
 		     NULL);
-	_exit(1);
 }
 
 static struct far far_new(const char *name, const char *address, const char *conf)
 {
-	struct far f = { .pid = -1, .go = -1 };
-	int ready[2], go[2];
-	char byte;
+	struct dhcp_server s = { name, address, conf };
 
-	if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
-		abort();
-	(void)fflush(stdout);
-	f.pid = fork();
-	if (f.pid == 0) {
-		(void)close(go[1]);
-		serve(name, address, conf, ready[1], go[0]);
-	}
-	(void)close(ready[1]);
-	(void)close(go[0]);
-	if (read(ready[0], &byte, 1) != 1)
-		abort();
-	(void)close(ready[0]);
-	f.go = go[1];
-	return f;
-}
-
-static bool plug(const struct far *f, const char *near, const char *name)
-{
-	char pid[16];
-
-	(void)snprintf(pid, sizeof(pid), "%d", (int)f->pid);
-	return RUN("ip", "link", "add", near, "type", "veth", "peer", "name", name, "netns", pid);
-}
-
-static void start(struct far *f)
-{
-	/* A word, not the end of the pipe: children that were made later hold it open. */
-	(void)!write(f->go, "", 1);
-}
-
-static char *slurp(const char *path)
-{
-	struct rouse_buf text = { 0 };
-	struct rouse_err e;
-
-	if (rouse_read_file(path, 1 << 20, &text, &e) < 0)
-		return rouse_strdup("");
-	return text.data ? text.data : rouse_strdup("");
-}
-
-/* The value of one member of network.json, "" when absent. */
-static char *fact(const char *key)
-{
-	auto_free char *text = slurp(ROUSE_NETWORK_FILE);
-	auto_json json_t *j = json_loads(text, 0, NULL);
-	const json_t *v = json_object_get(j, key);
-
-	if (json_is_integer(v))
-		return rouse_asprintf("%lld", (long long)json_integer_value(v));
-	return rouse_strdup(json_string_value(v) ? json_string_value(v) : "");
+	return far_with(serve, &s);
 }
 
 #define USUAL                                                                                      \
@@ -313,36 +217,6 @@ static void silence_is_unavailable_and_bounded(struct t *t)
 	T_CHECK(t, rouse_clock_ms() - begin < 10000);
 }
 
-/* Each test in a child that has a network, a /run and an /etc of its own. */
-static void isolate(struct t *t, void (*test)(struct t *t))
-{
-	int status = 0;
-	pid_t pid;
-
-	(void)fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
-		if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
-		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-		    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0 ||
-		    mount("tmpfs", "/etc", "tmpfs", 0, NULL) < 0 ||
-		    mount("sysfs", "/sys", "sysfs", 0, NULL) < 0) {
-			printf("# cannot isolate the test: %s\n", strerror(errno));
-			_exit(1);
-		}
-		test(t);
-		(void)fflush(stdout);
-		_exit(t->failed ? 1 : 0);
-	}
-	(void)waitpid(pid, &status, 0);
-	t->failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-}
-
-#define ISOLATED(function)                                                                         \
-	static void in_##function(struct t *t)                                                     \
-	{                                                                                          \
-		isolate(t, function);                                                              \
-	}
 ISOLATED(lease_configures_the_machine)
 ISOLATED(image_gets_back_its_network)
 ISOLATED(host_route_leads_to_a_gateway_outside_the_subnet)
