@@ -72,51 +72,52 @@ char *rouse_layers_print(const struct rouse_document *d, const struct rouse_inst
 	return rouse_json_print(j);
 }
 
-static void read_tags(struct rouse_running *r, const json_t *tags)
+static void read_tags(struct rouse_instance *i, const json_t *tags, struct rouse_arena *arena)
 {
-	struct rouse_pair *items = rouse_arena_alloc(&r->arena,
+	struct rouse_pair *items = rouse_arena_alloc(arena,
 						     json_object_size(tags) * sizeof(*items) + 1);
-	struct rouse_list *list = &r->instance.tags;
 	const char *key;
 	json_t *value;
 
-	list->items = items;
+	i->tags.items = items;
 	json_object_foreach ((json_t *)tags, key, value)
 		if (json_is_string(value))
-			items[list->n++] = (struct rouse_pair){ .key = key,
-								.value = json_string_value(value) };
+			items[i->tags.n++] = (struct rouse_pair){
+				.key = key, .value = json_string_value(value)
+			};
 }
 
-static void read_keys(struct rouse_running *r, const json_t *keys)
+static void read_keys(struct rouse_instance *i, const json_t *keys, struct rouse_arena *arena)
 {
-	const char **items = rouse_arena_alloc(&r->arena,
-					       json_array_size(keys) * sizeof(*items) + 1);
-	struct rouse_list *list = &r->instance.ssh_keys;
+	const char **items = rouse_arena_alloc(arena, json_array_size(keys) * sizeof(*items) + 1);
 	json_t *value;
-	size_t i;
+	size_t n;
 
-	list->items = items;
-	json_array_foreach (keys, i, value)
+	i->ssh_keys.items = items;
+	json_array_foreach (keys, n, value)
 		if (json_is_string(value))
-			items[list->n++] = json_string_value(value);
+			items[i->ssh_keys.n++] = json_string_value(value);
+}
+
+void rouse_instance_read(struct rouse_instance *ret, const json_t *json, struct rouse_arena *arena)
+{
+	*ret = (struct rouse_instance){
+		.cloud = json_string_value(json_object_get(json, "cloud")),
+		.id = json_string_value(json_object_get(json, "id")),
+		.type = json_string_value(json_object_get(json, "type")),
+		.region = json_string_value(json_object_get(json, "region")),
+		.zone = json_string_value(json_object_get(json, "zone")),
+		.hostname = json_string_value(json_object_get(json, "hostname")),
+		.firmware = json_string_value(json_object_get(json, "firmware")),
+	};
+	read_tags(ret, json_object_get(json, "tags"), arena);
+	read_keys(ret, json_object_get(json, "sshKeys"), arena);
 }
 
 static void read_instance(struct rouse_running *r)
 {
-	const json_t *i = json_object_get(r->json, "instance");
-
 	r->initramfs = json_is_true(json_object_get(r->json, "initramfs"));
-	r->instance = (struct rouse_instance){
-		.cloud = json_string_value(json_object_get(i, "cloud")),
-		.id = json_string_value(json_object_get(i, "id")),
-		.type = json_string_value(json_object_get(i, "type")),
-		.region = json_string_value(json_object_get(i, "region")),
-		.zone = json_string_value(json_object_get(i, "zone")),
-		.hostname = json_string_value(json_object_get(i, "hostname")),
-		.firmware = json_string_value(json_object_get(i, "firmware")),
-	};
-	read_tags(r, json_object_get(i, "tags"));
-	read_keys(r, json_object_get(i, "sshKeys"));
+	rouse_instance_read(&r->instance, json_object_get(r->json, "instance"), &r->arena);
 }
 
 bool rouse_layers_recall(const struct rouse_root *root, const struct rouse_instance *who,

@@ -25,6 +25,8 @@ struct rouse_running {
 	json_t *json;
 	struct rouse_arena arena;
 };
+/* An instance as it is kept, and recorded in facts; strings stay in the JSON, lists are of the arena. */
+void rouse_instance_read(struct rouse_instance *ret, const json_t *json, struct rouse_arena *arena);
 void rouse_running_done(struct rouse_running *r);
 static inline void running_auto(struct rouse_running *r)
 {

@@ -495,10 +495,33 @@ static bool check_count(struct reader *r, const struct rouse_shape *shape, size_
 	return true;
 }
 
+/* Does this item stand for the keys that the cloud has passed on? */
+static bool stands_for_keys(const struct rouse_shape *item, const json_t *json)
+{
+	const char *s = item->instance_keys ? json_string_value(json) : NULL;
+
+	return s && strcmp(s, "{instance.sshKeys}") == 0;
+}
+
+/* Adds those that are of the right form; what else a cloud passes on is no fault of the document. */
+static size_t add_keys(struct reader *r, const struct rouse_shape *item, const char **items)
+{
+	const struct rouse_list *keys = r->instance ? &r->instance->ssh_keys : NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; keys && i < keys->n; i++) {
+		const char *key = ((const char *const *)keys->items)[i];
+
+		if (!item->valid || item->valid(key))
+			items[n++] = rouse_arena_strdup(r->arena, key);
+	}
+	return n;
+}
+
 static void read_list(struct reader *r, const struct rouse_shape *shape, const json_t *json,
 		      struct rouse_list *ret)
 {
-	size_t stride = stride_of(shape->item, false), n = json_array_size(json);
+	size_t stride = stride_of(shape->item, false), n = json_array_size(json), room = 0;
 	struct rouse_list list = { 0 };
 
 	if (!json_is_array(json)) {
@@ -513,11 +536,21 @@ static void read_list(struct reader *r, const struct rouse_shape *shape, const j
 	}
 	if (!check_count(r, shape, n))
 		return;
-	list = (struct rouse_list){ .n = n, .items = rouse_arena_alloc(r->arena, n * stride) };
+	for (size_t i = 0; i < n && r->instance; i++)
+		if (stands_for_keys(shape->item, json_array_get(json, i)))
+			room += r->instance->ssh_keys.n;
+	list = (struct rouse_list){ .items = rouse_arena_alloc(r->arena, (n + room) * stride) };
 	for (size_t i = 0; i < n; i++) {
+		const json_t *item = json_array_get(json, i);
+		char *at = (char *)list.items + list.n * stride;
+
+		if (stands_for_keys(shape->item, item)) {
+			list.n += add_keys(r, shape->item, (const char **)(void *)at);
+			continue;
+		}
 		r->keys[r->n_keys++] = rouse_arena_printf(r->arena, "#%zu", i);
-		read_item(r, shape->item, json_array_get(json, i), NULL,
-			  (char *)list.items + i * stride);
+		read_item(r, shape->item, item, NULL, at);
+		list.n++;
 		r->n_keys--;
 	}
 	*ret = list;

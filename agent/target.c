@@ -124,14 +124,7 @@ static void read_recorded(struct rouse_target *t, const json_t *facts, struct ro
 
 	c->initramfs = json_is_true(json_object_get(context, "initramfs"));
 	c->image = json_is_true(json_object_get(context, "image"));
-	t->instance = (struct rouse_instance){
-		.cloud = json_string_value(json_object_get(i, "cloud")),
-		.id = json_string_value(json_object_get(i, "id")),
-		.type = json_string_value(json_object_get(i, "type")),
-		.region = json_string_value(json_object_get(i, "region")),
-		.zone = json_string_value(json_object_get(i, "zone")),
-		.hostname = json_string_value(json_object_get(i, "hostname")),
-	};
+	rouse_instance_read(&t->instance, i, &t->running.arena);
 	c->instance = &t->instance;
 }
 

@@ -65,10 +65,11 @@ struct rouse_shape {
 	const char *pattern; /* … as a regular expression, for the JSON Schema; may be NULL */
 	const char *const *words; /* STRING: NULL-terminated list of the allowed values */
 	bool interpolate;         /* STRING: {instance.…} is replaced */
-	bool secret;              /* the value is never printed */
-	bool percent;             /* SIZE: "25%" is allowed */
-	bool choice;              /* BOOL: stored as enum rouse_choice */
-	int64_t min, max;         /* INT value; STRING length and LIST/MAP count when max > 0;
+	bool instance_keys; /* STRING in a LIST: "{instance.sshKeys}" is replaced by all of them */
+	bool secret;        /* the value is never printed */
+	bool percent;       /* SIZE: "25%" is allowed */
+	bool choice;        /* BOOL: stored as enum rouse_choice */
+	int64_t min, max;   /* INT value; STRING length and LIST/MAP count when max > 0;
 	                            * DURATION in ms */
 	const struct rouse_field *fields; /* OBJECT */
 	size_t n_fields, size;            /* OBJECT: of the table, and of the struct */

@@ -71,6 +71,7 @@ static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
 	.format = "a whole OpenSSH public key such as \"ssh-ed25519 AAAA… name\", without options",
 	.valid = users_is_ssh_key,
+	.instance_keys = true,
 	.secret = true, /* what stands there by mistake may be a private one */
 };
 static const struct rouse_shape text_shape = { .type = ROUSE_STRING };
@@ -82,7 +83,9 @@ static const struct rouse_field user_fields[] = {
 		    "Groups that the user is made a member of; missing ones are made.",
 		    .type = ROUSE_LIST, .item = &group_shape),
 	ROUSE_FIELD(struct user, keys, "sshKeys",
-		    "Public keys that may log in; other lines of authorized_keys are kept.",
+		    "Public keys that may log in; \"{instance.sshKeys}\" stands for those that the "
+		    "cloud "
+		    "has passed on. Other lines of authorized_keys are kept.",
 		    .type = ROUSE_LIST, .item = &key_shape),
 	ROUSE_FIELD(struct user, shell, "shell", "Login shell; /bin/bash or /bin/sh.",
 		    .type = ROUSE_STRING, .format = "an absolute path without \":\"",
