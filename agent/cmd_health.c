@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <rouse/clock.h>
+#include <rouse/closure.h>
 #include <rouse/generations.h>
 #include <rouse/health.h>
 #include <rouse/json.h>
@@ -214,6 +215,15 @@ static int result(const struct rouse_report *r, bool failed, struct rouse_err *e
 	return rouse_fail(e, (enum rouse_kind)status, 0, "%s", reason ? reason : "no reason");
 }
 
+/* A system that was pulled in an initramfs may have brought a Nix that could not run there. */
+static void tell_nix(void)
+{
+	struct rouse_err e = { 0 };
+
+	if (rouse_store_tell_first("/", rouse_clock_ms() + ROUSE_DEADLINE_NIX, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
+}
+
 int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 {
 	__attribute__((cleanup(session_auto))) struct session s = { 0 };
@@ -228,8 +238,10 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 	rouse_log_context("ROUSE_PHASE", "health");
 	/* The verdict goes out once; later runs look, and tell only who asks. */
 	first = !json_is_true(json_object_get(s.report.json, "announced"));
-	if (first)
+	if (first) {
 		note_unfinished(&s);
+		tell_nix();
+	}
 	deadline = rouse_clock_ms() +
 		   (s.health.deadline ? s.health.deadline : ROUSE_DEADLINE_HEALTH);
 	if (first) {

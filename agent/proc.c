@@ -99,7 +99,7 @@ static int open_input(const struct rouse_proc *p, struct rouse_err *e)
 
 /* Reads what the child says until it closes its end or the deadline passes; what exceeds the
  * bound is read and dropped, so that the child does not block. */
-static bool drain(int fd, uint64_t deadline, struct rouse_buf *out)
+static bool drain(int fd, uint64_t deadline, struct rouse_buf *out, size_t max)
 {
 	char chunk[4096];
 
@@ -117,7 +117,7 @@ static bool drain(int fd, uint64_t deadline, struct rouse_buf *out)
 			continue;
 		if (n <= 0)
 			return true;
-		if (rouse_buf_add(out, chunk, (size_t)n, ROUSE_MAX_PROGRAM_OUTPUT) < 0)
+		if (rouse_buf_add(out, chunk, (size_t)n, max) < 0)
 			continue;
 	}
 }
@@ -177,7 +177,9 @@ int rouse_proc_run(const struct rouse_proc *p, int *ret_status, struct rouse_buf
 	(void)setpgid(pid, pid); /* in both, so that neither order of running matters */
 	(void)close(take(wr, -1));
 
-	if (!drain(rd, p->deadline, out ? out : &own) || !reap(pid, p->deadline, &status)) {
+	if (!drain(rd, p->deadline, out ? out : &own,
+		   p->max_output ? p->max_output : ROUSE_MAX_PROGRAM_OUTPUT) ||
+	    !reap(pid, p->deadline, &status)) {
 		end_group(pid, &status);
 		return rouse_fail(e, ROUSE_SYSTEM, ETIMEDOUT, "'%s' was ended at its deadline",
 				  path);

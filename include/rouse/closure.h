@@ -99,6 +99,10 @@ must_check int rouse_closure_pull(struct rouse_closure *c, const struct rouse_co
 must_check int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t n,
 				   bool *valid, struct rouse_err *e);
 
+/* Tells a Nix that has come since what is valid below `root`, where that was left for it; else nothing. */
+bool rouse_store_is_untold(const char *root); /* would it? */
+must_check int rouse_store_tell_first(const char *root, uint64_t deadline, struct rouse_err *e);
+
 /* Profiles, as Nix lays them out: NAME -> NAME-7-link -> /nix/store/… */
 #define ROUSE_PROFILE_SYSTEM "/nix/var/nix/profiles/system"
 struct rouse_generation {

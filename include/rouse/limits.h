@@ -103,6 +103,8 @@
 /* Deleting, and switching the boot loader to another generation. */
 #define ROUSE_DEADLINE_GC 1200000
 #define ROUSE_DEADLINE_SWITCH 300000
+/* Asking Nix for its list, and telling it ours: 33 ms for 463 paths; its database may be locked. */
+#define ROUSE_DEADLINE_NIX 60000
 /* How often a lock that another rouse holds is tried again. */
 #define ROUSE_LOCK_POLL 100
 /* Caches that keep archives elsewhere redirect once or twice. */

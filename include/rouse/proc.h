@@ -17,6 +17,7 @@ struct rouse_proc {
 	size_t input_len;
 	int input_fd;      /* > 0: stdin comes from this descriptor; borrowed */
 	uint64_t deadline; /* absolute; required */
+	size_t max_output; /* of `out`; 0: ROUSE_MAX_PROGRAM_OUTPUT. What is more is dropped */
 };
 
 /* Finds a program on the fixed path list (below `chroot` when not NULL); false when missing. */

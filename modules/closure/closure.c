@@ -34,10 +34,11 @@ struct facts {
 	bool unseen;             /* the root filesystem is not mounted yet */
 	struct rouse_list valid; /* const char *: wanted paths that are there with all they need */
 	struct rouse_list profiles; /* struct profile_fact */
+	bool untold;                /* a Nix has come that does not know yet what is valid */
 	const char *rolled_back;    /* the system that somebody went back from, or NULL */
 };
 
-enum { OP_PULL, OP_GENERATION, OP_KEEP, OP_FORGET };
+enum { OP_PULL, OP_GENERATION, OP_KEEP, OP_FORGET, OP_TELL };
 
 static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
@@ -187,6 +188,8 @@ static const struct rouse_field fact_fields[] = {
 		    .item = &path_shape),
 	ROUSE_FIELD(struct facts, profiles, "profiles", "Generations, by profile.",
 		    .type = ROUSE_MAP, .item = &profile_fact_shape),
+	ROUSE_FIELD(struct facts, untold, "untold",
+		    "A Nix has come that does not know yet what is valid.", .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct facts, rolled_back, "rolledBack",
 		    "The system that `rouse rollback` went away from.", .type = ROUSE_STRING),
 };
@@ -361,6 +364,8 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 		return -1;
 	if (from[0])
 		rouse_json_set_string(facts, "rolledBack", from);
+	if (n && rouse_store_is_untold(c->root))
+		rouse_json_set_bool(facts, "untold", true);
 	return 0;
 }
 
@@ -465,6 +470,9 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 	const struct want *w = list_wants(conf, &p->arena, &n);
 
 	name_caches(conf, &caches);
+	if (facts->untold)
+		rouse_plan_add(p, ROUSE_CHANGE, OP_TELL, NULL,
+			       "tell Nix, which was not there before, what is in the store");
 	for (size_t i = 0; i < n; i++) {
 		struct rouse_generation g = { 0 };
 
@@ -637,6 +645,8 @@ static int apply(const struct rouse_step *step, const struct rouse_context *c, v
 	/* One pull brings all closures; the steps of the others find nothing to do. */
 	if (step->op == OP_PULL)
 		return pull(state, c, e);
+	if (step->op == OP_TELL)
+		return rouse_store_tell_first(c->root, c->deadline, e);
 	if (step->op == OP_FORGET)
 		return rouse_rollback_forget(c->root, e);
 	return step->op == OP_GENERATION ? make_generation(step->arg, c, e) : 0;

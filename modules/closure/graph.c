@@ -406,6 +406,7 @@ int rouse_closure_resolve(struct rouse_closure *c, const struct rouse_context *c
 	(void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 	if (!c->spec->elsewhere && rouse_store_look(&store, ctx->root, e) < 0)
 		return -1;
+	rouse_store_adopt(&store, ctx->deadline);
 	for (size_t i = 0; i < c->spec->n_roots; i++)
 		if (!rouse_store_name(c->spec->roots[i].path))
 			return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is not a store path",

@@ -2,6 +2,7 @@
 /* Telling Nix, where there is one, what is valid. */
 #include "store.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -40,8 +41,16 @@ static void keep_closed(struct rouse_paths *paths)
 /* The program, as the target sees it: of the system, or of any registered path. */
 static bool find_nix_store(const struct rouse_store *s, const char *chroot, char *buf, size_t size)
 {
-	if (rouse_proc_find("nix-store", chroot, buf, size))
-		return true;
+	/* Of the system, of a system closure that does not run yet, of a profile. */
+	static const char *const places[] = {
+		"nix-store",
+		"/nix/var/nix/profiles/system/sw/bin/nix-store",
+		"/nix/var/nix/profiles/default/bin/nix-store",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (rouse_proc_find(places[i], chroot, buf, size))
+			return true;
 	for (size_t i = 0; i < s->registered.n; i++) {
 		auto_free char *path = NULL;
 
@@ -83,6 +92,161 @@ static int load_db(const char *program, const char *chroot, const struct rouse_b
 	return rouse_proc_check(&p, e);
 }
 
+/* From here on Nix has its own list, and changes it. */
+static int forget_left(const struct rouse_store *s, struct rouse_err *e)
+{
+	if (unlinkat(s->root.fd, LEFT_FOR_NIX + 1, 0) < 0 && errno != ENOENT)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot remove '%s'", LEFT_FOR_NIX);
+	return 0;
+}
+
+bool rouse_store_may_tell(const struct rouse_store *s)
+{
+	auto_fd int fd = rouse_fs_open(&s->root, LEFT_FOR_NIX, O_PATH | O_NOFOLLOW, 0);
+	char program[512];
+
+	return fd >= 0 && geteuid() == 0 &&
+	       find_nix_store(s, chroot_of(s), program, sizeof(program));
+}
+
+int rouse_store_tell_left(const struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+	char program[512];
+
+	if (rouse_fs_read(&s->root, LEFT_FOR_NIX, ROUSE_MAX_REGISTRATION, &text, e) < 0)
+		return e->sys == ENOENT ? 0 : -1;
+	if (!find_nix_store(s, chroot_of(s), program, sizeof(program)))
+		return rouse_fail(e, ROUSE_SYSTEM, ENOENT, "cannot find nix-store");
+	if (load_db(program, chroot_of(s), &text, deadline, e) < 0)
+		return -1;
+	return forget_left(s, e);
+}
+
+bool rouse_store_is_untold(const char *root)
+{
+	auto_store struct rouse_store s = ROUSE_STORE_INIT;
+	struct rouse_err e;
+
+	return rouse_store_look(&s, root, &e) == 0 && s.dir >= 0 && rouse_store_may_tell(&s);
+}
+
+int rouse_store_tell_first(const char *root, uint64_t deadline, struct rouse_err *e)
+{
+	auto_store struct rouse_store s = ROUSE_STORE_INIT;
+
+	if (rouse_store_look(&s, root, e) < 0)
+		return -1;
+	return s.dir >= 0 && rouse_store_may_tell(&s) ? rouse_store_tell_left(&s, deadline, e) : 0;
+}
+
+/* --- what others have put there --------------------------------------------------------------- */
+
+static void take_over(struct rouse_store *s, const struct rouse_paths *from)
+{
+	for (size_t i = 0; i < from->n; i++) {
+		const struct rouse_path *p = from->items[i];
+		struct rouse_path *mine = rouse_paths_find(&s->registered, p->name);
+		struct stat st;
+
+		if ((mine && mine->valid) || !p->known ||
+		    fstatat(s->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		mine = rouse_paths_add(&s->registered, p->name);
+		rouse_path_copy(&s->registered, mine, p);
+		mine->valid = true;
+	}
+}
+
+/* Is there anything that is not registered? Looking costs less than asking Nix. */
+static bool has_more(const struct rouse_store *s)
+{
+	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	bool more = false;
+
+	if (!d) {
+		if (fd >= 0)
+			(void)close(fd);
+		return false;
+	}
+	while (!more && (entry = readdir(d))) {
+		const struct rouse_path *p = rouse_paths_find(&s->registered, entry->d_name);
+
+		more = rouse_is_store_name(entry->d_name, strlen(entry->d_name)) &&
+		       (!p || !p->valid);
+	}
+	(void)closedir(d);
+	return more;
+}
+
+static int ask_nix(const struct rouse_store *s, uint64_t deadline, struct rouse_paths *ret,
+		   struct rouse_err *e)
+{
+	auto_buf struct rouse_buf out = { 0 };
+	char program[512], *text;
+	const char *const argv[] = { program, "--dump-db", NULL };
+	const struct rouse_proc p = { .argv = argv,
+				      .env = nix_env,
+				      .chroot = chroot_of(s),
+				      .deadline = deadline,
+				      .max_output = ROUSE_MAX_REGISTRATION };
+	int status = 0;
+
+	if (geteuid() != 0 || !rouse_store_has_nix(s) ||
+	    !find_nix_store(s, p.chroot, program, sizeof(program)))
+		return 0;
+	if (rouse_proc_run(&p, &status, &out, e) < 0)
+		return -1;
+	if (status)
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s --dump-db' ended with status %d",
+				  program, status);
+	/* Warnings come first. */
+	if (rouse_buf_add(&out, "", 0, SIZE_MAX) < 0)
+		return 0;
+	text = out.data;
+	while (*text && !rouse_strip_prefix(text, ROUSE_STORE_PREFIX))
+		text += strcspn(text, "\n") + (text[strcspn(text, "\n")] != '\0');
+	return rouse_paths_parse(ret, "nix-store --dump-db", text, e);
+}
+
+static int read_list(const struct rouse_store *s, const char *path, struct rouse_paths *ret,
+		     struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (rouse_fs_read(&s->root, path, ROUSE_MAX_REGISTRATION, &text, e) < 0)
+		return e->sys == ENOENT ? 0 : -1;
+	return rouse_paths_parse(ret, path, text.data, e);
+}
+
+void rouse_store_adopt(struct rouse_store *s, uint64_t deadline)
+{
+	/* Where images that Nix made have it (closureInfo's "registration"). */
+	static const char *const lists[] = { LEFT_FOR_NIX, "/nix/store/nix-path-registration" };
+	struct rouse_err e = { 0 };
+
+	if (s->dir < 0 || !has_more(s))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		auto_paths struct rouse_paths paths = { 0 };
+
+		if (read_list(s, lists[i], &paths, &e) < 0)
+			rouse_log(ROUSE_LOG_WARNING, "closure", "%s, ignoring", e.text);
+		else
+			take_over(s, &paths);
+	}
+	if (has_more(s)) {
+		auto_paths struct rouse_paths paths = { 0 };
+
+		if (ask_nix(s, deadline, &paths, &e) < 0)
+			rouse_log(ROUSE_LOG_WARNING, "closure", "%s, ignoring", e.text);
+		else
+			take_over(s, &paths);
+	}
+}
+
 int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
 {
 	const char *chroot = chroot_of(s);
@@ -97,7 +261,7 @@ int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_
 		return 0;
 	if (geteuid() == 0 && find_nix_store(s, chroot, program, sizeof(program))) {
 		if (load_db(program, chroot, &text, deadline, e) == 0)
-			return 0;
+			return forget_left(s, e);
 		rouse_log(ROUSE_LOG_WARNING, "closure",
 			  "%s; leaving '%s' for Nix to load, ignoring", e->text, LEFT_FOR_NIX);
 	}

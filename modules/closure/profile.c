@@ -385,6 +385,7 @@ int profile_make(const struct rouse_context *c, const char *key, const struct ro
 
 	if (rouse_store_open(&store, c->root, c->deadline, e) < 0)
 		return -1;
+	rouse_store_adopt(&store, c->deadline);
 	record = profile_record_read(&store.root, e);
 	if (!record)
 		return -1;

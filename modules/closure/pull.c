@@ -644,6 +644,7 @@ int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 	}
 	if (rouse_store_open(&store, ctx->root, ctx->deadline, e) < 0)
 		return -1;
+	rouse_store_adopt(&store, ctx->deadline);
 	raise_descriptor_limit();
 	reuse_memory();
 	(void)pthread_mutex_init(&p.mutex, NULL);

@@ -60,6 +60,15 @@ must_check int rouse_store_register(struct rouse_store *s, struct rouse_path *co
 /* Tells Nix: runs the closure's (or the system's) `nix-store --load-db` on the whole list, or
  * leaves /nix-path-registration for the first one that comes along. */
 must_check int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);
+/* Is something left that a Nix which has come since could be told, and may it be? */
+bool rouse_store_may_tell(const struct rouse_store *s);
+/* … does so. */
+must_check int rouse_store_tell_left(const struct rouse_store *s, uint64_t deadline,
+				     struct rouse_err *e);
+/* What is in the store and not registered, and is said to be valid by a list that came with the image,
+ * or by a Nix that has its own: registered from here on, when the list is written. What cannot be read
+ * is as if it were not there. */
+void rouse_store_adopt(struct rouse_store *s, uint64_t deadline);
 /* Is there a Nix that has its own list of what is valid? */
 bool rouse_store_has_nix(const struct rouse_store *s);
 /* … and the program to change it? */

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include <rouse/clock.h>
 #include <rouse/json.h>
+#include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/text.h>
 
@@ -30,6 +32,23 @@ static bool is_closed(const struct rouse_paths *registered, const char *name)
 	return true;
 }
 
+/* True when all are. */
+static bool compare(const struct rouse_store *s, const struct rouse_pin *roots, size_t n,
+		    bool *valid)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *name = rouse_store_name(roots[i].path);
+
+		valid[i] = name && is_closed(&s->registered, name) &&
+			   rouse_pin_matches(&roots[i],
+					     rouse_paths_find(&s->registered, name)->nar_hash);
+		all &= valid[i];
+	}
+	return all;
+}
+
 int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t n, bool *valid,
 			struct rouse_err *e)
 {
@@ -37,13 +56,10 @@ int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t 
 
 	if (rouse_store_look(&store, root, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
-		const char *name = rouse_store_name(roots[i].path);
-
-		valid[i] = name && is_closed(&store.registered, name) &&
-			   rouse_pin_matches(&roots[i],
-					     rouse_paths_find(&store.registered, name)->nar_hash);
-	}
+	if (compare(&store, roots, n, valid))
+		return 0;
+	rouse_store_adopt(&store, rouse_clock_ms() + ROUSE_DEADLINE_NIX);
+	(void)compare(&store, roots, n, valid);
 	return 0;
 }
 
