@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <rouse/fetch.h>
+#include <rouse/fs.h>
 #include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/log.h>
@@ -165,9 +166,23 @@ static int reach_base(const struct rouse_boot_options *o, const struct rouse_doc
 	return url && !is_local(url) ? rouse_acquire_network(o, deadline, e) : 0;
 }
 
-int rouse_acquire_document(const struct rouse_boot_options *o, const struct rouse_settings *s,
-			   const struct rouse_found *found, struct rouse_fetcher *f,
-			   uint64_t deadline, struct rouse_document *ret, struct rouse_err *e)
+/* Documents come from servers of these authorities only; caches and signals are others'. */
+static int pin_authority(const struct rouse_settings *s, struct rouse_fetcher *f,
+			 struct rouse_err *e)
+{
+	auto_buf struct rouse_buf pem = { 0 };
+
+	if (!s->ca)
+		return 0;
+	if (rouse_read_file(s->ca, ROUSE_MAX_SETTINGS, &pem, e) < 0)
+		return rouse_wrap(e, "ca");
+	rouse_fetcher_set_ca(f, pem.data);
+	return 0;
+}
+
+static int acquire_document(const struct rouse_boot_options *o, const struct rouse_settings *s,
+			    const struct rouse_found *found, struct rouse_fetcher *f,
+			    uint64_t deadline, struct rouse_document *ret, struct rouse_err *e)
 {
 	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_key *keys = rouse_arena_alloc(&arena, s->keys.n * sizeof(*keys));
@@ -187,4 +202,17 @@ int rouse_acquire_document(const struct rouse_boot_options *o, const struct rous
 	    rouse_freshness_check(ret, s->generation, rouse_fetcher_time(f), e) < 0)
 		return -1;
 	return rouse_acquire_check_caches(s, ret, e);
+}
+
+int rouse_acquire_document(const struct rouse_boot_options *o, const struct rouse_settings *s,
+			   const struct rouse_found *found, struct rouse_fetcher *f,
+			   uint64_t deadline, struct rouse_document *ret, struct rouse_err *e)
+{
+	int r = pin_authority(s, f, e);
+
+	if (r == 0)
+		r = acquire_document(o, s, found, f, deadline, ret, e);
+	if (s->ca)
+		rouse_fetcher_set_ca(f, NULL);
+	return r;
 }

@@ -23,7 +23,7 @@ struct head_conf {
 
 static const struct rouse_field from_fields[] = {
 	ROUSE_REQUIRED(struct from_conf, url, "url", "Where the base document is.",
-		       .type = ROUSE_STRING, .format = "an https, http, file or s3 URL",
+		       .type = ROUSE_STRING, .format = "an https, http, file, s3, gs or az URL",
 		       .valid = rouse_is_url),
 	ROUSE_REQUIRED(struct from_conf, sha256, "sha256", "SHA-256 of its bytes.",
 		       .type = ROUSE_STRING, .format = "64 lower-case hex digits",

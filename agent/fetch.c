@@ -14,6 +14,7 @@
 
 #include "aws.h"
 #include "bucket.h"
+#include "tokens.h"
 #include "transfer.h"
 
 /* Our deadlines run on CLOCK_BOOTTIME and poll(2) does not: a machine that was suspended finds out
@@ -66,6 +67,7 @@ struct rouse_fetcher *rouse_fetcher_new(void)
 	(void)curl_share_setopt(f->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	f->ca_file = find_ca_file();
 	f->aws = aws_new(NULL);
+	f->tokens = tokens_new(NULL);
 	return f;
 }
 
@@ -75,6 +77,8 @@ struct rouse_fetcher *rouse_fetcher_clone(const struct rouse_fetcher *f)
 
 	aws_unref(ret->aws);
 	ret->aws = aws_ref(f->aws);
+	tokens_unref(ret->tokens);
+	ret->tokens = tokens_ref(f->tokens);
 	rouse_fetcher_set_ca(ret, f->ca_pem);
 	ret->clock = f->clock;
 	return ret;
@@ -90,6 +94,7 @@ void rouse_fetcher_free(struct rouse_fetcher *f)
 	(void)curl_share_cleanup(f->share);
 	curl_global_cleanup();
 	aws_unref(f->aws);
+	tokens_unref(f->tokens);
 	free(f->ca_pem);
 	free(f);
 }
@@ -262,9 +267,10 @@ static int check(const struct rouse_fetch *t, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "cannot fetch '%s': no time is left",
 				  url);
 	if (!rouse_strip_prefix(t->url, "https://") && !rouse_strip_prefix(t->url, "http://") &&
-	    !rouse_strip_prefix(t->url, "file://") && !rouse_strip_prefix(t->url, "s3://"))
+	    !rouse_strip_prefix(t->url, "file://") && !bucket_is_url(t->url))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "cannot fetch '%s': not an https, http, file or s3 URL", url);
+				  "cannot fetch '%s': not an https, http, file, s3, gs or az URL",
+				  url);
 	return 0;
 }
 
@@ -284,8 +290,7 @@ static int start(struct run *run, struct rouse_fetch *t, struct rouse_err *e)
 	r = check(t, &failure);
 	if (r == 0 && rouse_strip_prefix(t->url, "file://"))
 		r = transfer_rewind(tr, &failure) < 0 ? -1 : fetch_file(tr, &failure);
-	else if (r == 0 && rouse_strip_prefix(t->url, "s3://") &&
-		 bucket_open(&tr->bucket, t, &failure) < 0)
+	else if (r == 0 && bucket_is_url(t->url) && bucket_open(&tr->bucket, t, &failure) < 0)
 		r = -1;
 	else if (r == 0 && t->not_before > rouse_clock_ms()) {
 		tr->retry_at = t->not_before;

@@ -7,6 +7,7 @@
 
 #include <rouse/text.h>
 
+#include "blob.h"
 #include "s3.h"
 
 bool rouse_is_absolute_path(const char *s)
@@ -61,7 +62,8 @@ bool rouse_is_sha256_hex(const char *s)
 
 bool rouse_is_url(const char *s)
 {
-	static const char *const schemes[] = { "https://", "http://", "file:///", "s3://" };
+	static const char *const schemes[] = { "https://", "http://", "file:///",
+					       "s3://",    "gs://",   "az://" };
 	const char *rest = NULL;
 	size_t host;
 
@@ -75,6 +77,12 @@ bool rouse_is_url(const char *s)
 		rest = rouse_strip_prefix(s, schemes[i]);
 	if (!rest)
 		return false;
+	if (blob_is_url(s)) {
+		struct blob_target t __attribute__((cleanup(blob_target_auto))) = { 0 };
+		struct rouse_err e = { 0 };
+
+		return blob_parse(&t, s, &e) == 0;
+	}
 	if (s[0] == 's') {
 		struct s3_target t __attribute__((cleanup(s3_target_auto))) = { 0 };
 		struct rouse_err e = { 0 };
@@ -92,6 +100,8 @@ bool rouse_is_cache_url(const char *s)
 	if (!rouse_is_url(s) || strchr(s, '#'))
 		return false;
 	/* A version is one object's. */
+	if (blob_is_url(s))
+		return !strstr(s, "versionid=") && !strstr(s, "generation=");
 	return rouse_strip_prefix(s, "s3://") ? !strstr(s, "versionId=") : !strchr(s, '?');
 }
 

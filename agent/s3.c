@@ -10,6 +10,8 @@
 #include <rouse/sigv4.h>
 #include <rouse/text.h>
 
+#include "blob.h"
+
 #define DIGITS "0123456789"
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -97,7 +99,12 @@ static const char *decode(struct s3_target *t, const char *text, size_t n)
 	return memchr(plain, '\0', len) ? NULL : rouse_arena_strndup(&t->arena, plain, len);
 }
 
-static int take_parameter(struct s3_target *t, const char *text, size_t n, const char *given[2],
+/* What needs more than to be kept. */
+struct given {
+	const char *endpoint, *scheme, *dualstack, *payer;
+};
+
+static int take_parameter(struct s3_target *t, const char *text, size_t n, struct given *given,
 			  struct rouse_err *e)
 {
 	const char *equals = memchr(text, '=', n);
@@ -111,12 +118,19 @@ static int take_parameter(struct s3_target *t, const char *text, size_t n, const
 	else if (rouse_streq(name, "versionId"))
 		to = &t->version;
 	else if (rouse_streq(name, "endpoint"))
-		to = &given[0];
+		to = &given->endpoint;
 	else if (rouse_streq(name, "scheme"))
-		to = &given[1];
+		to = &given->scheme;
+	else if (rouse_streq(name, "addressing-style"))
+		to = &t->style;
+	else if (rouse_streq(name, "dualstack"))
+		to = &given->dualstack;
+	else if (rouse_streq(name, "requestPayer"))
+		to = &given->payer;
 	if (!to)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "'%.32s' is none of region, endpoint, scheme and versionId",
+				  "'%.32s' is none of region, endpoint, scheme, versionId, "
+				  "addressing-style, dualstack and requestPayer",
 				  name ? name : "");
 	if (*to || !value || !*value)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' must be given once, with a value",
@@ -125,24 +139,41 @@ static int take_parameter(struct s3_target *t, const char *text, size_t n, const
 	return 0;
 }
 
+static int take_word(const char *name, const char *value, const char *word, bool *ret,
+		     struct rouse_err *e)
+{
+	*ret = value != NULL;
+	return !value || rouse_streq(value, word)
+		       ? 0
+		       : rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' may be '%s' only", name, word);
+}
+
 static int take_query(struct s3_target *t, const char *query, struct rouse_err *e)
 {
-	const char *given[2] = { NULL, NULL }; /* endpoint, scheme */
+	struct given given = { 0 };
 
 	for (const char *p = query; *p;) {
 		size_t n = strcspn(p, "&");
 
-		if (n && take_parameter(t, p, n, given, e) < 0)
+		if (n && take_parameter(t, p, n, &given, e) < 0)
 			return -1;
 		p += n + (p[n] == '&');
 	}
+	if (take_word("dualstack", given.dualstack, "true", &t->dualstack, e) < 0 ||
+	    take_word("requestPayer", given.payer, "requester", &t->payer, e) < 0)
+		return -1;
+	if (t->style && !rouse_streq(t->style, "path") && !rouse_streq(t->style, "virtual") &&
+	    !rouse_streq(t->style, "auto"))
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "'addressing-style' must be path, virtual or auto");
 	if (t->region && !s3_is_region(t->region))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'region' is not the name of a region");
-	if (given[1] && !rouse_streq(given[1], "https") && !rouse_streq(given[1], "http"))
+	if (given.scheme && !rouse_streq(given.scheme, "https") &&
+	    !rouse_streq(given.scheme, "http"))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'scheme' must be https or http");
-	if (given[0])
-		return take_endpoint(t, given[0], given[1], e);
-	if (rouse_streq(given[1], "http"))
+	if (given.endpoint)
+		return take_endpoint(t, given.endpoint, given.scheme, e);
+	if (rouse_streq(given.scheme, "http"))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
 				  "'scheme' may be http for an endpoint of your own only");
 	return 0;
@@ -186,19 +217,26 @@ void s3_target_done(struct s3_target *t)
 	*t = (struct s3_target){ 0 };
 }
 
+static bool is_version(const char *parameter)
+{
+	return rouse_strip_prefix(parameter, "versionId=") ||
+	       rouse_strip_prefix(parameter, "versionid=") ||
+	       rouse_strip_prefix(parameter, "generation=");
+}
+
 /* A version is one object's; what is beside it has others. */
-static void add_query(struct rouse_buf *b, const char *query, bool s3)
+static void add_query(struct rouse_buf *b, const char *query, bool store)
 {
 	char mark = '?';
 
-	if (!s3) {
+	if (!store) {
 		rouse_buf_printf(b, "?%s", query);
 		return;
 	}
 	for (const char *p = query; *p;) {
 		size_t n = strcspn(p, "&");
 
-		if (n && !rouse_strip_prefix(p, "versionId=")) {
+		if (n && !is_version(p)) {
 			rouse_buf_printf(b, "%c%.*s", mark, (int)n, p);
 			mark = '&';
 		}
@@ -208,7 +246,7 @@ static void add_query(struct rouse_buf *b, const char *query, bool s3)
 
 char *rouse_fetch_url(const char *base, const char *more)
 {
-	bool s3 = rouse_strip_prefix(base, "s3://") != NULL;
+	bool store = rouse_strip_prefix(base, "s3://") || blob_is_url(base);
 	size_t n = strcspn(base, "?#");
 	struct rouse_buf b = { 0 };
 
@@ -217,10 +255,10 @@ char *rouse_fetch_url(const char *base, const char *more)
 		n--;
 	rouse_buf_printf(&b, "%.*s", (int)n, base);
 	for (const char *p = more; *p; p++)
-		rouse_buf_printf(&b, s3 && (*p == '?' || *p == '#') ? "%%%02X" : "%c",
+		rouse_buf_printf(&b, store && (*p == '?' || *p == '#') ? "%%%02X" : "%c",
 				 (unsigned char)*p);
 	if (base[n + strspn(base + n, "/")] == '?')
-		add_query(&b, strchr(base, '?') + 1, s3);
+		add_query(&b, strchr(base, '?') + 1, store);
 	return b.data;
 }
 
@@ -249,16 +287,25 @@ static bool fits_host(const char *bucket)
 	       bucket[n - 1] != '-';
 }
 
-void s3_place_init(struct s3_place *p, const struct s3_target *t, const char *region)
+static bool is_virtual(const struct s3_target *t)
+{
+	if (rouse_streq(t->style, "path") || rouse_streq(t->style, "virtual"))
+		return rouse_streq(t->style, "virtual");
+	return !t->endpoint && fits_host(t->bucket);
+}
+
+void s3_place_init(struct s3_place *p, const struct s3_target *t, const char *region,
+		   bool dualstack)
 {
 	auto_free char *key = rouse_sigv4_encode(t->key, strlen(t->key), "/");
-	bool virtual_host = !t->endpoint && fits_host(t->bucket);
+	bool virtual_host = is_virtual(t);
+	const char *bucket = virtual_host ? t->bucket : "", *dot = virtual_host ? "." : "";
 
 	if (t->endpoint)
-		p->host = rouse_strdup(t->endpoint);
+		p->host = rouse_asprintf("%s%s%s", bucket, dot, t->endpoint);
 	else
-		p->host = rouse_asprintf("%s%ss3.%s.%s", virtual_host ? t->bucket : "",
-					 virtual_host ? "." : "", region, s3_suffix(region));
+		p->host = rouse_asprintf("%s%ss3.%s%s.%s", bucket, dot,
+					 dualstack ? "dualstack." : "", region, s3_suffix(region));
 	p->path = rouse_asprintf("/%s%s%s", virtual_host ? "" : t->bucket, virtual_host ? "" : "/",
 				 key);
 	if (t->version) {
@@ -322,7 +369,8 @@ void s3_element(char *buf, size_t size, const char *body, const char *name)
 	rouse_one_line(buf);
 }
 
-/* The region in "[BUCKET.]s3.REGION.amazonaws.com" (or "s3-REGION"), which may be a URL's host. */
+/* The region in "[BUCKET.]s3.[dualstack.]REGION.amazonaws.com" (or "s3-REGION"), which may be a URL's
+ * host. */
 static void region_of_host(char ret[static S3_REGION], const char *text, const char *bucket)
 {
 	const char *host = rouse_strip_prefix(text, "https://"), *rest;
@@ -337,6 +385,8 @@ static void region_of_host(char ret[static S3_REGION], const char *text, const c
 	if (!rouse_strip_prefix(host, "s3.") && !rouse_strip_prefix(host, "s3-"))
 		return;
 	host += 3;
+	rest = rouse_strip_prefix(host, "dualstack.");
+	host = rest ? rest : host;
 	n = strspn(host, LOWER DIGITS "-");
 	if (n >= S3_REGION || host[n] != '.')
 		return;

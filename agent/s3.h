@@ -14,13 +14,17 @@
 
 #define S3_REGION 33 /* [a-z0-9-]{1,32} */
 
-/* s3://BUCKET/KEY?region=…&endpoint=…&scheme=…&versionId=…; strings in the arena, NULL: not given. */
+/* s3://BUCKET/KEY?region=…&endpoint=…&scheme=…&versionId=…&addressing-style=path|virtual|auto
+ * &dualstack=true&requestPayer=requester; strings in the arena, NULL: not given. */
 struct s3_target {
 	struct rouse_arena arena;
 	const char *bucket, *key; /* the key is decoded; "" when the URL names a bucket only */
 	const char *region, *version;
 	const char *endpoint; /* host and port of a service that is not Amazon's */
 	bool plain;           /* http; only with an endpoint */
+	const char *style;    /* where the bucket stands; NULL: as fits */
+	bool dualstack;       /* ask the names that also have addresses of IPv6 */
+	bool payer;           /* whoever asks pays */
 };
 /* The error is the bare reason. */
 must_check int s3_parse(struct s3_target *ret, const char *url, struct rouse_err *e);
@@ -34,7 +38,8 @@ static inline void s3_target_auto(struct s3_target *t)
 struct s3_place {
 	char *host, *path, *query; /* as sent, and as signed; owned */
 };
-void s3_place_init(struct s3_place *p, const struct s3_target *t, const char *region);
+void s3_place_init(struct s3_place *p, const struct s3_target *t, const char *region,
+		   bool dualstack);
 void s3_place_done(struct s3_place *p);
 
 bool s3_is_region(const char *s);

@@ -51,6 +51,11 @@ static const struct rouse_field fields[] = {
 		    "Refuse documents that none of \"keys\" signed.", .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct rouse_settings, keys, "keys", "Who may sign documents.",
 		    .type = ROUSE_LIST, .item = &signer_shape, .max = 16),
+	ROUSE_FIELD(struct rouse_settings, ca, "ca",
+		    "A file with the certificates (PEM) of the authorities that documents' servers "
+		    "must have, in the place of the system's.",
+		    .type = ROUSE_STRING, .format = "an absolute path",
+		    .valid = rouse_is_absolute_path),
 	ROUSE_FIELD(struct rouse_settings, generation, "generation",
 		    "The lowest \"generation\" of a document that this image takes.",
 		    .type = ROUSE_INT, .max = ROUSE_MAX_GENERATION),

@@ -37,7 +37,8 @@ int transfer_rewind(struct transfer *tr, struct rouse_err *e)
 	rouse_buf_done(&t->body_out);
 	t->status = 0;
 	tr->bucket_region[0] = '\0';
-	t->retry_after[0] = t->location[0] = tr->date[0] = tr->content_length[0] = '\0';
+	t->retry_after[0] = t->location[0] = t->etag[0] = tr->date[0] = tr->content_length[0] =
+		'\0';
 	tr->received = tr->header_bytes = 0;
 	tr->delivered = tr->full = tr->stopped = false;
 	return 0;
@@ -136,9 +137,11 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 	}
 	/* A status line begins another header: an interim answer (100, 103) came before it. */
 	if (n > 5 && strncmp(line, "HTTP/", 5) == 0)
-		t->retry_after[0] = t->location[0] = tr->date[0] = tr->content_length[0] = '\0';
+		t->retry_after[0] = t->location[0] = t->etag[0] = tr->date[0] =
+			tr->content_length[0] = '\0';
 	(void)(header_value(line, n, "Retry-After", t->retry_after, sizeof(t->retry_after)) ||
 	       header_value(line, n, "Location", t->location, sizeof(t->location)) ||
+	       header_value(line, n, "ETag", t->etag, sizeof(t->etag)) ||
 	       header_value(line, n, "Date", tr->date, sizeof(tr->date)) ||
 	       header_value(line, n, "x-amz-bucket-region", tr->bucket_region,
 			    sizeof(tr->bucket_region)));
@@ -311,7 +314,7 @@ static void set_bounds(struct transfer *tr)
 /* What libcurl is given. */
 static const char *request_url(const struct transfer *tr)
 {
-	return tr->bucket ? bucket_url(tr->bucket) : tr->url;
+	return tr->bucket ? tr->bucket->ops->url(tr->bucket) : tr->url;
 }
 
 static void set_version(struct transfer *tr)
@@ -375,7 +378,7 @@ static int set_request(struct transfer *tr, struct rouse_err *e)
 	}
 	if (!typed && transfer_add_header(tr, "Content-Type:", e) < 0)
 		return -1;
-	if (tr->bucket && bucket_add_headers(tr, e) < 0)
+	if (tr->bucket && tr->bucket->ops->add_headers(tr, e) < 0)
 		return -1;
 	(void)curl_easy_setopt(tr->easy, CURLOPT_HTTPHEADER, tr->headers);
 	return 0;
@@ -386,7 +389,7 @@ int transfer_prepare(struct transfer *tr, struct rouse_err *e)
 	struct rouse_fetcher *f = tr->f;
 	char url[512];
 
-	if (tr->bucket && bucket_prepare(tr, e) < 0)
+	if (tr->bucket && tr->bucket->ops->prepare(tr, e) < 0)
 		return -1;
 	tr->easy = f->n_idle ? f->idle[--f->n_idle] : curl_easy_init();
 	if (!tr->easy)
@@ -564,5 +567,5 @@ enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err
 	}
 	if (code != CURLE_OK && !tr->full)
 		return judge_code(tr, code, e);
-	return tr->bucket ? bucket_judge(tr, e) : judge_status(tr, e);
+	return tr->bucket ? tr->bucket->ops->judge(tr, e) : judge_status(tr, e);
 }

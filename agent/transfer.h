@@ -2,7 +2,7 @@
 /*
  * One try of one transfer over libcurl; private to agent/fetch.c, which decides about tries, and
  * agent/transfer.c, which sets libcurl up, bounds what comes in and translates what went wrong;
- * agent/bucket.c adds what is different about S3.
+ * agent/bucket.c adds what is different about object stores.
  */
 #pragma once
 
@@ -21,7 +21,7 @@ struct transfer {
 	struct curl_slist *connect; /* where it connects to instead, or NULL */
 	char error[CURL_ERROR_SIZE];
 	char *url;             /* where it is now: redirects change it */
-	struct bucket *bucket; /* of an s3: URL, else NULL */
+	struct bucket *bucket; /* of an s3:, gs: or az: URL, else NULL */
 	bool foreign;          /* a redirect left the origin: the caller's headers stay behind */
 	bool patient;          /* the next try does not count against max_tries */
 	unsigned tries, redirects;
@@ -43,6 +43,7 @@ struct rouse_fetcher {
 	unsigned n_idle;
 	bool running;    /* rouse_fetch_many does not nest */
 	struct aws *aws; /* what it knows together with its clones */
+	struct tokens *tokens;
 	char *ca_pem;
 	const char *ca_file;
 	struct tls_clock clock;

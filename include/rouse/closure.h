@@ -18,7 +18,7 @@ struct rouse_room;
 
 struct rouse_cache {
 	const char *name,
-		*url; /* name: for messages; url: https, http, file or s3, without a trailing "/" */
+		*url; /* name: for messages; url: https, http, file, s3, gs or az, without a trailing "/" */
 };
 
 /* A root of the closure: a full store path, and what its archive must hash to (NULL: as signed). With a

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Transfers over https, http and file (libcurl; agent/fetch.c is its only user), and from buckets of
- * S3 with the credentials of the instance's role, or without any where it has none. Bounded in size,
- * time and tries; redirects are never followed by the library: a caller may allow a few, to https
- * or the same origin only, and without its own headers on another host. A request to S3 is never
- * redirected; it is signed once more for the region that the answer names.
+ * S3, Google and Azure with the credentials of the instance, or without any where it has none. Bounded
+ * in size, time and tries; redirects are never followed by the library: a caller may allow a few, to
+ * https or the same origin only, and without its own headers on another host. A request to a bucket is
+ * never redirected; one to S3 is signed once more for the region that the answer names.
  */
 #pragma once
 
@@ -64,6 +64,7 @@ struct rouse_fetch {
 	long status;               /* HTTP status of the last answer, 0 when none; 200 for file: */
 	struct rouse_buf body_out; /* of any final answer, also of an error's; caller frees */
 	char retry_after[32], location[512], date[40];
+	char etag[128];       /* of the last answer, with its quotes; "" when there was none */
 	char effective[512];  /* where the last answer came from, after redirects; "" if too long */
 	struct rouse_err err; /* rouse_fetch_many: this transfer's failure */
 	int result;           /* rouse_fetch_many: 0 or -1 */

@@ -18,6 +18,7 @@ struct rouse_settings {
 	const char *sha256;   /* pin of document, may be NULL */
 	bool require_signature;
 	struct rouse_list keys;   /* const char *: may sign documents, see agent/minisign.h */
+	const char *ca;           /* path of PEM certificates, NULL: the system's */
 	int64_t generation;       /* of a document, at least */
 	struct rouse_list caches; /* struct rouse_cache_conf; if any, documents choose among them */
 	struct rouse_policy policy; /* for what documents do not say */

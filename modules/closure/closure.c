@@ -63,7 +63,7 @@ static const struct rouse_shape cache_shape = {
 
 static const struct rouse_field manifest_fields[] = {
 	ROUSE_REQUIRED(struct closure_manifest, url, "url", "Where the manifest is.",
-		       .type = ROUSE_STRING, .format = "an https, http, file or s3 URL",
+		       .type = ROUSE_STRING, .format = "an https, http, file, s3, gs or az URL",
 		       .valid = rouse_is_url),
 	ROUSE_REQUIRED(struct closure_manifest, sha256, "sha256", "The digest of its text, in hex.",
 		       .type = ROUSE_STRING, .format = "64 lower-case hex digits",

@@ -46,7 +46,7 @@ static int cmdline_fetch(unused_arg const struct rouse_source *s, struct rouse_m
 	if (r == 0)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
 				  "rouse.document= on the kernel command line is not an https, "
-				  "http, file or s3 URL");
+				  "http, file, s3, gs or az URL");
 	if (!sha256)
 		return 0;
 	if (!rouse_is_sha256_hex(sha256))

@@ -127,10 +127,11 @@ int source_pointer(struct rouse_found *f, const char *text, size_t len, struct r
 					  "64 lower-case hex digits");
 	}
 	if (!rouse_is_url(line))
-		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "the document's URL must be an https, http, file or s3 one, "
-				  "without user and "
-				  "password");
+		return rouse_fail(
+			e, ROUSE_DOCUMENT, 0,
+			"the document's URL must be an https, http, file, s3, gs or az one, "
+			"without user and "
+			"password");
 	free(f->url);
 	free(f->sha256);
 	f->url = rouse_strdup(line);

@@ -22,9 +22,9 @@ s3_world() {
 	for region in eu-west-1 eu-central-1 us-east-1 cn-north-1; do
 		suffix=amazonaws.com
 		[ $region = cn-north-1 ] && suffix=amazonaws.com.cn
-		names="$names,DNS:s3.$region.$suffix,DNS:*.s3.$region.$suffix"
+		names="$names,DNS:s3.$region.$suffix,DNS:*.s3.$region.$suffix,DNS:*.s3.dualstack.$region.$suffix"
 		for bucket in acme other moved late cache; do
-			echo "127.0.0.1 $bucket.s3.$region.$suffix"
+			echo "127.0.0.1 $bucket.s3.$region.$suffix $bucket.s3.dualstack.$region.$suffix"
 		done
 		echo "127.0.0.1 s3.$region.$suffix"
 	done >"$work/hosts"

@@ -8,9 +8,10 @@ Prints "ready" when it listens. The configuration is a JSON object:
 
   keys      {access key id: {secret, token}}; "expired": true answers as S3 does for old tokens
   clock     seconds by which the server's clock is ahead of ours
-  buckets   {name: {region, public, list, how, objects: {key: text}, versions: {"key@id": text}, dir}}
+  buckets   {name: {region, public, payer, list, how, objects: {key: text}, versions: {"key@id": text}, dir}}
             "how" says how a request in another region is answered: 301, 301-endpoint, 307, 400, 400-header;
-            "list": false makes a missing key look forbidden; "dir" holds more objects
+            "list": false makes a missing key look forbidden; "dir" holds more objects; "payer": true wants
+            whoever asks to say that he pays
   script    {"bucket/key": [{status, body, headers}, …]}: answers that come first, once each
 
 Each request is one line of the log: method, host, target, status, code, and whether it was signed.
@@ -147,7 +148,7 @@ class Service:
     def answer(self, r):
         host = r.headers.get("Host", "").split(":")[0]
         path, _, query = r.target.partition("?")
-        m = re.fullmatch(rf"(?:(.+)\.)?s3\.([a-z0-9-]+)\.{SUFFIX}", host)
+        m = re.fullmatch(rf"(?:(.+)\.)?s3\.(?:dualstack\.)?([a-z0-9-]+)\.{SUFFIX}", host)
         if m and m[1]:
             name, key, region = m[1], path[1:], m[2]
         else:
@@ -163,7 +164,13 @@ class Service:
         if region and region != bucket["region"]:
             self.elsewhere(name, bucket, key)
         self.verify(r, bucket)
-        return 200, {"ETag": '"e"'}, self.find(bucket, key, query)
+        if bucket.get("payer") and r.headers.get("x-amz-request-payer") != "requester":
+            raise Refusal(403, "AccessDenied", "Access Denied")
+        body = self.find(bucket, key, query)
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        if r.headers.get("If-None-Match") == etag:
+            return 304, {"ETag": etag}, b""
+        return 200, {"ETag": etag}, body
 
     @staticmethod
     def find(bucket, key, query):
@@ -203,6 +210,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.service.log({"method": self.command, "host": self.headers.get("Host"), "target": self.target,
                           "status": status, "code": code, "signed": "Authorization" in self.headers,
                           "token": "x-amz-security-token" in self.headers,
+                          "condition": "If-None-Match" in self.headers,
                           "agent": self.client_address[1]})
         self.send_response_only(status)
         for name, value in {"Date": self.date_time_string(int(self.service.now())), **headers}.items():

@@ -85,6 +85,18 @@ boot 's3://acme/web.json?region=eu-west-1'
 ok s3_with_a_region_boots boots
 ok s3_with_a_region_does_not_ask_for_it asked placement/region 0
 
+boot 's3://acme/web.json?dualstack=true'
+ok s3_dual_stack_boots boots
+ok s3_dual_stack_has_names_of_its_own saw '"host": "acme.s3.dualstack.eu-west-1.amazonaws.com"' 1
+boot 's3://acme/web.json?addressing-style=path'
+ok s3_path_style_boots boots
+ok s3_path_style_has_the_bucket_in_the_path saw '"host": "s3.eu-west-1.amazonaws.com", "target": "/acme/web.json"' 1
+bucket '"payer": true'
+boot s3://acme/web.json
+ok s3_who_does_not_pay_is_denied fails 78 'access denied'
+boot 's3://acme/web.json?requestPayer=requester'
+ok s3_who_pays_boots boots
+
 # --- keys with odd characters; buckets that are no host names; versions ---
 i=0
 bucket '"objects": {'"$(for key in 'a b' 'a=b' 'a+b' 'é' '~' 'a//b' '/a' '(x)' "a'b" 'a&b' 'a:b@c,d;e!f*g$h' 'a/../b' './a' \

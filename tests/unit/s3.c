@@ -23,7 +23,7 @@ static char *asked_at(const char *url, const char *region)
 
 	if (s3_parse(&t, url, &e) < 0)
 		return NULL;
-	s3_place_init(&p, &t, t.region ? t.region : region);
+	s3_place_init(&p, &t, t.region ? t.region : region, t.dualstack);
 	return rouse_asprintf("%s://%s%s%s%s", t.plain ? "http" : "https", p.host, p.path,
 			      p.query[0] ? "?" : "", p.query);
 }
@@ -54,6 +54,18 @@ static void urls_become_requests(struct t *t)
 		{ "s3://acme/a?endpoint=minio:80&scheme=http", "http://minio/acme/a" },
 		{ "s3://acme/a?scheme=http&endpoint=[::1]:9000", "http://[::1]:9000/acme/a" },
 		{ "s3://acme/a?", "https://acme.s3.eu-west-1.amazonaws.com/a" },
+		{ "s3://acme/a?dualstack=true",
+		  "https://acme.s3.dualstack.eu-west-1.amazonaws.com/a" },
+		{ "s3://a.b/x?dualstack=true&region=cn-north-1",
+		  "https://s3.dualstack.cn-north-1.amazonaws.com.cn/a.b/x" },
+		{ "s3://acme/a?addressing-style=path",
+		  "https://s3.eu-west-1.amazonaws.com/acme/a" },
+		{ "s3://acme/a?addressing-style=auto",
+		  "https://acme.s3.eu-west-1.amazonaws.com/a" },
+		{ "s3://acme/a?addressing-style=virtual&endpoint=r2.example",
+		  "https://acme.r2.example/a" },
+		{ "s3://acme/a?requestPayer=requester",
+		  "https://acme.s3.eu-west-1.amazonaws.com/a" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -97,6 +109,9 @@ static void urls_that_cannot_be_are_refused(struct t *t)
 		"s3://acme/a?endpoint=a%0d%0ax:y",
 		"s3://acme/a?versionId=",
 		"s3://acme/a?profile=x",
+		"s3://acme/a?dualstack=yes",
+		"s3://acme/a?requestPayer=me",
+		"s3://acme/a?addressing-style=dns",
 		"s3://aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/a",
 	};
 
@@ -170,6 +185,8 @@ static void regions_are_found_where_they_are_said(struct t *t)
 		  "https://acme.s3.eu-west-3.amazonaws.com/", "eu-west-1" },
 		{ "<Endpoint>acme.s3.eu-west-1.amazonaws.com</Endpoint>", "", "", "eu-west-1" },
 		{ "<Endpoint>acme.s3-eu-west-1.amazonaws.com</Endpoint>", "", "", "eu-west-1" },
+		{ "<Endpoint>acme.s3.dualstack.eu-west-1.amazonaws.com</Endpoint>", "", "",
+		  "eu-west-1" },
 		{ "<Endpoint>s3.cn-north-1.amazonaws.com.cn</Endpoint>", "", "", "cn-north-1" },
 		{ "", "", "https://s3.eu-west-1.amazonaws.com/acme/x", "eu-west-1" },
 		{ "", "", "http://acme.s3.eu-west-1.amazonaws.com/x", "" },
