@@ -180,18 +180,35 @@ static int pin_authority(const struct rouse_settings *s, struct rouse_fetcher *f
 	return 0;
 }
 
+/* What this machine was last provisioned with; an initramfs cannot see it yet. */
+static void recall(const struct rouse_boot_options *o, struct rouse_document *last,
+		   struct rouse_running *running)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	struct rouse_err ignored = { 0 };
+
+	if (o->initramfs || rouse_root_open(&root, o->root, &ignored) < 0)
+		return;
+	if (rouse_layers_load(&root, last, running, &ignored) < 0)
+		rouse_log(ROUSE_LOG_DEBUG, "document", "nothing is kept: %s", ignored.text);
+}
+
 static int acquire_document(const struct rouse_boot_options *o, const struct rouse_settings *s,
 			    const struct rouse_found *found, struct rouse_fetcher *f,
 			    uint64_t deadline, struct rouse_document *ret, struct rouse_err *e)
 {
+	auto_document struct rouse_document last = { 0 };
+	auto_running struct rouse_running running = { 0 };
 	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_key *keys = rouse_arena_alloc(&arena, s->keys.n * sizeof(*keys));
 	struct rouse_loader l = { .fetcher = f,
 				  .deadline = deadline,
 				  .keys = keys,
 				  .n_keys = s->keys.n,
-				  .require_signature = s->require_signature };
+				  .require_signature = s->require_signature,
+				  .last = &last };
 
+	recall(o, &last, &running);
 	for (size_t i = 0; i < s->keys.n; i++)
 		if (rouse_document_key_parse(&keys[i], ((const char *const *)s->keys.items)[i], e) <
 		    0)

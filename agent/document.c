@@ -100,6 +100,8 @@ void rouse_document_done(struct rouse_document *d)
 	for (size_t i = 0; i < d->n_layers; i++) {
 		free(d->layers[i].name);
 		free(d->layers[i].text);
+		free(d->layers[i].source);
+		free(d->layers[i].etag);
 		json_decref(d->layers[i].json);
 	}
 	json_decref(d->merged);

@@ -65,6 +65,8 @@ char *rouse_layers_print(const struct rouse_document *d, const struct rouse_inst
 			continue;
 		}
 		rouse_json_set_string(layer, "name", d->layers[i].name);
+		rouse_json_set_string(layer, "source", d->layers[i].source);
+		rouse_json_set_string(layer, "etag", d->layers[i].etag);
 		rouse_json_set(layer, "text", json_stringn(d->layers[i].text, d->layers[i].len));
 		rouse_json_append(layers, layer);
 	}
@@ -138,6 +140,15 @@ bool rouse_layers_recall(const struct rouse_root *root, const struct rouse_insta
 	       (!who->id || !kept_one->id || strcasecmp(kept_one->id, who->id) == 0);
 }
 
+static void keep_origin(struct rouse_layer *to, const json_t *layer)
+{
+	const char *source = json_string_value(json_object_get(layer, "source"));
+	const char *etag = json_string_value(json_object_get(layer, "etag"));
+
+	to->source = source ? rouse_strdup(source) : NULL;
+	to->etag = etag ? rouse_strdup(etag) : NULL;
+}
+
 static int add_layers(struct rouse_document *d, const struct rouse_running *r, struct rouse_err *e)
 {
 	const json_t *layer;
@@ -153,6 +164,7 @@ static int add_layers(struct rouse_document *d, const struct rouse_running *r, s
 		if (rouse_document_add(d, name, json_string_value(text), json_string_length(text),
 				       false, e) < 0)
 			return -1;
+		keep_origin(&d->layers[d->n_layers - 1], layer);
 	}
 	if (!d->n_layers)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' holds no layers; boot writes it anew",

@@ -103,25 +103,73 @@ static int check_trust(struct rouse_loader *l, const char *url, const char *sha2
 	return l->require_signature ? check_signature(l, url, text, e) : 0;
 }
 
-int rouse_load_url(struct rouse_loader *l, struct rouse_document *d, const char *url,
-		   const char *sha256, bool below, struct rouse_err *e)
+static const struct rouse_layer *find_last(const struct rouse_loader *l, const char *source,
+					   const char *sha256)
 {
+	for (size_t i = 0; l->last && i < l->last->n_layers; i++) {
+		const struct rouse_layer *layer = &l->last->layers[i];
+
+		if (sha256 ? rouse_streq(layer->sha256, sha256)
+			   : layer->etag && rouse_streq(layer->source, source))
+			return layer;
+	}
+	return NULL;
+}
+
+/* The text behind `url`: what the machine has, when that is known to be the same. */
+static int fetch_text(struct rouse_loader *l, const char *url, const char *sha256,
+		      const char *source, struct rouse_buf *ret, char **ret_etag,
+		      struct rouse_err *e)
+{
+	const struct rouse_layer *last = find_last(l, source, sha256);
+	auto_free char *condition = last && !sha256
+					    ? rouse_asprintf("If-None-Match: %s", last->etag)
+					    : NULL;
+	const char *const headers[] = { condition, NULL };
 	struct rouse_fetch t = { .url = url,
 				 .max_bytes = ROUSE_MAX_DOCUMENT,
 				 .deadline = l->deadline,
+				 .headers = headers,
 				 .max_redirects = 3 };
-	char name[512];
-	int r = rouse_fetch(l->fetcher, &t, e);
+	int r = 0;
 
-	(void)rouse_print_url(name, sizeof(name), url);
-	if (r == 0 && !t.body_out.data && rouse_buf_add(&t.body_out, "", 0, 1) < 0)
-		r = rouse_fail(e, ROUSE_BUG, 0, "no room for an empty text");
-	if (r == 0 && check_trust(l, url, sha256, &t.body_out, e) < 0)
-		r = rouse_wrap(e, "%s", name);
+	if (!last || !sha256)
+		r = rouse_fetch(l->fetcher, &t, e);
+	if (last && (sha256 || (r < 0 && t.status == 304))) {
+		rouse_buf_done(&t.body_out);
+		*ret_etag = last->etag ? rouse_strdup(last->etag) : NULL;
+		return rouse_buf_add(ret, last->text, last->len, ROUSE_MAX_DOCUMENT);
+	}
+	if (r == 0 && t.etag[0])
+		*ret_etag = rouse_strdup(t.etag);
 	if (r == 0)
-		r = rouse_document_add(d, name, t.body_out.data, t.body_out.len, below, e);
+		*ret = take(t.body_out, (struct rouse_buf){ 0 });
 	rouse_buf_done(&t.body_out);
 	return r;
+}
+
+int rouse_load_url(struct rouse_loader *l, struct rouse_document *d, const char *url,
+		   const char *sha256, bool below, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+	auto_free char *etag = NULL;
+	struct rouse_layer *layer;
+	char name[512], source[65];
+
+	(void)rouse_print_url(name, sizeof(name), url);
+	rouse_sha256_hex(url, strlen(url), source);
+	if (fetch_text(l, url, sha256, source, &text, &etag, e) < 0)
+		return -1;
+	if (!text.data && rouse_buf_add(&text, "", 0, 1) < 0)
+		return rouse_fail(e, ROUSE_BUG, 0, "no room for an empty text");
+	if (check_trust(l, url, sha256, &text, e) < 0)
+		return rouse_wrap(e, "%s", name);
+	if (rouse_document_add(d, name, text.data, text.len, below, e) < 0)
+		return -1;
+	layer = &d->layers[below ? 0 : d->n_layers - 1];
+	layer->source = rouse_strdup(source);
+	layer->etag = take(etag, NULL);
+	return 0;
 }
 
 /* Digests make it all but impossible to build, and easy to write down. With a query, one name may be

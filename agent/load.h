@@ -20,6 +20,9 @@ struct rouse_loader {
 	bool require_signature; /* what comes from a URL needs URL.sig by one of the keys */
 	const struct rouse_key *keys;
 	size_t n_keys;
+	/* What the machine was last provisioned with, or NULL: a text that it has by its digest is not
+	 * fetched again, and others only when they have changed. */
+	const struct rouse_document *last;
 	const char *skipped; /* out: the base that was left out, borrowed from the layer */
 };
 

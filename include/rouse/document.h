@@ -30,7 +30,9 @@ struct rouse_layer {
 	char *text;
 	size_t len;
 	json_t *json;
-	char sha256[65];  /* of text */
+	char sha256[65]; /* of text */
+	/* Of what was fetched, for asking again: the SHA-256 of the whole URL, and the server's ETag. */
+	char *source, *etag;
 	bool is_override; /* this machine's own, from override.d */
 };
 

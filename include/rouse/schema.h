@@ -106,7 +106,8 @@ bool rouse_is_absolute_path(
 bool rouse_is_hostname(const char *s);   /* RFC 1123, at most 64 bytes (Linux HOST_NAME_MAX) */
 bool rouse_is_sha256_hex(const char *s); /* 64 lower-case hex digits */
 bool rouse_is_url(
-	const char *s); /* https, http, file, s3, gs or az with a host or path; no blanks, no userinfo */
+	const char *
+		s); /* https, http, file, s3, gs or az with a host or path; no blanks, no userinfo */
 bool rouse_is_cache_url(const char *s);  /* the same, beneath which objects can be named */
 bool rouse_is_store_path(const char *s); /* /nix/store/<32 nix32>-<name> */
 bool rouse_is_label(

@@ -279,6 +279,40 @@ boot s3://acme/top.json
 ok s3_base_is_in_a_bucket_too boots
 ok s3_base_needs_no_other_credentials asked security-credentials/web 1
 
+# --- what the machine has is not fetched again ---
+again() { # SETTINGS: the same machine boots once more
+	printf '%s' "$1" >"$work/agent.json"
+	rm -rf "$work/run" && mkdir "$work/run"
+	: >"$work/requests"
+	timeout 100 "$ROUSE" boot --root "$work/root" --run "$work/run" --settings "$work/agent.json" >"$work/out" 2>&1
+	status=$?
+	! grep -q 'canary' "$work/out" "$work/run/report.json" "$work/run/status.json" || leaked=1
+}
+DOCUMENT='{ "rouse": 1, "files": { "/etc/motd": { "contents": "from a bucket\n" } } }'
+printf '%s' "$DOCUMENT" >"$work/web.json"
+"$ROUSE" sign --key "$work/secret" "$work/web.json" >/dev/null
+SIGNED='{ "document": "s3://acme/web.json", "requireSignature": true, "keys": ["'"$key"'"] }'
+bucket "\"dir\": \"$work\", \"objects\": {}"
+: >"$work/user-data"
+rm -rf "$work/root" && mkdir -p "$work/root/etc"
+again "$SIGNED"
+ok s3_signed_document_boots boots
+again "$SIGNED"
+ok s3_known_document_boots boots
+ok s3_known_document_is_asked_for_with_its_tag saw '"target": "/web.json", "status": 304.*"condition": true' 1
+ok s3_known_document_is_verified_anew saw '"target": "/web.json.sig", "status": 200' 1
+printf ' ' >>"$work/web.json"
+again "$SIGNED"
+ok s3_changed_document_is_fetched saw '"target": "/web.json", "status": 200' 1
+ok s3_changed_document_needs_its_signature fails 77 'the signature by'
+DIGEST=$(sha256sum "$work/web.json" | cut -d' ' -f1)
+echo "s3://acme/web.json#sha256=$DIGEST" >"$work/user-data"
+again '{}'
+ok s3_pinned_document_boots boots
+again '{}'
+ok s3_pinned_document_boots_again boots
+ok s3_pinned_document_is_not_asked_for_again saw '"method"' 0
+
 ok s3_payload_and_credentials_are_in_no_log_and_no_report is "$leaked" 0
 
 end "$imds_pid"
