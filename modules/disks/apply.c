@@ -185,6 +185,7 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:
 	case DISKS_OP_TABLE:
+	case DISKS_OP_SHOW:
 		return step->module == &rouse_module_disks;
 	case DISKS_OP_MOUNT:
 	case DISKS_OP_SWAP:
@@ -410,6 +411,8 @@ static int run_on_disk(const struct rouse_step *step, const struct rouse_context
 		r = claim(s, a, e);
 	else if (step->op == DISKS_OP_MAKE || step->op == DISKS_OP_ERASE)
 		r = make(s, a, c, e);
+	else if (step->op == DISKS_OP_SHOW)
+		r = disks_table_publish(s->fd, a, e);
 	else
 		r = table(s, a, e);
 	if (r == 0 && a->last) {
@@ -457,6 +460,7 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:
 	case DISKS_OP_TABLE:
+	case DISKS_OP_SHOW:
 		return run_on_disk(step, c, state, e);
 	}
 	return rouse_fail(e, ROUSE_BUG, 0, "unknown step %u", step->op);

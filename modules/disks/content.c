@@ -67,18 +67,48 @@ static void add_signature(json_t *list, const char *type, const char *label, con
 	rouse_json_append(list, take(s, NULL));
 }
 
-/* The superblock of ext4 has two sectors; the first one alone replaces the pending mark. The second one
- * of a finished filesystem is never zero: it ends with a checksum. */
-static void note_torn(int fd, uint64_t offset, json_t *list)
+static bool read_all(int fd, void *buf, size_t n, uint64_t offset)
+{
+	return pread(fd, buf, n, (off_t)offset) == (ssize_t)n;
+}
+
+/* A mkfs of xfs says in its superblock (sb_inprogress, byte 126) that it is not done. The superblock of
+ * ext4 has two sectors, of which the first one alone replaces the pending mark; the second one of a
+ * finished filesystem is never zero: it ends with a checksum. */
+static bool is_torn(int fd, uint64_t offset, const char *type)
 {
 	static const uint8_t zeros[MARK_SIZE];
-	json_t *s = json_array_get(list, json_array_size(list) - 1);
 	uint8_t sector[MARK_SIZE];
 
-	if (rouse_streq(json_string_value(json_object_get(s, "type")), "ext4") &&
-	    pread(fd, sector, sizeof(sector), (off_t)(offset + MARK_OFFSET + MARK_SIZE)) ==
-		    (ssize_t)sizeof(sector) &&
-	    memcmp(sector, zeros, sizeof(sector)) == 0)
+	if (rouse_streq(type, "ext4"))
+		return read_all(fd, sector, sizeof(sector), offset + MARK_OFFSET + MARK_SIZE) &&
+		       memcmp(sector, zeros, sizeof(sector)) == 0;
+	return rouse_streq(type, "xfs") && read_all(fd, sector, sizeof(sector), offset) &&
+	       sector[126] != 0;
+}
+
+/* A mkfs of btrfs works behind a magic of its own until it is done: struct btrfs_super_block at 64 KiB,
+ * its UUID at 32, its magic at 64. No prober knows it. */
+static void find_unfinished_btrfs(int fd, uint64_t offset, uint64_t size, json_t *list)
+{
+	char uuid[DISKS_GUID_LEN];
+	uint8_t sb[72];
+
+	if (size < 64 * KIB + sizeof(sb) || !read_all(fd, sb, sizeof(sb), offset + 64 * KIB) ||
+	    memcmp(sb + 64, "!BHRfS_M", 8) != 0)
+		return;
+	disks_uuid_print(sb + 32, uuid);
+	add_signature(list, "btrfs", NULL, uuid);
+	rouse_json_set_bool(json_array_get(list, json_array_size(list) - 1), "torn", true);
+}
+
+static void note_torn(int fd, uint64_t offset, uint64_t size, json_t *list)
+{
+	json_t *s = json_array_get(list, json_array_size(list) - 1);
+
+	if (!s)
+		find_unfinished_btrfs(fd, offset, size, list);
+	else if (is_torn(fd, offset, json_string_value(json_object_get(s, "type"))))
 		rouse_json_set_bool(s, "torn", true);
 }
 
@@ -185,7 +215,7 @@ int disks_content_read(int fd, uint64_t offset, uint64_t size, uint64_t sector, 
 	rouse_json_set(content, "signatures", list);
 	if (list_signatures(fd, offset, size, sector, list, e) < 0)
 		return -1;
-	note_torn(fd, offset, list);
+	note_torn(fd, offset, size, list);
 	if (json_array_size(list) == 0 && ends_are_zero(fd, offset, size, &zero, e) < 0)
 		return -1;
 	rouse_json_set_bool(content, "zero", zero);
@@ -383,8 +413,8 @@ static bool is_kept(blkid_probe pr, const struct disks_target *t)
 int disks_erase(const struct disks_target *t, struct rouse_err *e)
 {
 	auto_of(probe) blkid_probe pr = NULL;
-	uint64_t head = t->size < MIB ? t->size : MIB, tail = t->size < CHUNK ? t->size : CHUNK,
-		 table;
+	uint64_t head = t->size < MIB ? t->size : MIB,
+		 tail = t->size - head < MIB ? t->size - head : MIB, table;
 
 	if (probe_open(t->fd, t->offset, t->size, t->sector, &pr, e) < 0)
 		return -1;

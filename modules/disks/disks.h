@@ -128,7 +128,7 @@ static inline bool disks_is_mount_point(const char *key)
 
 struct disks_signature {
 	const char *type, *label, *uuid;
-	bool torn; /* of ext4: only the first sector of its superblock was written */
+	bool torn; /* its mkfs was cut off before it was done */
 };
 
 /* What lies in a range: a whole disk, a partition, or free space. */
@@ -146,6 +146,7 @@ struct disks_entry {
 	int64_t number;
 	const char *guid, *type, *label, *device; /* GUIDs in lower case */
 	const char *attributes;                   /* "0x8000000000000000"; NULL: none */
+	bool unseen; /* the kernel does not have it, or with another size */
 	int64_t start, size;
 	const struct disks_content *content;
 };
@@ -426,6 +427,7 @@ enum disks_op {
 	DISKS_OP_CLAIM, /* an empty table of ours over what the document gives up */
 	DISKS_OP_MAKE,  /* a filesystem */
 	DISKS_OP_TABLE, /* the partition table, and the kernel's view of it */
+	DISKS_OP_SHOW,  /* the kernel's view alone */
 	DISKS_OP_MOUNT,
 	DISKS_OP_GROW, /* a filesystem */
 	DISKS_OP_SWAP, /* use it */
@@ -489,8 +491,9 @@ struct disks_action {
 	 * next run knows whose it is. */
 	const struct disks_action *begin;
 	bool hybrid; /* … and the MBR is kept in step */
-	size_t n_rows;
+	size_t n_rows, n_shown;
 	const struct disks_row *rows;
+	const struct disks_row *shown; /* what the kernel is to have then */
 	size_t n_marks;
 	struct disks_mark *marks; /* TABLE */
 	unsigned number;          /* MAKE, GROW: of the partition; 0: the whole disk */

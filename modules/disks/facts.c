@@ -39,7 +39,7 @@ static const struct rouse_field signature_fields[] = {
 	TEXT(struct disks_signature, type, "type", "As libblkid names it."),
 	TEXT(struct disks_signature, label, "label", "Label."),
 	TEXT(struct disks_signature, uuid, "uuid", "UUID."),
-	FLAG(struct disks_signature, torn, "torn", "Only the first sector of it was written."),
+	FLAG(struct disks_signature, torn, "torn", "Its mkfs was cut off."),
 };
 
 static const struct rouse_shape signature_shape = {
@@ -77,6 +77,8 @@ static const struct rouse_field entry_fields[] = {
 	TEXT(struct disks_entry, type, "type", "Type GUID."),
 	TEXT(struct disks_entry, label, "label", "Name."),
 	TEXT(struct disks_entry, device, "device", "Its node."),
+	FLAG(struct disks_entry, unseen, "unseen",
+	     "The kernel does not have it, or with another size."),
 	TEXT(struct disks_entry, attributes, "attributes", "Attribute bits, in hexadecimal."),
 	NUMBER(struct disks_entry, start, "start", "First byte."),
 	NUMBER(struct disks_entry, size, "size", "Bytes."),

@@ -238,6 +238,8 @@ static int read_partition(const struct disk *d, json_t *entry, struct rouse_err 
 		rouse_json_set_string(entry, "device", node);
 		disks_usage_of(name, content);
 	}
+	if (!d->file && real != size)
+		rouse_json_set_bool(entry, "unseen", true);
 	rouse_json_set(entry, "content", content);
 	return 0;
 }

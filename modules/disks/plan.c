@@ -571,6 +571,37 @@ static struct disks_action *table_action(struct planner *p, const struct disks_d
 	return a;
 }
 
+/* The kernel is to have all partitions that the document means, also those that do not change: a run
+ * that was killed may have left it behind the table. */
+static void show_all(struct planner *p, struct disks_action *a, const struct disks_disk *d,
+		     const struct disks_layout *l)
+{
+	struct disks_row *rows = rouse_arena_alloc(&p->plan->arena, l->n * sizeof(*rows));
+
+	for (size_t i = 0; i < l->n; i++)
+		rows[a->n_shown++] = row_of(p, d, &l->slots[i]);
+	a->shown = rows;
+}
+
+static void add_show(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
+		     const struct disks_layout *l)
+{
+	struct disks_action *a = new_action(p, d, f);
+
+	show_all(p, a, d, l);
+	rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_SHOW, a, "tell the kernel the partitions of %s",
+		       f->device);
+	p->last = a;
+}
+
+static bool is_unseen(const struct disks_layout *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->slots[i].entry && l->slots[i].entry->unseen)
+			return true;
+	return false;
+}
+
 static void add_claim(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
 	rouse_plan_add(p->plan, ROUSE_DESTROY, DISKS_OP_CLAIM, table_action(p, d, f, true),
@@ -584,6 +615,7 @@ static void add_new_table(struct planner *p, const struct disks_disk *d, const s
 	struct disks_action *a = table_action(p, d, f, true);
 
 	add_rows(p, a, d, f, l, false);
+	show_all(p, a, d, l);
 	rouse_plan_add(p->plan, ROUSE_CREATE, DISKS_OP_TABLE, a,
 		       "write a GPT with %zu partition%s on %s (%s%s)", l->n, l->n == 1 ? "" : "s",
 		       f->device, disks_size_text(p, (uint64_t)f->size),
@@ -629,6 +661,7 @@ static void add_table_change(struct planner *p, const struct disks_disk *d,
 	bool adds = false;
 
 	add_rows(p, a, d, f, l, rebuild);
+	show_all(p, a, d, l);
 	if (repair)
 		rouse_buf_printf(&text, "repair the GPT of %s: %s", f->device, repair);
 	else if (disks_class_of(f) == DISKS_GPT_GROWN && !has_changes(l))
@@ -721,6 +754,8 @@ static int plan_existing(struct planner *p, const struct disks_disk *d, const st
 		add_new_table(p, d, f, l);
 	else if (changes)
 		add_table_change(p, d, f, l, ours && broken, broken ? f->damage : NULL);
+	else if (is_unseen(l))
+		add_show(p, d, f, l);
 	return plan_places(p, d, f, l, claimed, true);
 }
 

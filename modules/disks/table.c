@@ -302,8 +302,8 @@ static int publish_row(int fd, const struct disks_action *a, const struct disks_
 
 int disks_table_publish(int fd, const struct disks_action *a, struct rouse_err *e)
 {
-	for (size_t i = 0; !a->file && i < a->n_rows; i++)
-		if (publish_row(fd, a, &a->rows[i], e) < 0)
+	for (size_t i = 0; !a->file && i < a->n_shown; i++)
+		if (publish_row(fd, a, &a->shown[i], e) < 0)
 			return -1;
 	return 0;
 }
