@@ -174,7 +174,10 @@ static int acquire(struct boot *b, struct rouse_err *e)
 				   deadline_in(b, ROUSE_DEADLINE_DOCUMENT), &b->document, e) < 0)
 		return -1;
 	record_document(b);
-	return keep_document(b, b->options->run, "", e);
+	if (keep_document(b, b->options->run, "", e) < 0)
+		return -1;
+	boot_name_fleet(b);
+	return boot_ask_fleet(b, e);
 }
 
 /* From here on the work may be long: who is to hear of it is tried now. */
@@ -324,6 +327,8 @@ static int recover(struct boot *b, struct rouse_err *cause, struct rouse_boot_re
 	int r;
 
 	settle_fault(cause);
+	if (!json_object_get(b->report.json, "fleet"))
+		boot_name_fleet(b);
 	boot_settle_policy(b);
 	if (boot_fall_back(b, cause, &e) == 0)
 		return 0;

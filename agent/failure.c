@@ -89,6 +89,8 @@ void boot_settle_policy(struct boot *b)
 						   .hold_max = health.hold_max,
 						   .hold_poll = health.hold_poll };
 	rouse_policy_merge(&b->policy, &b->settings.policy);
+	if (b->fleet_policy) /* a replacement would only find out the same */
+		b->policy.on_failure = b->fleet_policy;
 }
 
 /* --- the fallback ----------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ struct boot {
 	uint64_t held_since, held_tries;
 	json_t *hold, *held_instance; /* what the report said of it, and of who this is */
 	json_t *counters;
+	const char *fleet_policy; /* what the fleet's breaker has in place of onFailure, or NULL */
 	struct rouse_herald *herald;
 	struct progress progress;
 	uint64_t begin;
@@ -54,6 +55,10 @@ bool boot_read_health(struct boot *b, struct rouse_arena *arena, struct rouse_he
 /* Looks at what earlier boots made of this document: -1 when the fallback is due first, b->spent
  * then, or when the disk cannot be read. To be called when the root is there, if there is one. */
 must_check int boot_check_attempts(struct boot *b, struct rouse_err *e);
+/* Notes in the report whom this boot's outcome is told, for the fleet's tally; does nothing without one. */
+void boot_name_fleet(struct boot *b);
+/* Asks the fleet about this document: -1 when it is known not to work. */
+must_check int boot_ask_fleet(struct boot *b, struct rouse_err *e);
 /* Everything is applied: control is about to be given to the system. */
 must_check int boot_record_hand_off(struct boot *b, struct rouse_err *e);
 /* The policy of this machine, from the document as far as it is valid, and the settings. */

@@ -39,6 +39,24 @@ static const struct rouse_shape cache_shape = { .type = ROUSE_OBJECT,
 						.n_fields = ARRAY_SIZE(cache_fields),
 						.size = sizeof(struct rouse_cache_conf) };
 
+static bool is_bucket_url(const char *s)
+{
+	return rouse_strip_prefix(s, "s3://") && rouse_is_cache_url(s);
+}
+
+static const struct rouse_field fleet_fields[] = {
+	ROUSE_REQUIRED(struct rouse_fleet_conf, url, "url",
+		       "Below which instances say how a document went.", .type = ROUSE_STRING,
+		       .format = "an s3:// URL", .valid = is_bucket_url),
+	ROUSE_FIELD(struct rouse_fleet_conf, failures, "failures",
+		    "So many that failed, and none that was ready, and a document is not tried by "
+		    "others; without it, 3.",
+		    .type = ROUSE_INT, .min = 1, .max = 500),
+	ROUSE_FIELD(struct rouse_fleet_conf, window, "window",
+		    "How long a failure counts; without it, 1h.", .type = ROUSE_DURATION,
+		    .min = 60000, .max = 2592000000),
+};
+
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct rouse_settings, document, "document",
 		    "Where the document is when no source on the machine says it.",
@@ -65,6 +83,10 @@ static const struct rouse_field fields[] = {
 		    .item = &cache_shape),
 	ROUSE_FIELD(struct rouse_settings, deadline, "deadline",
 		    "The most that a whole boot may take.", .type = ROUSE_DURATION),
+	ROUSE_FIELD(struct rouse_settings, fleet, "fleet",
+		    "Spares a fleet a document that has failed on others.", .type = ROUSE_OBJECT,
+		    .fields = fleet_fields, .n_fields = ARRAY_SIZE(fleet_fields),
+		    .size = sizeof(struct rouse_fleet_conf), .shorthand = "url"),
 	ROUSE_FIELD(struct rouse_settings, policy.on_failure, "onFailure",
 		    "health.onFailure of documents that do not say it, or cannot be read.",
 		    .type = ROUSE_STRING, .words = rouse_on_failure_words),

@@ -13,6 +13,13 @@ struct rouse_cache_conf {
 	struct rouse_list keys; /* const char *, "name:base64" */
 };
 
+/* The fleet's breaker (agent/fleet.c). */
+struct rouse_fleet_conf {
+	const char *url;
+	int64_t failures; /* 0: ROUSE_FLEET_FAILURES */
+	uint64_t window;  /* ms; 0: ROUSE_FLEET_WINDOW */
+};
+
 struct rouse_settings {
 	const char *document; /* URL or source name, NULL: detect */
 	const char *sha256;   /* pin of document, may be NULL */
@@ -21,8 +28,9 @@ struct rouse_settings {
 	const char *ca;           /* path of PEM certificates, NULL: the system's */
 	int64_t generation;       /* of a document, at least */
 	struct rouse_list caches; /* struct rouse_cache_conf; if any, documents choose among them */
-	struct rouse_policy policy; /* for what documents do not say */
-	uint64_t deadline;          /* ms for the whole boot, 0: the sum of the phases */
+	struct rouse_policy policy;           /* for what documents do not say */
+	uint64_t deadline;                    /* ms for the whole boot, 0: the sum of the phases */
+	const struct rouse_fleet_conf *fleet; /* NULL: no breaker */
 	struct rouse_arena arena;
 	json_t *json;
 };

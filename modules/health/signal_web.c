@@ -133,7 +133,8 @@ const struct signal signal_phone = {
 
 static bool is_object_url(const char *s)
 {
-	return rouse_is_url(s) && !rouse_strip_prefix(s, "file://");
+	/* The other buckets are only read; their presigned URLs are https. */
+	return rouse_is_url(s) && (signal_is_http_url(s) || rouse_strip_prefix(s, "s3://"));
 }
 
 const struct rouse_field signal_object_fields[1] = {

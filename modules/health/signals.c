@@ -27,7 +27,8 @@ static const struct signal *const rows[] = {
 	&signal_object,  &signal_phone,      &signal_gce,        &signal_azure,  &signal_heat,
 	&signal_cfn,     &signal_asg,        &signal_debug_exit,
 };
-_Static_assert(ARRAY_SIZE(rows) < SIGNAL_ROWS, "and one for a port that nobody asked for");
+_Static_assert(ARRAY_SIZE(rows) + 2 <= SIGNAL_ROWS,
+	       "and two that no document asks for: the usual port, the fleet's tally");
 
 #define OBJECT(slot, name_, doc_, table, type_)                                                    \
 	[slot] = {                                                                                 \
@@ -201,6 +202,10 @@ size_t signal_turns(struct signal_turn *turns, enum signal_stage stage,
 	    rouse_port_present(ROUSE_PORT_NAME)) {
 		turns[n] = (struct signal_turn){ .signal = &signal_virtio, .call = *like };
 		turns[n++].call.conf = &usual;
+	}
+	if (stage == SIGNAL_REASON && json_is_object(json_object_get(like->report, "fleet"))) {
+		turns[n] = (struct signal_turn){ .signal = &signal_fleet, .call = *like };
+		turns[n++].call.conf = json_object_get(like->report, "fleet");
 	}
 	return n;
 }

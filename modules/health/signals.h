@@ -155,6 +155,9 @@ struct signal_object {
 extern const struct rouse_field signal_object_fields[1];
 extern const struct signal signal_object;
 
+/* Asked for by the image's settings, not by the document: its conf is the report's "fleet". */
+extern const struct signal signal_fleet;
+
 extern const struct signal signal_cluster, signal_cloud_init;
 
 struct signal_prometheus {

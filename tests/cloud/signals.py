@@ -20,7 +20,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from s3 import signature, spell  # noqa: E402
+from s3 import canonical_query, signature, spell  # noqa: E402
 
 ROUSE = os.path.abspath(os.environ.get("ROUSE", "build/rouse"))
 LIMIT = 150  # seconds; no test comes near it unless something hangs
@@ -80,7 +80,8 @@ def verify(r, service, region, secret=SECRET):
     assert {"host"} | {n for n in r.names if n.startswith("x-amz-")} <= set(signed), (r.names, signed)
     payload = hashlib.sha256(r.body).hexdigest()
     assert r.headers.get("x-amz-content-sha256", payload) == payload, r.headers
-    request = "\n".join([r.method, spell(r.target, "/%"), ""] + [f"{n}:{' '.join(r.headers[n].split())}" for n in signed]
+    path, _, query = r.target.partition("?")
+    request = "\n".join([r.method, spell(path, "/%"), canonical_query(query)] + [f"{n}:{' '.join(r.headers[n].split())}" for n in signed]
                         + ["", names, payload])
     assert signature(secret, f"{day}/{region}/{service}/aws4_request", date, request) == got, request
     return date
@@ -112,6 +113,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         found = re.search(r"(?:InstanceId=|instance_id=|member\.1=|UniqueId=|/)(i-[0-9a-z]+)", f"{r.target} {r.body.decode('utf-8', 'replace')}")
         who = found[1] if found else r.headers.get("x-test") or r.target
         host = r.host.split(":")[0]
+        if r.method == "GET" and host == "acme.s3.eu-west-1.amazonaws.com":
+            return WORLD.note("bucket", r) or (404, "")
         if r.method == "GET" or r.target.startswith("/latest/"):
             return self.metadata(r)
         if host == "169.254.169.254":
@@ -713,7 +716,33 @@ def boot_tries_its_channels_before_the_work():
         check_query(beat[0], "autoscaling", asg_body("RecordLifecycleActionHeartbeat", ident))
 
 
-ALONE = [asg_signs_by_the_services_clock, asg_asks_for_fresh_credentials_once, asg_of_no_group_has_nothing_to_do,
+def boot_asks_the_fleet_by_signed_requests():
+    document = {"rouse": 1, "files": {"/etc/motd": {"contents": "up\n"}}}
+    WORLD.scripts["imds"] = {"/latest/user-data": json.dumps(document), "/latest/meta-data/instance-id": ID,
+                             "/latest/dynamic/instance-identity/document": json.dumps(
+                                 {"instanceId": ID, "region": "eu-west-1", "instanceType": "t", "availabilityZone": "a"})}
+    entry = "<Contents><Key>k{}</Key><LastModified>2099-01-01T00:00:00.000Z</LastModified><Size>30</Size></Contents>"
+    WORLD.scripts["bucket"] = [(200, "<ListBucketResult>" + "".join(entry.format(i) for i in range(3)) + "</ListBucketResult>")]
+    WORLD.seen["bucket"], WORLD.scripts[ID] = [], []
+    with Machine() as m:
+        os.makedirs(m.top + "/root/etc")
+        with open(m.top + "/agent.json", "w", encoding="utf-8") as f:
+            json.dump({"fleet": "s3://acme/fleet/web"}, f)
+        os.chmod(m.top + "/agent.json", 0o600)
+        r = subprocess.run([ROUSE, "boot", "--root", m.top + "/root", "--run", m.run, "--settings", m.top + "/agent.json"],
+                           timeout=LIMIT, capture_output=True, text=True, check=False)
+        with open(m.run + "/report.json", encoding="utf-8") as f:
+            report = json.load(f)
+        (q,) = WORLD.seen["bucket"]
+        digest = report["document"]["sha256"]
+        assert q.target == f"/?list-type=2&max-keys=1000&prefix=fleet%2Fweb%2F{digest}%2F", q
+        verify(q, "s3", "eu-west-1")
+        assert r.returncode == 78 and report["fleet"]["tripped"] and report["fleet"]["failed"] == 3, (r, report)
+        assert report["action"] == "hold" and not os.path.exists(m.top + "/root/etc/motd"), report
+        assert [s["note"] for s in report["signals"] if s["name"] == "fleet"] == ["this machine did not try the document"]
+
+
+ALONE = [boot_asks_the_fleet_by_signed_requests, asg_signs_by_the_services_clock, asg_asks_for_fresh_credentials_once, asg_of_no_group_has_nothing_to_do,
          asg_of_a_warm_pool_is_told_twice, asg_that_removes_the_machine_is_not_told_to_go_on, asg_is_found_out,
          asg_is_in_the_tags, gce_writes_a_guest_attribute, gce_without_attributes_says_how, azure_hears_ready,
          azure_hears_why_not, azure_that_is_busy_is_told_again, cluster_api_finds_its_sentinel,

@@ -23,6 +23,7 @@
 	X(nar)                                                                                     \
 	X(narinfo)                                                                                 \
 	X(source)                                                                                  \
+	X(tally)                                                                                   \
 	X(unpack)                                                                                  \
 	X(userdata)                                                                                \
 	X(values)

@@ -69,6 +69,15 @@ static void every_setting_is_read(struct t *t)
 	T_CHECK(t, cache->keys.n == 1);
 }
 
+static void fleet_may_be_a_url_alone(struct t *t)
+{
+	auto_fixture struct fixture x = { 0 };
+
+	T_CHECK(t, load(&x, "{\"fleet\": \"s3://b/x?region=eu-west-1\"}", 0644) == 0);
+	T_CHECK(t, x.s.fleet && x.s.fleet->failures == 0);
+	T_STR(t, x.s.fleet->url, "s3://b/x?region=eu-west-1");
+}
+
 static void settings_that_others_may_write_are_refused(struct t *t)
 {
 	static const mode_t modes[] = { 0664, 0646, 0666 };
@@ -109,6 +118,10 @@ static void wrong_settings_name_what_is_wrong(struct t *t)
 		{ "{\"document\": \"https://example.com/a.json\"}", "a URL needs \"sha256\"" },
 		{ "{\"document\": \"/a\", \"document\": \"/b\"}", "duplicate" },
 		{ "{\"keys\": [\"x\"]}", "a public key" },
+		{ "{\"fleet\": \"https://bucket.example/x\"}", "an s3:// URL" },
+		{ "{\"fleet\": {\"failures\": 3}}", "\"url\" is missing" },
+		{ "{\"fleet\": {\"url\": \"s3://b/x\", \"failures\": 0}}", "from 1 to 500" },
+		{ "{\"fleet\": {\"url\": \"s3://b/x\", \"window\": \"1s\"}}", "a duration from" },
 		{ "{\"requireSignature\": true}", "no signature can be right without \"keys\"" },
 		{ "{\"sha256\": "
 		  "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
@@ -141,6 +154,6 @@ static void a_fifo_or_a_directory_is_refused_without_waiting(struct t *t)
 	T_CHECK(t, rouse_settings_load(&s, "/tmp", &e) < 0);
 }
 
-T_MAIN(T(a_missing_file_means_the_defaults), T(every_setting_is_read),
+T_MAIN(T(fleet_may_be_a_url_alone), T(a_missing_file_means_the_defaults), T(every_setting_is_read),
        T(settings_that_others_may_write_are_refused), T(settings_of_another_owner_are_refused),
        T(wrong_settings_name_what_is_wrong), T(a_fifo_or_a_directory_is_refused_without_waiting))

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tally.h"
+
+#include <string.h>
+#include <time.h>
+
+#include <rouse/mem.h>
+#include <rouse/text.h>
+
+#include "s3.h"
+
+/* "2026-11-21T19:52:21.000Z"; false for anything else. */
+static bool read_time(const char *text, int64_t *ret)
+{
+	struct tm tm = { 0 };
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (!end || (*end != 'Z' && *end != '.'))
+		return false;
+	*ret = timegm(&tm);
+	return true;
+}
+
+static void count(struct tally *t, const char *entry, int64_t now, uint64_t window)
+{
+	char size[24], modified[32];
+	uint64_t bytes;
+	int64_t at;
+
+	s3_element(size, sizeof(size), entry, "Size");
+	s3_element(modified, sizeof(modified), entry, "LastModified");
+	if (!rouse_parse_u64(size, UINT64_MAX, &bytes) || bytes == 0)
+		return; /* what makes a folder of a prefix is nobody's word */
+	if (bytes == sizeof(TALLY_READY) - 1)
+		t->ready++;
+	else if (read_time(modified, &at) && at > now - (int64_t)window)
+		t->failed++;
+}
+
+bool tally_read(struct tally *ret, const char *xml, int64_t now, uint64_t window)
+{
+	static const char open[] = "<Contents>", close[] = "</Contents>";
+	struct tally t = { 0 };
+	char truncated[8];
+
+	if (!strstr(xml, "<ListBucketResult"))
+		return false;
+	s3_element(truncated, sizeof(truncated), xml, "IsTruncated");
+	t.more = rouse_streq(truncated, "true");
+	for (const char *p = strstr(xml, open); p; p = strstr(p, open)) {
+		const char *end = strstr(p, close);
+		auto_free char *entry = NULL;
+
+		if (!end)
+			break;
+		entry = rouse_strndup(p, (size_t)(end - p));
+		count(&t, entry, now, window);
+		p = end;
+	}
+	*ret = t;
+	return true;
+}
+
+bool tally_trips(const struct tally *t, uint64_t failures)
+{
+	return !t->ready && t->failed >= failures;
+}

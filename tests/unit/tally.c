@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "../lib/tap.h"
+
+#include <rouse/mem.h>
+
+#include "../../agent/tally.h"
+
+#define NOW 1800000000 /* 2027-01-15T08:00:00Z */
+#define HOUR 3600
+#define LIST(entries) "<ListBucketResult xmlns=\"x\"><Name>b</Name>" entries "</ListBucketResult>"
+#define ENTRY(size, time)                                                                          \
+	"<Contents><Key>fleet/x/i-1</Key><LastModified>" time                                      \
+	"</LastModified><ETag>e</ETag><Size>" size "</Size></Contents>"
+#define FAILED ENTRY("40", "2027-01-15T07:50:00.000Z")
+#define READY ENTRY("6", "2020-01-01T00:00:00Z")
+
+static void words_are_told_apart_by_their_size(struct t *t)
+{
+	struct tally n;
+
+	T_CHECK(t, tally_read(&n, LIST(FAILED READY FAILED), NOW, HOUR));
+	T_CHECK(t, n.failed == 2 && n.ready == 1 && !n.more);
+}
+
+static void failures_grow_old_and_successes_do_not(struct t *t)
+{
+	struct tally n;
+
+	T_CHECK(t, tally_read(&n,
+			      LIST(ENTRY("40", "2027-01-15T07:00:00Z")
+					   ENTRY("40", "2027-01-15T07:00:01Z") READY),
+			      NOW, HOUR));
+	T_CHECK(t, n.failed == 1 && n.ready == 1);
+}
+
+static void what_is_no_listing_is_no_tally(struct t *t)
+{
+	static const char *const bad[] = { "", "{}", "<Error><Code>AccessDenied</Code></Error>",
+					   FAILED };
+	struct tally n = { .failed = 7 };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		T_CHECK(t, !tally_read(&n, bad[i], NOW, HOUR) && n.failed == 7);
+}
+
+static void entries_without_size_or_time_do_not_count(struct t *t)
+{
+	struct tally n;
+
+	T_CHECK(t,
+		tally_read(&n,
+			   LIST(ENTRY("", "2027-01-15T07:50:00Z") ENTRY("x", "2027-01-15T07:50:00Z")
+					ENTRY("0", "2027-01-15T07:50:00Z") ENTRY("40", "yesterday")
+						ENTRY("-1", "2027-01-15T07:50:00Z")),
+			   NOW, HOUR));
+	T_CHECK(t, n.failed == 0 && n.ready == 0);
+	T_CHECK(t,
+		tally_read(&n, "<ListBucketResult><Contents><Size>40", NOW, HOUR) && n.failed == 0);
+}
+
+static void listing_that_was_cut_says_so(struct t *t)
+{
+	struct tally n;
+
+	T_CHECK(t, tally_read(&n, LIST("<IsTruncated>true</IsTruncated>" FAILED), NOW, HOUR) &&
+			   n.more);
+}
+
+static void breaker_opens_at_its_limit_and_not_before(struct t *t)
+{
+	struct tally n = { .failed = 2 };
+
+	T_CHECK(t, !tally_trips(&n, 3));
+	n.failed = 3;
+	T_CHECK(t, tally_trips(&n, 3));
+	n.ready = 1;
+	T_CHECK(t, !tally_trips(&n, 3));
+}
+
+T_MAIN(T(words_are_told_apart_by_their_size), T(failures_grow_old_and_successes_do_not),
+       T(what_is_no_listing_is_no_tally), T(entries_without_size_or_time_do_not_count),
+       T(listing_that_was_cut_says_so), T(breaker_opens_at_its_limit_and_not_before))
