@@ -390,16 +390,36 @@ int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result 
 	if (r < 0)
 		r = recover(&b, &e, &result);
 	rouse_report_phase_end(&b.report, NULL);
-	if (r == 0) {
-		leave_policy(&b);
+	leave_policy(&b);
+	if (r == 0)
 		rouse_report_set(&b.report, "hold", json_null());
-	}
 	if (borrows)
 		rouse_net_down();
 	rouse_report_write(&b.report);
 	boot_done(&b);
 	*ret = result;
 	return result.status;
+}
+
+int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_document *ret,
+		    struct rouse_err *e)
+{
+	struct rouse_settings settings = { 0 };
+	struct rouse_found found = { 0 };
+	struct rouse_fetcher *fetcher = rouse_fetcher_new();
+	uint64_t now = rouse_clock_ms();
+	int r = -1;
+
+	if (rouse_settings_load(&settings, o->settings, e) == 0 &&
+	    rouse_acquire_source(o, &settings, fetcher, now + ROUSE_DEADLINE_SOURCE, &found, e) ==
+		    0)
+		r = rouse_acquire_document(o, &settings, &found, fetcher,
+					   now + ROUSE_DEADLINE_SOURCE + ROUSE_DEADLINE_DOCUMENT,
+					   ret, e);
+	rouse_found_done(&found);
+	rouse_settings_done(&settings);
+	rouse_fetcher_free(fetcher);
+	return r;
 }
 
 /* Loads the report of this boot, or begins one that can say no more than the reason. */

@@ -12,6 +12,7 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		{ "root", required_argument, NULL, 'r' },
 		{ "run", required_argument, NULL, 'u' },
 		{ "settings", required_argument, NULL, 's' },
+		{ "again", no_argument, NULL, 'a' },
 		{ 0 },
 	};
 	struct rouse_boot_options o = { .root = "/",
@@ -26,6 +27,8 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 					   argv[optind - 1]);
 		if (c == 'r')
 			o.root = optarg;
+		else if (c == 'a')
+			o.again = true;
 		else if (c == 'u')
 			o.run = optarg;
 		else

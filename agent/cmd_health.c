@@ -8,16 +8,21 @@
 #include <rouse/closure.h>
 #include <rouse/generations.h>
 #include <rouse/health.h>
+#include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/log.h>
 #include <rouse/report.h>
 #include <rouse/text.h>
+
+#include "hold.h"
 
 #define RUN_DIR "/run/rouse"
 
 struct session {
 	const char *run;
 	bool json;
+	bool hold;        /* as a unit: a machine that is held stays so until this ends */
+	bool boot_failed; /* the verdict was there before any check */
 	struct rouse_report report;
 	struct rouse_health health; /* all zero: this boot asked for no checks */
 	struct rouse_arena arena;
@@ -38,6 +43,7 @@ static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 {
 	static const struct option options[] = { { "run", required_argument, NULL, 'r' },
 						 { "json", no_argument, NULL, 'j' },
+						 { "hold", no_argument, NULL, 'h' },
 						 { 0 } };
 	int c;
 
@@ -47,12 +53,19 @@ static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 			s->run = optarg;
 		else if (c == 'j')
 			s->json = true;
+		else if (c == 'h')
+			s->hold = true;
 		else
 			return rouse_usage(e, "unknown option '%s'", argv[optind - 1]);
 	}
 	if (optind < argc)
 		return rouse_usage(e, "expected no argument, found '%s'", argv[optind]);
 	return 0;
+}
+
+static bool comes_from_initramfs(void)
+{
+	return access(ROUSE_HANDOFF_FILE, F_OK) == 0;
 }
 
 /* What boots the machine closes each phase it opens. One that is open belongs to a boot that was
@@ -176,9 +189,8 @@ static void print_session(const struct session *s, const json_t *checks)
 	(void)printf("%s\n", line);
 }
 
-/* Before anybody is told. Elsewhere than in its own run directory, this command speaks of another
- * machine. */
-static void decide(struct session *s)
+/* Of the document, and where that does not say, of what the boot left. */
+static void settle_policy(struct session *s)
 {
 	struct rouse_policy image = { 0 };
 	struct rouse_err e = { 0 };
@@ -186,9 +198,17 @@ static void decide(struct session *s)
 	s->policy = (struct rouse_policy){ .on_failure = s->health.on_failure,
 					   .hold_max = s->health.hold_max,
 					   .hold_poll = s->health.hold_poll };
+	json_decref(take(s->policy_json, NULL));
 	if (rouse_policy_load(s->run, &image, &s->policy_json, &e) < 0)
 		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
 	rouse_policy_merge(&s->policy, &image);
+}
+
+/* Before anybody is told. Elsewhere than in its own run directory, this command speaks of another
+ * machine. */
+static void decide(struct session *s)
+{
+	settle_policy(s);
 	if (rouse_streq(s->run, RUN_DIR))
 		rouse_health_decide(&s->report, &s->policy, s->run);
 }
@@ -200,6 +220,68 @@ static void react(const struct session *s)
 
 	if (rouse_streq(s->run, RUN_DIR) && rouse_health_react(&s->report, &e) < 0)
 		rouse_log(ROUSE_LOG_ERROR, "health", "%s; holding", e.text);
+}
+
+/* A new verdict, and all that follows from it. */
+static void conclude(struct session *s, json_t *checks, bool failed, const struct rouse_err *e)
+{
+	rouse_report_phase_end(&s->report, failed ? e : NULL);
+	rouse_report_set(&s->report, "checks", json_incref(checks));
+	judge(&s->report, failed, e);
+	remember(s); /* who hears of it finds it written */
+	decide(s);
+	announce(s);
+}
+
+static uint64_t deadline_of(const struct session *s)
+{
+	return rouse_clock_ms() + (s->health.deadline ? s->health.deadline : ROUSE_DEADLINE_HEALTH);
+}
+
+/* Reads what another run of the boot has left. */
+static int reload(struct session *s, struct rouse_err *e)
+{
+	rouse_report_done(&s->report);
+	json_decref(take(s->conf, NULL));
+	s->health = (struct rouse_health){ 0 };
+	return open_session(s, e);
+}
+
+/* One try of a held machine: 0 when it is well now, or reboots into what may be. */
+static int try_again(void *arg, struct rouse_err *e)
+{
+	struct session *s = arg;
+	auto_json json_t *checks = NULL;
+	bool failed = false;
+
+	if (s->boot_failed) {
+		struct rouse_err lost;
+		int r = hold_boot_again(e);
+
+		if (reload(s, r < 0 ? &lost : e) < 0 || r < 0)
+			return -1;
+	} else if (hold_document_changed(&s->report)) {
+		rouse_log(ROUSE_LOG_WARNING, "health", "there is another document: rebooting");
+		return rouse_health_reboot(e);
+	}
+	checks = rouse_health_run(&s->health, deadline_of(s), NULL, NULL, &failed, e);
+	if (failed)
+		return -1;
+	rouse_report_reopen(&s->report);
+	rouse_report_phase(&s->report, "health");
+	conclude(s, checks, false, e);
+	return 0;
+}
+
+/* True when the machine is well now. */
+static bool keep_holding(struct session *s)
+{
+	if (!s->hold || rouse_health_action(&s->report) != ROUSE_ACT_HOLD)
+		return false;
+	if (hold_until(&s->report, &s->policy, try_again, s))
+		return true;
+	announce(s);
+	return false;
 }
 
 /* The exit status: the verdict of this boot, or what the checks say today. */
@@ -238,12 +320,12 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 	rouse_log_context("ROUSE_PHASE", "health");
 	/* The verdict goes out once; later runs look, and tell only who asks. */
 	first = !json_is_true(json_object_get(s.report.json, "announced"));
+	s.boot_failed = rouse_report_is_final(&s.report) && !comes_from_initramfs();
 	if (first) {
 		note_unfinished(&s);
 		tell_nix();
 	}
-	deadline = rouse_clock_ms() +
-		   (s.health.deadline ? s.health.deadline : ROUSE_DEADLINE_HEALTH);
+	deadline = deadline_of(&s);
 	if (first) {
 		rouse_report_phase(&s.report, "health");
 		herald = rouse_herald_start(&s.report, &s.health, false);
@@ -252,15 +334,14 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 				  &failed, e);
 	if (first) {
 		rouse_herald_stop(herald, &s.report);
-		rouse_report_phase_end(&s.report, failed ? e : NULL);
-		rouse_report_set(&s.report, "checks", json_incref(checks));
-		judge(&s.report, failed, e);
-		remember(&s); /* who hears of it finds it written */
-		decide(&s);
-		announce(&s);
+		conclude(&s, checks, failed, e);
+	} else {
+		settle_policy(&s);
 	}
 	print_session(&s, checks);
 	if (first)
 		react(&s);
+	if (keep_holding(&s))
+		failed = false;
 	return result(&s.report, failed, e);
 }

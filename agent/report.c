@@ -315,6 +315,18 @@ void rouse_report_verdict(struct rouse_report *r, enum rouse_verdict v, enum rou
 	note_memory(r);
 }
 
+void rouse_report_reopen(struct rouse_report *r)
+{
+	static const char *const ended[] = { "fault", "action", "hold", "announced" };
+
+	rouse_json_set_string(r->json, "verdict", rouse_verdict_word(ROUSE_PENDING));
+	rouse_json_set_int(r->json, "status", ROUSE_OK);
+	rouse_json_set_string(r->json, "word", rouse_kind_word(ROUSE_OK));
+	rouse_json_set(r->json, "reason", json_null());
+	for (size_t i = 0; i < ARRAY_SIZE(ended); i++)
+		(void)json_object_del(r->json, ended[i]); /* may be absent */
+}
+
 /* Values come from elsewhere (metadata, errors); one line stays one line, one word one word. */
 static char *printable(const char *text, bool word)
 {

@@ -37,5 +37,9 @@ int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result 
 
 /* Writes the verdict of a boot whose worker died: `reason` is for people. */
 void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason);
+struct rouse_document;
+/* Fetches the document of this machine as it is now, without doing anything. */
+must_check int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_document *ret,
+			       struct rouse_err *e);
 /* Tells that a machine which was held will not come. */
 void rouse_boot_abandoned(const struct rouse_boot_options *o);

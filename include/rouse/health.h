@@ -104,5 +104,7 @@ void rouse_health_console(const struct rouse_report *r);
  * of this boot is. */
 void rouse_health_decide(struct rouse_report *r, const struct rouse_policy *p, const char *run);
 enum rouse_action rouse_health_action(const struct rouse_report *r);
+/* Asks init for a reboot, in order. */
+must_check int rouse_health_reboot(struct rouse_err *e);
 /* Does it: the machine may go down with the call. Holding is the caller's. */
 must_check int rouse_health_react(const struct rouse_report *r, struct rouse_err *e);

@@ -62,6 +62,8 @@ void rouse_report_set(struct rouse_report *r, const char *key, json_t *value); /
 /* Sets the verdict (once: a later call is ignored), its reason (NULL when ready) and exit status. */
 void rouse_report_verdict(struct rouse_report *r, enum rouse_verdict v, enum rouse_kind kind,
 			  const char *reason);
+/* A machine that was held is tried again: its verdict is pending once more. */
+void rouse_report_reopen(struct rouse_report *r);
 /* Writes report.json and status.json. A failure to write never fails a boot: it is logged. */
 void rouse_report_write(const struct rouse_report *r);
 

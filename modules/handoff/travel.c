@@ -17,6 +17,7 @@
 #define AGENT_DIR "/run/rouse/agent"
 #define UNIT_DIR "/run/systemd/system"
 #define UNIT "rouse-health.service"
+#define SETTINGS "/etc/rouse/agent.json"
 #define CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 /* No ordering but the one at the end: a unit of the closure that hangs must not keep the verdict
@@ -34,12 +35,12 @@ static const char unit_text[] = "[Unit]\n"
 				"Type=oneshot\n"
 				"RemainAfterExit=yes\n"
 				"ExecStart=" AGENT_DIR "/ld.so --library-path " AGENT_DIR
-				" " AGENT_DIR "/rouse health\n"
+				" " AGENT_DIR "/rouse health --hold\n"
 				"Environment=SSL_CERT_FILE=" AGENT_DIR "/ca-certificates.crt\n"
 				"# Status 3 is \"degraded\": up, on a fallback\n"
 				"SuccessExitStatus=3\n"
-				"# More than health.deadline can be\n"
-				"TimeoutStartSec=70min\n"
+				"# More than health.deadline and health.holdMax can be\n"
+				"TimeoutStartSec=26h\n"
 				"StandardOutput=journal\n";
 
 static const char *const wants[] = {
@@ -141,6 +142,8 @@ static int copy_agent(struct rouse_err *e)
 {
 	if (keep_initramfs(e) < 0 || dl_iterate_phdr(copy_object, e) < 0 ||
 	    dl_iterate_phdr(copy_hidden, e) < 0 || copy("/proc/self/exe", "rouse", e) < 0)
+		return -1;
+	if (access(SETTINGS, R_OK) == 0 && copy(SETTINGS, "agent.json", e) < 0)
 		return -1;
 	return access(CA_BUNDLE, R_OK) == 0 ? copy(CA_BUNDLE, "ca-certificates.crt", e) : 0;
 }

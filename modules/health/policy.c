@@ -174,7 +174,7 @@ enum rouse_action rouse_health_action(const struct rouse_report *r)
 
 /* --- acting ----------------------------------------------------------------------------------- */
 
-static int reboot_machine(struct rouse_err *e)
+int rouse_health_reboot(struct rouse_err *e)
 {
 	char systemctl[256];
 	const char *const argv[] = { systemctl, "--no-block", "reboot", NULL };
@@ -212,10 +212,10 @@ int rouse_health_react(const struct rouse_report *r, struct rouse_err *e)
 			return -1;
 		rouse_log(ROUSE_LOG_WARNING, "health",
 			  "rebooting into the last system that was healthy");
-		return reboot_machine(e);
+		return rouse_health_reboot(e);
 	case ROUSE_ACT_REBOOT:
 		rouse_log(ROUSE_LOG_WARNING, "health", "rebooting for another try");
-		return reboot_machine(e);
+		return rouse_health_reboot(e);
 	case ROUSE_ACT_HOLD:
 	case ROUSE_ACT_ABANDON:
 		rouse_log(ROUSE_LOG_WARNING, "health", "holding: see /run/rouse/report.json");

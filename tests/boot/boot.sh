@@ -62,6 +62,35 @@ boot()
 	scene_wait "$bound" || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
 }
 
+# What comes of the machine that runs, after COMMAND: again SECONDS COMMAND [ARG]...
+again()
+{
+	bound=$1
+	shift
+	: > "$scene/status"
+	"$@"
+	scene_wait "$bound" || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
+}
+
+ended() # SECONDS
+{
+	end=$(($(date +%s) + $1))
+	while scene_running; do
+		[ "$(date +%s)" -lt "$end" ] || { echo "it still runs"; return 1; }
+		sleep 0.2
+	done
+	scene_kill
+}
+
+# Signed, so that the document may change in its place
+publish_signed() # FILE
+{
+	cp "$1" "$scene/web/fleet/web.json.new"
+	"$ROUSE" sign "$scene/web/fleet/web.json.new" --key "$scene/fleet.secret" > "$scene/sign.log" &&
+		mv "$scene/web/fleet/web.json.new.sig" "$scene/web/fleet/web.json.sig" &&
+		mv "$scene/web/fleet/web.json.new" "$scene/web/fleet/web.json"
+}
+
 in_guest() # COMMAND
 {
 	ssh -q -i "$scene/key" -p "$port_ssh" -o BatchMode=yes -o ConnectTimeout=20 -o StrictHostKeyChecking=no \
@@ -166,12 +195,37 @@ verdict_is degraded 3
 scene_halt
 
 scenario='the same, and the document says hold'
-sed 's/"deadline": "90s"/"deadline": "90s", "onFailure": "hold"/' "$scene/away.json" > "$scene/hold.json"
+sed 's/"deadline": "90s"/"deadline": "90s", "onFailure": "hold", "holdPoll": "2s"/' "$scene/away.json" > "$scene/hold.json"
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
 scene_publish "$scene/hold.json"
 ec2 120
 verdict_is failed 75
-scene_kill
+ok "$scenario: the report says that it is held, as no other machine would do better" equal \
+	"$(scene_report action) $(scene_report fault)" 'hold fleet'
+scenario='the same machine, and the document is put right'
+again 120 scene_publish "$scene/good.json"
+verdict_is ready 0
+scene_halt
+
+scenario='a system that is not healthy'
+cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
+sed -e "s,$(cat $scene_world/system),$(cat $scene_world/second)," -e "s,$(cat $scene_world/narhash),$(cat $scene_world/second.narhash)," \
+	-e 's/"deadline": "90s"/"deadline": "25s"/' "$scene/good.json" > "$scene/ill.json"
+scene_publish "$scene/ill.json"
+scene_initrd=$patient
+ec2 120
+verdict_is failed 71
+ok "$scenario: the reason names the check" contains "$scene/report.json" "check 'nginx' never passed"
+ok "$scenario: the report says what comes next" equal "$(scene_report action)" fallback
+ok "$scenario: the machine reboots" ended 60
+scenario='the boot after that'
+ec2 120
+verdict_is degraded 3
+ok "$scenario: the reason is that of the boot before" contains "$scene/report.json" "'nginx' never passed"
+ok "$scenario: the system is the one that was healthy" equal "$(in_guest 'readlink /run/booted-system')" "$(cat $scene_world/system)"
+ok "$scenario: another boot would try once more, and not for ever" equal \
+	"$(in_guest 'cat /var/lib/rouse/attempts.json' | tr -d ' \n' | sed 's/.*"failed":\([0-9]*\).*"fallBack":\([a-z]*\).*/\1 \2/')" '1 false'
+scene_halt
 
 scenario='kernel command line'
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
@@ -219,13 +273,22 @@ scene_kill
 
 scenario='unknown key, blank disk'
 sed 's/"hostname"/"hostnme"/' "$scene/good.json" > "$scene/typo.json"
-scene_publish "$scene/typo.json"
+"$ROUSE" keygen --output "$scene/fleet.secret" fleet-1 > "$scene/fleet.public"
+publish_signed "$scene/typo.json"
+printf '{ "rouse": 1, "from": { "url": "%s" } }\n' "$scene_url/fleet/web.json" > "$scene/user-data"
+echo "{ \"requireSignature\": true, \"keys\": [\"$(cat "$scene/fleet.public")\"], \"holdPoll\": \"2s\" }" > "$scene/agent.json"
+scene_initrd=$scene/signed.initramfs
+scene_initramfs "$scene_initrd" --settings "$scene/agent.json" > "$scene/initramfs.log" 2>&1
 ec2 90
 verdict_is failed 78
 ok "$scenario: the reason has line, column and key" contains "$scene/report.json" "web.json:4:[0-9]*:.*hostnme"
 ok "$scenario: and so has the console" contains "$scene/console" "web.json:4:[0-9]*:.*hostnme"
 ok "$scenario: the disk is as it was" blank
-scene_kill
+scenario='the same machine, and the bucket is put right'
+again 120 publish_signed "$scene/good.json"
+verdict_is ready 0
+scene_halt
+scene_disk 4G
 
 scenario='cache away, blank disk'
 sed "s,$scene_url/cache,http://169.0.2.2:1/cache," "$scene/good.json" > "$scene/away.json"
