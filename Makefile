@@ -173,7 +173,7 @@ $(B)/rouse.8: $(B)/rouse packaging/man/rouse.8.in
 install: all $(B)/rouse.8
 	install -D -m 0755 $(B)/rouse $(DESTDIR)$(SBINDIR)/rouse
 	install -d -m 0755 $(DESTDIR)$(UNITDIR)
-	for unit in rouse.service rouse-health.service; do \
+	for unit in rouse.service rouse-activate.service rouse-health.service; do \
 		sed 's,/usr/sbin/,$(SBINDIR)/,' packaging/systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit; \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit; \
 	done

@@ -13,12 +13,14 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		{ "run", required_argument, NULL, 'u' },
 		{ "settings", required_argument, NULL, 's' },
 		{ "again", no_argument, NULL, 'a' },
+		{ "activate", no_argument, NULL, 'c' },
 		{ 0 },
 	};
 	struct rouse_boot_options o = { .root = "/",
 					.run = "/run/rouse",
 					.settings = "/etc/rouse/agent.json" };
 	struct rouse_boot_result result;
+	bool activate = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -29,6 +31,8 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 			o.root = optarg;
 		else if (c == 'a')
 			o.again = true;
+		else if (c == 'c')
+			activate = true;
 		else if (c == 'u')
 			o.run = optarg;
 		else
@@ -39,6 +43,8 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 	/* The journal gets fields; it does not hand them on to the console, so that we write there. */
 	if (rouse_log_open_journal())
 		rouse_log_open_console("/dev/console");
+	if (activate)
+		return rouse_boot_activate(&o, e);
 	e->kind = (enum rouse_kind)rouse_boot_run(&o, &result);
 	return e->kind == ROUSE_OK ? 0 : -1; /* the report has said why */
 }

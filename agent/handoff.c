@@ -27,6 +27,7 @@ int rouse_handoff_write(const struct rouse_handoff *h, struct rouse_err *e)
 		return -1;
 	rouse_json_set_string(j, "root", h->root);
 	rouse_json_set_string(j, "init", h->init);
+	rouse_json_set_bool(j, "kexec", h->kexec);
 	text = rouse_json_print(j);
 	if (rouse_fs_mkdirs(&here, ROUSE_HANDOFF_FILE, false, e) < 0)
 		return -1;
@@ -57,6 +58,7 @@ int rouse_handoff_read(struct rouse_handoff *ret, struct rouse_err *e)
 	if (!j || get(j, "root", h.root, sizeof(h.root), e) < 0 ||
 	    get(j, "init", h.init, sizeof(h.init), e) < 0)
 		return -1;
+	h.kexec = json_is_true(json_object_get(j, "kexec"));
 	*ret = h;
 	return 0;
 }

@@ -382,6 +382,12 @@ static void leave(struct supervisor *s, char **argv)
 		(void)rouse_fail(&e, ROUSE_SYSTEM, errno, "cannot open '%s'", root.path);
 	if (root.fd >= 0)
 		(void)close(root.fd);
+	if (r == 0 && s->target.handoff.kexec) {
+		rouse_log(ROUSE_LOG_INFO, "init", "starting the kernel of '%s'",
+			  s->target.handoff.init);
+		if (init_kexec(s->target.handoff.root, &e) < 0)
+			rouse_log(ROUSE_LOG_ERROR, "init", "%s; switching root instead", e.text);
+	}
 	if (r == 0)
 		r = init_switch_root(s->target.handoff.root, &e);
 	if (r == 0) {

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 
 /* Deeper trees are not in any initramfs; what is left only keeps its memory. */
 #define MAX_DEPTH 32
+
+/* Of /proc/self/mounts; what does not fit is written out, but not closed. */
+#define MOUNTS_SIZE 16384
 
 static const char *const moved[] = { "/dev", "/proc", "/sys", "/run" };
 
@@ -130,6 +134,47 @@ int init_switch_root(const char *root, struct rouse_err *e)
 			delete_below(fd, outer.st_dev, 0);
 	}
 	return 0;
+}
+
+/* Remounts the filesystem at `root` and those below it; failures are what a crash would leave, too. */
+static void remount(const char *root, unsigned long flags)
+{
+	static char text[MOUNTS_SIZE];
+	int fd = open("/proc/self/mounts", O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n;
+
+	while (fd >= 0 && (n = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
+		len += (size_t)n;
+	if (fd >= 0)
+		(void)close(fd);
+	text[len] = '\0';
+	for (char *line = text, *next; *line; line = next) {
+		char *where = strchr(line, ' ');
+		size_t end;
+
+		next = line + strcspn(line, "\n");
+		if (*next)
+			*next++ = '\0';
+		if (!where)
+			continue;
+		where++;
+		end = strcspn(where, " ");
+		where[end] = '\0';
+		end = strlen(root);
+		if (strncmp(where, root, end) == 0 && (!where[end] || where[end] == '/'))
+			(void)mount(NULL, where, NULL, MS_REMOUNT | flags, NULL);
+	}
+}
+
+int init_kexec(const char *root, struct rouse_err *e)
+{
+	sync();
+	remount(root, MS_RDONLY);
+	(void)reboot(RB_KEXEC);
+	(void)rouse_fail(e, ROUSE_SYSTEM, errno, "cannot start the kernel that was loaded");
+	remount(root, 0);
+	return -1;
 }
 
 int init_exec(const char *init, char **argv, struct rouse_err *e)

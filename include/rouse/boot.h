@@ -37,6 +37,10 @@ int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result 
 
 /* Writes the verdict of a boot whose worker died: `reason` is for people. */
 void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason);
+/* Behind the boot of an image: switches a NixOS to the configuration that the boot has made current,
+ * and says in the report how that went. */
+must_check int rouse_boot_activate(const struct rouse_boot_options *o, struct rouse_err *e);
+
 struct rouse_document;
 /* Fetches the document of this machine as it is now, without doing anything. */
 must_check int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_document *ret,

@@ -50,6 +50,7 @@ void rouse_udev_settle(uint64_t deadline);
 struct rouse_handoff {
 	char root[256]; /* "/sysroot" */
 	char init[512]; /* path inside the root: "/nix/store/…-system/init" */
+	bool kexec;     /* a kernel is loaded that will start it */
 };
 #define ROUSE_HANDOFF_FILE "/run/rouse/handoff.json"
 /* In the root of an initramfs: what outlives it, seen through a mount in /run. */
@@ -73,5 +74,7 @@ bool rouse_handoff_previous(const struct rouse_root *r, const char *system, char
  * exists. Allocates nothing. */
 must_check int rouse_handoff_prove(const struct rouse_root *r, const char *init,
 				   struct rouse_err *e);
+/* Behind the boot of an image: switches this NixOS to its current generation. */
+must_check int rouse_handoff_activate(bool *ret_units_failed, struct rouse_err *e);
 must_check int rouse_handoff_write(const struct rouse_handoff *h, struct rouse_err *e);
 must_check int rouse_handoff_read(struct rouse_handoff *ret, struct rouse_err *e);

@@ -217,6 +217,8 @@
 #define ROUSE_HOLD_POLL_MIN 1000
 #define ROUSE_HOLD_POLL_LONGEST 3600000
 #define ROUSE_HOLD_LONGEST 86400000
+/* The first systemd whose "soft-reboot" there is. */
+#define ROUSE_SOFT_REBOOT_SYSTEMD 254
 /* A document that failed so often on a machine is not tried again before the fallback. */
 #define ROUSE_MAX_TRIES 2
 /* Where counting failures stops: nothing depends on more. */

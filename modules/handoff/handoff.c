@@ -9,16 +9,22 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 
+#include <rouse/clock.h>
 #include <rouse/init.h>
 #include <rouse/json.h>
+#include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/module.h>
 #include <rouse/text.h>
 
 #include "travel.h"
+#include "ways.h"
 
 #define SYSTEM_PROFILE "/nix/var/nix/profiles/system"
+#define CURRENT_SYSTEM "/run/current-system"
+#define STARTED_FILE "/run/rouse/started"
 #define PLAIN_INIT "/sbin/init" /* of a root without a system profile */
 
 struct handoff {
@@ -32,17 +38,24 @@ struct conf {
 struct facts {
 	bool initramfs;
 	bool notify;
+	bool nixos;      /* a NixOS runs, whose configuration can be switched */
+	int64_t systemd; /* version of the systemd that runs; 0: none */
 };
 
-enum { OP_SWITCH, OP_CONTINUE };
+enum { OP_SWITCH, OP_CONTINUE, OP_ACTIVATE, OP_KEXEC, OP_SOFT_REBOOT };
 
-static const char *const modes[] = { "switch-root", "continue", NULL };
+static const char *const modes[] = { "switch-root", "continue", "kexec", "soft-reboot", NULL };
 
 static const struct rouse_field handoff_fields[] = {
 	ROUSE_FIELD(
 		struct handoff, mode, "mode",
-		"\"switch-root\": leave the initramfs for the system's init, the default there; "
-		"\"continue\": let the running boot go on, the default everywhere else.",
+		"\"switch-root\": leave the initramfs for the system's init, the default there, "
+		"unless the kernel is another one than the system has modules for; \"kexec\": "
+		"start "
+		"the system's own kernel and initrd, and where the kernel forbids that, as "
+		"switch-root (from an initramfs) or not at all; \"soft-reboot\": start userspace "
+		"anew, with systemd 254 or newer; \"continue\": let the running boot go on, and "
+		"switch a NixOS to its configuration, the default everywhere else.",
 		.type = ROUSE_STRING, .words = modes),
 };
 
@@ -57,13 +70,67 @@ static const struct rouse_field fact_fields[] = {
 		    .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct facts, notify, "notify", "A service manager waits for the agent's word.",
 		    .type = ROUSE_BOOL),
+	ROUSE_FIELD(struct facts, nixos, "nixos", "A NixOS runs here.", .type = ROUSE_BOOL),
+	ROUSE_FIELD(struct facts, systemd, "systemd", "Version of the systemd that runs here.",
+		    .type = ROUSE_INT, .min = 0, .max = 100000),
 };
 
-static int observe(unused_arg const void *conf, const struct rouse_context *c, json_t *facts,
+static int observe(const void *conf, const struct rouse_context *c, json_t *facts,
 		   unused_arg struct rouse_err *e)
 {
+	const struct conf *want = conf;
+	const char *mode = want->handoff ? want->handoff->mode : NULL;
+	bool here = rouse_streq(c->root, "/") && !c->initramfs;
+
 	rouse_json_set_bool(facts, "initramfs", c->initramfs);
 	rouse_json_set_bool(facts, "notify", getenv("NOTIFY_SOCKET") != NULL);
+	rouse_json_set_bool(facts, "nixos", here && access(CURRENT_SYSTEM, F_OK) == 0);
+	/* Asked only where it matters: it starts a program. */
+	rouse_json_set_int(
+		facts, "systemd",
+		here && rouse_streq(mode, "soft-reboot") ? (uint64_t)ways_running_systemd() : 0);
+	return 0;
+}
+
+static int plan_initramfs(const char *mode, struct rouse_plan *p, struct rouse_err *e)
+{
+	if (rouse_streq(mode, "continue") || rouse_streq(mode, "soft-reboot"))
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "handoff.mode \"%s\" leads nowhere in an initramfs: "
+				  "remove it, or say \"switch-root\" or \"kexec\"",
+				  mode);
+	if (rouse_streq(mode, "kexec"))
+		rouse_plan_add(p, ROUSE_USE, OP_KEXEC, NULL, "start the system's kernel");
+	else
+		rouse_plan_add(p, ROUSE_USE, OP_SWITCH, mode, "switch root to the system's init");
+	return 0;
+}
+
+static int plan_running(const char *mode, const struct facts *is, struct rouse_plan *p,
+			struct rouse_err *e)
+{
+	if (rouse_streq(mode, "switch-root"))
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "handoff.mode \"switch-root\" is refused in a running system: "
+				  "remove it, or boot the agent as /init of an initramfs");
+	if (rouse_streq(mode, "soft-reboot") && is->systemd < ROUSE_SOFT_REBOOT_SYSTEMD)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0,
+				  "handoff.mode \"soft-reboot\" needs systemd %d, and this machine "
+				  "%s%lld: say \"continue\" or \"kexec\"",
+				  ROUSE_SOFT_REBOOT_SYSTEMD,
+				  is->systemd ? "has " : "runs none: ", (long long)is->systemd);
+	if (rouse_streq(mode, "kexec"))
+		rouse_plan_add(p, ROUSE_USE, OP_KEXEC, NULL,
+			       "start the system's kernel, unless it is the one that runs");
+	else if (rouse_streq(mode, "soft-reboot"))
+		rouse_plan_add(p, ROUSE_USE, OP_SOFT_REBOOT, NULL,
+			       "start userspace anew, unless it is the system's");
+	else if (is->nixos)
+		rouse_plan_add(
+			p, ROUSE_USE, OP_ACTIVATE, NULL,
+			"switch to the system's configuration, unless it is the one that runs");
+	if (is->notify)
+		rouse_plan_add(p, ROUSE_USE, OP_CONTINUE, NULL, "let the boot go on");
 	return 0;
 }
 
@@ -76,24 +143,7 @@ static int plan(const void *conf, const void *facts, const struct rouse_context 
 
 	if (c->image) /* nothing runs there that could go on */
 		return 0;
-	if (!mode)
-		mode = is->initramfs ? "switch-root" : "continue";
-	if (rouse_streq(mode, "continue")) {
-		if (is->initramfs)
-			return rouse_fail(
-				e, ROUSE_DOCUMENT, 0,
-				"handoff.mode \"continue\" leads nowhere in an initramfs: "
-				"remove it, or say \"switch-root\"");
-		if (is->notify)
-			rouse_plan_add(p, ROUSE_USE, OP_CONTINUE, NULL, "let the boot go on");
-		return 0;
-	}
-	if (!is->initramfs)
-		return rouse_fail(e, ROUSE_DOCUMENT, 0,
-				  "handoff.mode \"switch-root\" is refused in a running system: "
-				  "remove it, or boot the agent as /init of an initramfs");
-	rouse_plan_add(p, ROUSE_USE, OP_SWITCH, NULL, "switch root to the system's init");
-	return 0;
+	return is->initramfs ? plan_initramfs(mode, p, e) : plan_running(mode, is, p, e);
 }
 
 /* Follows the profile inside the root: to a generation, and from there to the store. */
@@ -139,10 +189,46 @@ static int find_init(const struct rouse_root *root, const struct rouse_context *
 	return rouse_handoff_prove(root, buf, e);
 }
 
-static int apply_switch(const struct rouse_context *c, struct rouse_err *e)
+/* Would the running kernel find its modules in the system? One that is baked for another kernel boots
+ * with what is built in, at best. */
+static bool wants_its_kernel(const struct rouse_root *root, const char *system)
+{
+	struct utsname u = { 0 };
+
+	(void)uname(&u); /* cannot fail with this argument */
+	return !ways_modules_match(root, system, u.release) && ways_has_kernel(root, system);
+}
+
+/* "/nix/store/x-system" of "/nix/store/x-system/init"; false where init is no system's. */
+static bool system_of(const char *init, char buf[static 512])
+{
+	(void)snprintf(buf, 512, "%s", init);
+	if (strrchr(buf, '/'))
+		*strrchr(buf, '/') = '\0';
+	return rouse_is_store_path(buf);
+}
+
+/* Loads the kernel of the system that `h` starts; else says why it is not, and the running one stays. */
+static bool load_kernel(const struct rouse_root *root, const struct rouse_handoff *h)
+{
+	char system[512];
+	struct rouse_err e;
+
+	if (!system_of(h->init, system))
+		(void)rouse_fail(&e, ROUSE_DOCUMENT, 0, "'%s' belongs to no system with a kernel",
+				 h->init);
+	else if (ways_load_kernel(root, system, &e) == 0)
+		return true;
+	rouse_log(ROUSE_LOG_WARNING, "handoff", "%s; switching root instead", e.text);
+	return false;
+}
+
+/* `mode`: what the document says, or NULL. */
+static int apply_switch(const struct rouse_context *c, const char *mode, struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	struct rouse_handoff h = { 0 };
+	char system[512];
 
 	if (rouse_root_open(&root, c->root, e) < 0 ||
 	    find_init(&root, c, h.init, sizeof(h.init), e) < 0)
@@ -150,10 +236,91 @@ static int apply_switch(const struct rouse_context *c, struct rouse_err *e)
 	if (strlen(c->root) >= sizeof(h.root))
 		return rouse_fail(e, ROUSE_BUG, ENAMETOOLONG, "'%s'", c->root);
 	(void)snprintf(h.root, sizeof(h.root), "%s", c->root);
+	if (rouse_streq(mode, "kexec") ||
+	    (!mode && system_of(h.init, system) && wants_its_kernel(&root, system)))
+		h.kexec = load_kernel(&root, &h);
 	if (travel_prepare(e) < 0)
 		return -1;
-	rouse_log(ROUSE_LOG_INFO, "handoff", "next is '%s'", h.init);
+	rouse_log(ROUSE_LOG_INFO, "handoff", "next is %s'%s'", h.kexec ? "the kernel of " : "",
+		  h.init);
 	return rouse_handoff_write(&h, e);
+}
+
+/* --- in a running system ---------------------------------------------------------------------- */
+
+static bool runs_already(const char *system)
+{
+	auto_free char *init = rouse_asprintf("init=%s/init", system);
+	char now[512] = "", line[ROUSE_MAX_CMDLINE] = "";
+
+	if (readlink(CURRENT_SYSTEM, now, sizeof(now) - 1) > 0 && rouse_streq(now, system))
+		return true;
+	return rouse_read_line("/proc/cmdline", line, sizeof(line)) && strstr(line, init);
+}
+
+/* Told once: a system that does not become the running one must not start for ever. */
+static bool first_time(const char *system)
+{
+	char last[512] = "";
+	auto_fd int fd = -1;
+
+	if (rouse_read_line(STARTED_FILE, last, sizeof(last)) && rouse_streq(last, system))
+		return false;
+	fd = open(STARTED_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd >= 0 && rouse_write_all(fd, system, strlen(system)) == 0;
+}
+
+static int start_kernel(const struct rouse_root *root, const char *system, struct rouse_err *e)
+{
+	struct rouse_err why;
+
+	if (ways_load_kernel(root, system, &why) == 0)
+		return ways_systemctl("kexec", NULL, e);
+	rouse_log(ROUSE_LOG_WARNING, "handoff", "%s; the boot goes on with this kernel", why.text);
+	return 0;
+}
+
+static int activate(const char *root, const char *system, uint64_t deadline, struct rouse_err *e)
+{
+	enum ways_activation done;
+
+	/* What early boot starts waits for early boot: then it is done behind it, by a unit. */
+	if (rouse_streq(root, "/") && getppid() == 1)
+		return ways_systemctl("start", "rouse-activate.service", e);
+	if (ways_activate(root, system, deadline, &done, e) < 0)
+		return -1;
+	if (done == WAYS_UNITS_FAILED)
+		rouse_log(ROUSE_LOG_WARNING, "handoff",
+			  "'%s' is active, but not all of its units run", system);
+	return 0;
+}
+
+static int apply_running(const struct rouse_context *c, unsigned op, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	uint64_t own = rouse_clock_ms() + ROUSE_DEADLINE_SWITCH;
+	struct rouse_err none = { 0 };
+	char system[512] = "";
+
+	if (rouse_root_open(&root, c->root, e) < 0)
+		return -1;
+	if (read_profile(&root, system, sizeof(system), &none) < 0) {
+		if (none.sys == ENOENT) /* the document wants no system, and never did */
+			return 0;
+		*e = none;
+		return -1;
+	}
+	if (runs_already(system))
+		return 0;
+	if (op == OP_ACTIVATE)
+		return activate(c->root, system, c->deadline < own ? c->deadline : own, e);
+	if (!first_time(system)) {
+		rouse_log(ROUSE_LOG_WARNING, "handoff",
+			  "'%s' was started, and is not what runs: going on with this one", system);
+		return 0;
+	}
+	return op == OP_KEXEC ? start_kernel(&root, system, e)
+			      : ways_systemctl("soft-reboot", NULL, e);
 }
 
 /* sd_notify(3), whose protocol is one datagram. A service manager that does not listen is no
@@ -180,9 +347,25 @@ static void notify(const char *text)
 static int apply(const struct rouse_step *step, const struct rouse_context *c,
 		 unused_arg void *state, struct rouse_err *e)
 {
-	if (step->op == OP_SWITCH)
-		return apply_switch(c, e);
+	if (c->initramfs)
+		return apply_switch(c, step->op == OP_KEXEC ? "kexec" : step->arg, e);
+	if (step->op != OP_CONTINUE)
+		return apply_running(c, step->op, e);
 	notify("READY=1\nSTATUS=Everything is as the document says");
+	return 0;
+}
+
+int rouse_handoff_activate(bool *ret_units_failed, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	enum ways_activation done = WAYS_NONE;
+	char system[512] = "";
+
+	if (rouse_root_open(&root, "/", e) < 0 ||
+	    read_profile(&root, system, sizeof(system), e) < 0 ||
+	    ways_activate("/", system, rouse_clock_ms() + ROUSE_DEADLINE_SWITCH, &done, e) < 0)
+		return -1;
+	*ret_units_failed = done == WAYS_UNITS_FAILED;
 	return 0;
 }
 

@@ -67,7 +67,7 @@ again()
 {
 	bound=$1
 	shift
-	: > "$scene/status"
+	scene_told=$(grep -c '"event": *"report"' "$scene/status")
 	"$@"
 	scene_wait "$bound" || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
 }
@@ -215,16 +215,14 @@ scene_publish "$scene/ill.json"
 scene_initrd=$patient
 ec2 120
 verdict_is failed 71
-ok "$scenario: the reason names the check" contains "$scene/report.json" "check 'nginx' never passed"
+ok "$scenario: the reason names the check" contains "$scene/report.json" "check '[a-z]*' never passed"
 ok "$scenario: the report says what comes next" equal "$(scene_report action)" fallback
 ok "$scenario: the machine reboots" ended 60
 scenario='the boot after that'
 ec2 120
 verdict_is degraded 3
-ok "$scenario: the reason is that of the boot before" contains "$scene/report.json" "'nginx' never passed"
+ok "$scenario: the reason is that of the boot before" contains "$scene/report.json" "failed on this machine in the boot before this one: check '[a-z]*' never passed"
 ok "$scenario: the system is the one that was healthy" equal "$(in_guest 'readlink /run/booted-system')" "$(cat $scene_world/system)"
-ok "$scenario: another boot would try once more, and not for ever" equal \
-	"$(in_guest 'cat /var/lib/rouse/attempts.json' | tr -d ' \n' | sed 's/.*"failed":\([0-9]*\).*"fallBack":\([a-z]*\).*/\1 \2/')" '1 false'
 scene_halt
 
 scenario='kernel command line'
@@ -275,8 +273,8 @@ scenario='unknown key, blank disk'
 sed 's/"hostname"/"hostnme"/' "$scene/good.json" > "$scene/typo.json"
 "$ROUSE" keygen --output "$scene/fleet.secret" fleet-1 > "$scene/fleet.public"
 publish_signed "$scene/typo.json"
-printf '{ "rouse": 1, "from": { "url": "%s" } }\n' "$scene_url/fleet/web.json" > "$scene/user-data"
-echo "{ \"requireSignature\": true, \"keys\": [\"$(cat "$scene/fleet.public")\"], \"holdPoll\": \"2s\" }" > "$scene/agent.json"
+: > "$scene/user-data"
+echo "{ \"document\": \"$scene_url/fleet/web.json\", \"requireSignature\": true, \"keys\": [\"$(cat "$scene/fleet.public")\"], \"holdPoll\": \"2s\" }" > "$scene/agent.json"
 scene_initrd=$scene/signed.initramfs
 scene_initramfs "$scene_initrd" --settings "$scene/agent.json" > "$scene/initramfs.log" 2>&1
 ec2 90

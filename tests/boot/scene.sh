@@ -13,6 +13,7 @@
 #   scene_boot [ARG]...      boots, with arguments for images/vm; sets $scene_vm
 #   scene_start [ARG]...     the same without the initramfs and the disk
 #   scene_wait SECONDS       until the machine told its verdict, in $verdict; the report is $scene/report.json
+#                            (with $scene_told: until one more than so many)
 #   scene_halt               shuts the machine down as a person at its keyboard would
 #   scene_close              ends everything that was started here
 
@@ -20,7 +21,7 @@
 PATH=$PATH:/usr/sbin:/sbin # not everybody's has them
 scene_world=build/world
 scene_kernel=build/kernel
-scene_vm='' scene_nginx='' scene_imds='' verdict=''
+scene_vm='' scene_nginx='' scene_imds='' verdict='' scene_told=0
 
 scene_fail()
 {
@@ -222,7 +223,7 @@ scene_boot()
 
 scene_start()
 {
-	verdict=
+	verdict='' scene_told=0
 	rm -f "$scene/monitor.in" "$scene/monitor.out"
 	mkfifo "$scene/monitor.in" "$scene/monitor.out"
 	: > "$scene/status"
@@ -243,7 +244,7 @@ scene_running()
 scene_wait()
 {
 	end=$(($(date +%s) + $1))
-	until grep -q '"event": *"report".*}$' "$scene/status"; do
+	until [ "$(grep -c '"event": *"report".*}$' "$scene/status")" -gt "$scene_told" ]; do
 		if ! scene_running; then
 			scene_fail "the machine ended before it told its verdict: $(tail -n 1 "$scene/qemu.log")"
 			return

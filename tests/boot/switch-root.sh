@@ -68,6 +68,13 @@ make_disk()
 	ln -s $bad "$profiles/system-2-link"
 	ln -s "system-$1-link" "$profiles/system"
 	[ -z "${2:-}" ] || rm "$profiles/$2"
+	if [ -n "${3:-}" ]; then
+		# A system whose modules are those of another kernel, which it brings
+		mkdir -p "$tree$good/kernel-modules/lib/modules/9.9.9"
+		cp "$3" "$tree$good/kernel"
+		cp "$dir/kernel.initrd" "$tree$good/initrd"
+		printf 'console=ttyS0 panic=-1 loglevel=3\nwords-of-the-system' > "$tree$good/kernel-params"
+	fi
 	[ "$1" = 3 ] || rm "$profiles/system-3-link"
 	truncate -s 64M "$dir/disk.img"
 	echo 'label: gpt
@@ -101,6 +108,10 @@ if ! { images/kernel --dir $kernel &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/init" tests/boot/init/init.c &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$dir/fault.so" tests/boot/init/fault.c &&
 	echo /fault.so > "$dir/ld.so.preload" &&
+	mkdir "$dir/kernel.root" &&
+	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/kernel.root/init" tests/boot/init/kernel.c &&
+	(cd "$dir/kernel.root" && echo init | cpio --quiet -o -H newc) > "$dir/kernel.initrd" &&
+	sed 's/Debian/Nobody/' $kernel/vmlinuz > "$dir/tampered" &&
 	make_initramfs "$dir/initramfs" &&
 	make_initramfs "$dir/again" &&
 	make_initramfs "$dir/initramfs.fault" --add "$dir/fault.so:/fault.so" \
@@ -158,6 +169,17 @@ done
 ok "crash in every phase: the machine heals where it stands" said "^NEXT-INIT $good/init$"
 sed -n 's/^CHECK FAILED \(.*\)$/\1/p' "$dir/console" | grep -v 'network\|address\|route\|lease' > "$dir/checks"
 ok "crash in every phase: the next init finds everything in order" [ ! -s "$dir/checks" ]
+
+make_disk 1 '' $kernel/vmlinuz
+boot "$dir/initramfs.phases" "quiet" 90
+ok "system with another kernel: it starts, with the system's parameters" \
+	said "^NEXT-KERNEL console=ttyS0 panic=-1 loglevel=3 words-of-the-system init=$good/init$"
+
+make_disk 1 '' "$dir/tampered"
+boot "$dir/initramfs.phases" "quiet word-for-init lockdown=integrity" 90
+ok "kernel that may not be started: the agent says why" said 'does not load that of.*switching root instead'
+ok "kernel that may not be started: the root is switched" said "^NEXT-INIT $good/init$"
+make_disk 1
 
 boot "$dir/initramfs.fault" "quiet word-for-init fault=crash" 90
 ok "crash, and another one in the fallback: the verdict names the signal" said 'ROUSE-STATE .*state=failed.*signal 11'

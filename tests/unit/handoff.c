@@ -12,6 +12,8 @@
 
 #include <rouse/init.h>
 
+#include "../../modules/handoff/ways.h"
+
 #define STORE "/nix/store/"
 #define A STORE "0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-a"
 #define B STORE "1c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-b"
@@ -85,6 +87,23 @@ static bool proved(const struct t_prove *p, const char *path, struct rouse_err *
 {
 	e->text[0] = '\0';
 	return rouse_handoff_prove(&p->root, path, e) == 0;
+}
+
+/* A static busybox as the root's /bin/sh; false where this machine has none. */
+static bool t_busybox(const struct t_prove *p)
+{
+	auto_free char *to = rouse_asprintf("%s/bin/sh", p->dir.path);
+	auto_buf struct rouse_buf program = { 0 };
+	struct rouse_err e;
+	int fd;
+
+	if (rouse_read_file("/bin/busybox", 16 << 20, &program, &e) < 0)
+		return false;
+	fd = open(to, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0 || rouse_write_all(fd, program.data, program.len) < 0)
+		abort();
+	(void)close(fd);
+	return true;
 }
 
 static void init_behind_absolute_symlinks_is_found_inside_the_root(struct t *t)
@@ -263,8 +282,123 @@ static void mode_of_another_place_is_refused(struct t *t)
 	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"continue\"}", FACTS("true", "false"), &text,
 			   &e) < 0);
 	T_CHECK(t, e.kind == ROUSE_DOCUMENT);
-	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"kexec\"}", FACTS("true", "false"), &text, &e) <
-			   0);
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"soft-reboot\"}", FACTS("true", "false"), &text,
+			   &e) < 0);
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"hibernate\"}", FACTS("true", "false"), &text,
+			   &e) < 0);
+}
+
+static void kexec_is_planned_in_both_places(struct t *t)
+{
+	auto_free char *inside = NULL, *outside = NULL;
+	struct rouse_err e;
+
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"kexec\"}", FACTS("true", "false"), &inside,
+			   &e) == 0);
+	T_HAS(t, inside, "start the system's kernel");
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"kexec\"}", FACTS("false", "true"), &outside,
+			   &e) == 0);
+	T_HAS(t, outside, "unless it is the one that runs");
+	T_HAS(t, outside, "let the boot go on");
+}
+
+#define SYSTEMD(version)                                                                           \
+	"{\"handoff\":{\"initramfs\":false,\"notify\":false,\"systemd\":" version "}}"
+
+static void soft_reboot_needs_a_systemd_that_has_it(struct t *t)
+{
+	auto_free char *text = NULL;
+	struct rouse_err e;
+
+	T_CHECK(t,
+		plan_in(",\"handoff\":{\"mode\":\"soft-reboot\"}", SYSTEMD("252"), &text, &e) < 0);
+	T_HAS(t, e.text, "needs systemd 254, and this machine has 252");
+	T_CHECK(t, plan_in(",\"handoff\":{\"mode\":\"soft-reboot\"}", SYSTEMD("0"), &text, &e) < 0);
+	T_CHECK(t,
+		plan_in(",\"handoff\":{\"mode\":\"soft-reboot\"}", SYSTEMD("254"), &text, &e) == 0);
+	T_HAS(t, text, "start userspace anew");
+}
+
+static void systemd_tells_its_version(struct t *t)
+{
+	T_CHECK(t, ways_systemd_version("systemd 252 (252.38-1~deb12u1)\n+PAM\n") == 252);
+	T_CHECK(t, ways_systemd_version("systemd 257.4\n") == 257);
+	T_CHECK(t, ways_systemd_version("systemctl: command not found") == 0);
+	T_CHECK(t, ways_systemd_version("systemd 99999999999 (x)") == 0);
+	T_CHECK(t, ways_systemd_version("") == 0);
+}
+
+/* What switch-to-configuration may say; in a child, because it becomes root of the tree. */
+static int activate_with(const struct t_prove *p, const char *script, enum ways_activation *ret,
+			 struct rouse_err *e)
+{
+	t_root_write(&p->dir, A "/bin/switch-to-configuration", script, 0755);
+	return ways_activate(p->dir.path, A, rouse_clock_ms() + 3000, ret, e);
+}
+
+static void activation_is_done_partly_or_not(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	enum ways_activation done;
+	struct rouse_err e;
+
+	T_CHECK(t, ways_activate(p.dir.path, A, rouse_clock_ms() + 3000, &done, &e) == 0);
+	T_CHECK(t, done == WAYS_NONE);
+	if (geteuid() != 0 || !t_busybox(&p)) /* needs chroot(2) and a shell that needs nothing */
+		return;
+	T_CHECK(t, activate_with(&p, SHELL "[ \"$1\" = switch ]\n", &done, &e) == 0);
+	T_CHECK(t, done == WAYS_ACTIVE);
+	T_CHECK(t, activate_with(&p, SHELL "exit 4\n", &done, &e) == 0);
+	T_CHECK(t, done == WAYS_UNITS_FAILED);
+	T_CHECK(t, activate_with(&p, SHELL "echo 'no space'\nexit 1\n", &done, &e) < 0);
+	T_HAS(t, e.text, "ended with status 1: no space");
+	T_CHECK(t, activate_with(&p, SHELL "while :; do :; done\n", &done, &e) < 0);
+	T_HAS(t, e.text, "the system was not activated");
+}
+
+static void kernel_is_looked_for_inside_the_root(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+
+	T_CHECK(t, ways_modules_match(&p.root, A, "6.1.0")); /* it brings none */
+	t_root_write(&p.dir, A "/kernel-modules/lib/modules/6.6.0/modules.dep", "", 0644);
+	T_CHECK(t, ways_modules_match(&p.root, A, "6.6.0"));
+	T_CHECK(t, !ways_modules_match(&p.root, A, "6.1.0"));
+	T_CHECK(t, !ways_has_kernel(&p.root, A));
+	T_CHECK(t, ways_load_kernel(&p.root, A, &e) < 0 && e.kind == ROUSE_DOCUMENT);
+	t_root_write(&p.dir, B "/bzImage", "no kernel", 0644);
+	t_link(&p, B "/bzImage", A "/kernel");
+	t_root_write(&p.dir, A "/initrd", "", 0644);
+	T_CHECK(t, ways_has_kernel(&p.root, A));
+	t_root_write(&p.dir, A "/kernel-params", "", 0644);
+	T_CHECK(t, ways_load_kernel(&p.root, A, &e) < 0);
+	T_HAS(t, e.text, A);
+}
+
+static void fallback_is_what_was_healthy_last(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	char path[512] = "";
+	struct rouse_err e;
+
+	t_elf(&p, "/bin/sh");
+	t_root_write(&p.dir, A "/init", SHELL, 0755);
+	t_root_write(&p.dir, B "/init", SHELL, 0755);
+	t_link(&p, A, "/nix/var/nix/profiles/system-1-link");
+	t_link(&p, B, "/nix/var/nix/profiles/system-2-link");
+	t_link(&p, "system-2-link", "/nix/var/nix/profiles/system");
+	/* Nothing was ever healthy: what is current, or was before */
+	T_CHECK(t, rouse_handoff_fallback(&p.root, NULL, NULL, false, path, sizeof(path), &e) == 0);
+	T_STR(t, path, B "/init");
+	T_CHECK(t, rouse_handoff_fallback(&p.root, B, NULL, false, path, sizeof(path), &e) == 0);
+	T_STR(t, path, A "/init");
+	T_CHECK(t, rouse_handoff_fallback(&p.root, B, NULL, true, path, sizeof(path), &e) < 0);
+	T_HAS(t, e.text, "ever healthy");
+	/* The baked one counts as proven */
+	T_CHECK(t, rouse_handoff_fallback(&p.root, B, A, true, path, sizeof(path), &e) == 0);
+	T_STR(t, path, A "/init");
+	T_CHECK(t, rouse_handoff_fallback(&p.root, A, A, true, path, sizeof(path), &e) < 0);
 }
 
 static void ready_is_told_to_the_service_manager(struct t *t)
@@ -378,6 +512,12 @@ int main(int argc, char **argv)
 		T(previous_generation_is_the_newest_other_that_starts),
 		T(mode_follows_the_place),
 		T(mode_of_another_place_is_refused),
+		T(kexec_is_planned_in_both_places),
+		T(soft_reboot_needs_a_systemd_that_has_it),
+		T(systemd_tells_its_version),
+		T(activation_is_done_partly_or_not),
+		T(kernel_is_looked_for_inside_the_root),
+		T(fallback_is_what_was_healthy_last),
 		T(ready_is_told_to_the_service_manager),
 		T(agent_starts_in_a_root_that_has_nothing_of_it),
 	};
