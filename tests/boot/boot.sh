@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The whole way in virtual machines: from a disk, a source and a cache to a verdict. One scene, one
 # disk after the other; each boot has its own bound.
-# shellcheck disable=SC2154,SC2317 # scene.sh sets variables; functions are called through ok()
+# shellcheck disable=SC2034,SC2154,SC2317 # scene.sh sets variables; functions are called through ok()
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
