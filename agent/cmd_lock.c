@@ -21,7 +21,7 @@
 #define MOST_NAMES 64
 
 struct options {
-	const char *document, *output, *channels;
+	const char *document, *output, *channels, *manifests, *manifests_url;
 	const char *names[MOST_NAMES];
 	size_t n_names;
 	bool update, json;
@@ -53,6 +53,14 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 			       ? 0
 			       : rouse_usage(e, "--channels: '%s' is not an https or file URL",
 					     optarg);
+	case 'm':
+		o->manifests = optarg;
+		return 0;
+	case 'n':
+		o->manifests_url = optarg;
+		return rouse_is_cache_url(optarg)
+			       ? 0
+			       : rouse_usage(e, "--manifests-url: '%s' is not a URL", optarg);
 	case 't':
 		return rouse_parse_duration(optarg, &o->timeout) && o->timeout
 			       ? 0
@@ -88,6 +96,8 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 	static const struct option options[] = { { "output", required_argument, NULL, 'o' },
 						 { "update", optional_argument, NULL, 'u' },
 						 { "channels", required_argument, NULL, 'c' },
+						 { "manifests", required_argument, NULL, 'm' },
+						 { "manifests-url", required_argument, NULL, 'n' },
 						 { "timeout", required_argument, NULL, 't' },
 						 { "json", no_argument, NULL, 'j' },
 						 { 0 } };
@@ -100,6 +110,10 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 		if (take_option(o, c, e) < 0)
 			return -1;
 	}
+	if (!o->manifests != !o->manifests_url)
+		return rouse_usage(e,
+				   "--manifests DIR and --manifests-url URL, where machines will "
+				   "find what is in it, go together");
 	return take_arguments(o, argc, argv, e);
 }
 
@@ -303,6 +317,8 @@ int rouse_cmd_lock(int argc, char **argv, struct rouse_err *e)
 	loader.deadline = l.channels.deadline = rouse_clock_ms() + o.timeout;
 	l.channels.base = o.channels;
 	l.previous = previous;
+	l.manifests = o.manifests;
+	l.manifests_url = o.manifests_url;
 	l.update = o.update;
 	l.names = o.names;
 	l.n_names = o.n_names;

@@ -6,8 +6,8 @@
 #include <rouse/json.h>
 #include <rouse/text.h>
 
-/* What stands in the place of a pin while the rest of the document is checked. */
-#define PLACEHOLDER "/nix/store/00000000000000000000000000000000-unlocked"
+/* What stands in the place of a pin while the rest of the document is checked; each differs. */
+#define PLACEHOLDER "/nix/store/%032zu-unlocked"
 
 /* The keys of what is wanted, in the order in which they are recorded. */
 static const struct {
@@ -30,8 +30,10 @@ static const char **wanted_member(struct rouse_wanted *w, size_t i)
 
 void rouse_lock_done(struct rouse_lock *l)
 {
-	for (size_t i = 0; i < l->n_entries; i++)
+	for (size_t i = 0; i < l->n_entries; i++) {
 		json_decref(l->entries[i].wanted_json);
+		json_decref(l->entries[i].manifest);
+	}
 	rouse_channels_done(&l->channels);
 	json_decref(l->merged);
 	json_decref(l->locked);
@@ -245,11 +247,17 @@ static json_t *print_record(const struct rouse_lock_entry *entry)
 static json_t *print_pin(const struct rouse_lock_entry *entry)
 {
 	json_t *pin = json_object(), *value;
+	/* Of the same path it is the same, as long as nobody makes another. */
+	json_t *manifest = entry->how == ROUSE_LOCK_KEPT && !entry->manifest
+				   ? json_object_get(entry->old, "manifest")
+				   : entry->manifest;
 	const char *key;
 
 	rouse_json_set_string(pin, "path", entry->path);
 	rouse_json_set_string(pin, "narHash", entry->nar_hash);
 	rouse_json_set_int(pin, "closureSize", entry->closure_bytes);
+	if (manifest)
+		rouse_json_set(pin, "manifest", json_incref(manifest));
 	json_object_foreach ((json_t *)entry->written, key, value)
 		if (!is_wanted_key(key) && !json_object_get(pin, key))
 			rouse_json_set(pin, key, json_incref(value));
@@ -313,7 +321,8 @@ static int check_written(struct rouse_lock *l, struct rouse_document *d, struct 
 			continue;
 		}
 		if (!json_object_get(pin, "path"))
-			rouse_json_set_string(pin, "path", PLACEHOLDER);
+			rouse_json_set_string(pin, "path",
+					      rouse_arena_printf(&l->arena, PLACEHOLDER, i));
 		put_entry(pinned, entry, pin);
 	}
 	return check_with(d, pinned, e);

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include <rouse/closure.h>
 #include <rouse/document.h>
 
 #include "resolve.h"
@@ -26,6 +27,7 @@ struct rouse_lock_entry {
 	const char *path, *nar_hash; /* nar_hash NULL: not known before the walk */
 	struct rouse_resolved found;
 	uint64_t closure_paths, closure_bytes;
+	json_t *manifest; /* what the pin says of it, or NULL */
 };
 
 /* One run: the document with its bases, and what it was locked to before. */
@@ -35,6 +37,8 @@ struct rouse_lock {
 	bool update;                     /* everything, or with names these */
 	const char *const *names;        /* "system", "NAME", "USER/NAME" */
 	size_t n_names;
+	const char *manifests;     /* a directory that gets a manifest of each closure, or NULL */
+	const char *manifests_url; /* where machines will find it */
 	struct rouse_channels channels;
 	/* out */
 	struct rouse_lock_entry *entries;
@@ -55,3 +59,8 @@ const char *rouse_lock_title(struct rouse_lock *l, const struct rouse_lock_entry
 /* In agent/lock_walk.c: proves that every path of every entry is in the caches and signed, and fills
  * hashes and sizes. */
 must_check int rouse_lock_walk(struct rouse_lock *l, struct rouse_err *e);
+
+/* In agent/lock_manifest.c: writes the manifest of an entry's closure; fills entry->manifest. */
+must_check int rouse_lock_write_manifest(struct rouse_lock *l,
+					 const struct rouse_closure_spec *caches,
+					 struct rouse_lock_entry *entry, struct rouse_err *e);

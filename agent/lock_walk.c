@@ -126,5 +126,8 @@ int rouse_lock_walk(struct rouse_lock *l, struct rouse_err *e)
 	(void)rmdir(nowhere);
 	if (r == 0)
 		measure(l, c);
+	for (size_t i = 0; r == 0 && l->manifests && i < l->n_entries; i++)
+		if (l->entries[i].how != ROUSE_LOCK_GIVEN)
+			r = rouse_lock_write_manifest(l, &w.spec, &l->entries[i], e);
 	return r;
 }

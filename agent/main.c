@@ -51,6 +51,9 @@ static const struct rouse_command commands[] = {
 	  "  --update[=NAME]    look for newer ones of everything, or of NAME only (\"system\", a\n"
 	  "                     package, USER/PACKAGE; more may follow DOC); all else stays as it "
 	  "was\n"
+	  "  --manifests DIR    also write a manifest of each closure there, and pin it by its "
+	  "digest\n"
+	  "  --manifests-url URL  where machines will find that directory\n"
 	  "  --channels URL     where channels are (default https://channels.nixos.org)\n"
 	  "  --timeout D        end in this time (default 10m)\n"
 	  "  --json             what was found as JSON\n" },

@@ -128,6 +128,21 @@ mkdir "$W/target"
 ok what_is_locked_can_be_pulled "$ROUSE" pull --cache "$HTTPS/cache" --key "$KEY" --store "$W/target" \
 	"$(pin system path)#$(pin system narHash)"
 
+mkdir "$W/manifests"
+ok manifests_are_written lock --manifests "$W/manifests" --manifests-url "$HTTPS/manifests"
+url=$(pin system manifest url)
+ok manifests_are_pinned is "$(pin system manifest sha256)" "$(sha256sum "$W/manifests/$(basename "$url")" | cut -d' ' -f1)"
+ok manifests_are_where_machines_find_them is "${url%/*}" "$HTTPS/manifests"
+ok manifests_list_every_path is "$(pin system manifest paths)" "$(nix-store -qR "$system1" | wc -l)"
+ok manifests_are_of_each_closure is "$(find "$W/manifests" -type f | wc -l)" 3
+ok manifests_leave_a_valid_document "$ROUSE" check "$W/web.lock.json"
+cp "$W/web.lock.json" "$W/pinned"
+ok manifests_stay lock
+ok manifests_stay_to_the_bit cmp "$W/pinned" "$W/web.lock.json"
+lock --manifests "$W/manifests"
+ok manifests_need_a_url test $status = 64
+cp "$W/first" "$W/web.lock.json"
+
 # --- moving on ---
 current 2
 ok stays_where_it_was_locked lock
