@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tables cannot say of arrays and of encrypted volumes. */
+/* What tables cannot say of arrays, volumes and encryption. */
 #include "disks.h"
 
 #include <string.h>
@@ -100,6 +100,91 @@ void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *pr
 		for (size_t k = 0; k < d[i].partitions.n; k++)
 			if (p[k].raid)
 				check_membership(conf, &d[i], &p[k], problems);
+	}
+}
+
+/* ---- volumes --------------------------------------------------------------------------------- */
+
+void disks_check_spread(const struct disks_partition *v, const char *const *at,
+			struct rouse_problems *problems)
+{
+	static const int64_t levels[] = { 0, 1, 5, 6, 10 };
+	const struct disks_spread *s = v->spread;
+	bool known = !s;
+
+	for (size_t i = 0; s && i < ARRAY_SIZE(levels); i++)
+		known |= s->level == levels[i];
+	if (!known)
+		rouse_problem(problems, at, "expected level 0, 1, 5, 6 or 10, found %lld",
+			      (long long)s->level);
+	if (s && s->level == 10 && s->devices % 2)
+		rouse_problem(problems, at, "RAID 10 takes an even number of devices");
+	if (v->pool && (v->thin || s || v->luks || v->filesystem || disks_is_mount_point(v->key)))
+		rouse_problem(
+			problems, at,
+			"a pool holds thin volumes and nothing else: give it a plain name, and "
+			"no filesystem, \"raid\", \"thin\" or \"luks\"");
+	if (v->thin && s)
+		rouse_problem(problems, at, "a thin volume lies where its pool does: no \"raid\"");
+	if (v->thin && !v->size.bytes && !v->size.percent)
+		rouse_problem(problems, at, "a thin volume has a \"size\"");
+}
+
+static bool has_pool(const struct disks_lvm *lvm, const char *group, const char *name)
+{
+	const struct disks_partition *v = lvm ? lvm->volumes.items : NULL;
+
+	for (size_t i = 0; v && strcmp(lvm->group, group) == 0 && i < lvm->volumes.n; i++)
+		if (v[i].pool && strcmp(v[i].key, name) == 0)
+			return true;
+	return false;
+}
+
+/* Any partition of the group may declare the pool. */
+static bool is_declared(const struct disks_conf *conf, const char *group, const char *name)
+{
+	const struct disks_disk *d = conf->disks.items;
+
+	for (size_t i = 0; i < conf->disks.n; i++) {
+		const struct disks_partition *p = d[i].partitions.items;
+
+		if (has_pool(d[i].lvm, group, name))
+			return true;
+		for (size_t k = 0; k < d[i].partitions.n; k++)
+			if (has_pool(p[k].lvm, group, name))
+				return true;
+	}
+	return false;
+}
+
+static void check_thin(const struct disks_conf *conf, const struct disks_lvm *lvm,
+		       const char *const *at, struct rouse_problems *problems)
+{
+	const struct disks_partition *v = lvm ? lvm->volumes.items : NULL;
+
+	for (size_t i = 0; v && i < lvm->volumes.n; i++)
+		if (v[i].thin && !is_declared(conf, lvm->group, v[i].thin))
+			rouse_problem(problems, at,
+				      "\"%s\" is in the pool '%s', and no volume of '%s' is that "
+				      "pool: add \"%s\": { \"pool\": true }",
+				      v[i].key, v[i].thin, lvm->group, v[i].thin);
+}
+
+void disks_check_pools(const struct disks_conf *conf, struct rouse_problems *problems)
+{
+	const struct disks_disk *d = conf->disks.items;
+
+	for (size_t i = 0; i < conf->disks.n; i++) {
+		const struct disks_partition *p = d[i].partitions.items;
+		const char *const at[] = { "disks", d[i].key, "lvm", NULL };
+
+		check_thin(conf, d[i].lvm, at, problems);
+		for (size_t k = 0; k < d[i].partitions.n; k++) {
+			const char *const deep[] = { "disks",  d[i].key, "partitions",
+						     p[k].key, "lvm",    NULL };
+
+			check_thin(conf, p[k].lvm, deep, problems);
+		}
 	}
 }
 

@@ -93,7 +93,26 @@ static const struct rouse_field luks_fields[] = {
 		    .fields = luks_fields, .n_fields = ARRAY_SIZE(luks_fields),                    \
 		    .size = sizeof(struct disks_luks))
 
+static const struct rouse_field spread_fields[] = {
+	ROUSE_REQUIRED(struct disks_spread, level, "level", "0 (stripes), 1 (mirrors), 5, 6 or 10.",
+		       .type = ROUSE_INT, .min = 0, .max = 10),
+	ROUSE_FIELD(struct disks_spread, devices, "devices",
+		    "On how many physical volumes; two for level 1, else all of them.",
+		    .type = ROUSE_INT, .min = 2, .max = ROUSE_MAX_MEMBERS),
+};
+
 static const struct rouse_field volume_fields[] = {
+	ROUSE_FIELD(struct disks_partition, spread, "raid",
+		    "Spreads it over several physical volumes; a number is the level.",
+		    .type = ROUSE_OBJECT, .fields = spread_fields,
+		    .n_fields = ARRAY_SIZE(spread_fields), .size = sizeof(struct disks_spread),
+		    .shorthand = "level"),
+	ROUSE_FIELD(struct disks_partition, pool, "pool",
+		    "It is a pool for thin volumes, and is not mounted.", .type = ROUSE_BOOL),
+	ROUSE_FIELD(struct disks_partition, thin, "thin",
+		    "Makes it a thin volume of this pool; its size may be larger than the pool.",
+		    .type = ROUSE_STRING, .format = "the name of a volume with \"pool\"",
+		    .valid = rouse_is_label),
 	LUKS(struct disks_partition),
 	ROUSE_FIELD(struct disks_partition, size, "size",
 		    "How large to make it (\"200MB\", \"25%\"); absent: whatever is left.",
@@ -328,6 +347,7 @@ static void check_volume(const struct disks_partition *v, const char *const *at,
 		rouse_problem(problems, at, "\"%.64s\" cannot be the name of a volume", name);
 	if (rouse_streq(v->filesystem, "swap") && disks_is_mount_point(v->key))
 		rouse_problem(problems, at, "swap is not mounted: give the volume a plain name");
+	disks_check_spread(v, at, problems);
 }
 
 /* `at`: "disks", its name, "partitions", its key; without the last two for a whole disk. */
@@ -619,5 +639,6 @@ void disks_conf_check(const void *conf_, struct rouse_problems *problems)
 	}
 	check_mounts(conf, problems);
 	check_groups(conf, problems);
+	disks_check_pools(conf, problems);
 	disks_check_luks(conf, problems);
 }

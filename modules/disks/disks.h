@@ -73,6 +73,11 @@ struct disks_luks {
 	bool discard;
 };
 
+/* A volume that is spread over several physical volumes. */
+struct disks_spread {
+	int64_t level, devices; /* 0 (stripes), 1, 5, 6, 10; 0: as many as there are, or two */
+};
+
 struct disks_lvm {
 	const char *group;
 	struct rouse_list volumes; /* struct disks_partition: a volume has no type and no lvm */
@@ -88,6 +93,9 @@ struct disks_partition {
 	const struct disks_lvm *lvm;       /* it is a physical volume */
 	const char *raid;                  /* it is a member of this array */
 	const struct disks_luks *luks;     /* what it holds is encrypted */
+	const struct disks_spread *spread; /* of a volume */
+	bool pool;                         /* … which is a pool for thin ones */
+	const char *thin;                  /* … which is in this pool */
 	struct rouse_list mount_options;   /* const char * */
 };
 
@@ -116,6 +124,9 @@ extern const struct rouse_field disks_conf_fields[];
 extern const size_t disks_n_conf_fields;
 void disks_conf_check(const void *conf, struct rouse_problems *problems);
 void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *problems);
+void disks_check_spread(const struct disks_partition *v, const char *const *at,
+			struct rouse_problems *problems);
+void disks_check_pools(const struct disks_conf *conf, struct rouse_problems *problems);
 const char *disks_seed(const struct disks_conf *conf);
 /* … of one disk: numbers, starts, shares (places.c). */
 void disks_places_check(const struct disks_disk *d, struct rouse_problems *problems);
@@ -193,6 +204,7 @@ struct disks_fact {
 struct disks_physical {
 	const char *device;
 	int64_t start, extents; /* bytes before the first extent; how many there are */
+	int64_t allocated;      /* … of which volumes have so many */
 };
 
 struct disks_volume {
@@ -516,7 +528,9 @@ struct disks_action {
 	bool holds; /* ARRAY, ENCRYPT: something is made in it, so it gets the pending mark (uuid) */
 	const struct disks_luks *luks; /* ENCRYPT, OPEN, GROW_LUKS */
 	const char *luks_uuid;
-	bool fresh; /* ENCRYPT: what a new volume holds is nobody's */
+	bool fresh;                   /* ENCRYPT: what a new volume holds is nobody's */
+	const char *const *arguments; /* VOLUME: for lvcreate, NULL-ended; may be NULL */
+	const char *pool;             /* VOLUME: a thin one of `extents` in there */
 };
 
 /* ---- encryption ------------------------------------------------------------------------------- */

@@ -163,6 +163,7 @@ static const struct rouse_field physical_fields[] = {
 	TEXT(struct disks_physical, device, "device", "Its node."),
 	NUMBER(struct disks_physical, start, "start", "Bytes before its first extent."),
 	NUMBER(struct disks_physical, extents, "extents", "How many extents it has."),
+	NUMBER(struct disks_physical, allocated, "allocated", "How many of them volumes have."),
 };
 
 static const struct rouse_shape physical_shape = {

@@ -154,7 +154,7 @@ static int report(const char *devices, uint64_t deadline, json_t **ret, struct r
 {
 	static const char *const columns[][2] = {
 		{ "vg", "vg_name,vg_uuid,vg_extent_size,vg_missing_pv_count,vg_tags" },
-		{ "pv", "pv_name,pe_start,pv_pe_count" },
+		{ "pv", "pv_name,pe_start,pv_pe_count,pv_pe_alloc_count" },
 		{ "lv", "lv_name,lv_size,lv_active,lv_tags,lv_layout" },
 		{ "seg", "lv_name,seg_start_pe,seg_pe_ranges,seg_size_pe" },
 		{ "pvseg", "pvseg_start" },
@@ -302,6 +302,7 @@ static json_t *group_of(const json_t *report_)
 		rouse_json_set_string(p, "device", text_of(item, "pv_name"));
 		rouse_json_set_int(p, "start", number_of(item, "pe_start"));
 		rouse_json_set_int(p, "extents", number_of(item, "pv_pe_count"));
+		rouse_json_set_int(p, "allocated", number_of(item, "pv_pe_alloc_count"));
 		rouse_json_append(physical, p);
 	}
 	json_array_foreach (json_object_get(report_, "lv"), i, item)
@@ -432,20 +433,41 @@ static int on_devices(const struct disks_action *a, const char *verb, const char
  * when its filesystem is made. */
 static int make_volume(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
-	char extents[32] = "100%FREE";
+	const char *name = strrchr(a->volume, '/') + 1;
+	char extents[32] = "100%FREE", bytes[32];
 	const char *grow[] = { "-l", extents, a->volume, NULL };
-	const char *make[] = { "-l",       extents,
-			       "-Wn",      "-Zn",
-			       "--addtag", DISKS_PENDING_TAG,
-			       "-n",       strrchr(a->volume, '/') + 1,
-			       a->group,   NULL };
+	const char *thin[] = {
+		"--type",     "thin",  "-V", bytes, "-Wn",    "--addtag", DISKS_PENDING_TAG,
+		"--thinpool", a->pool, "-n", name,  a->group, NULL
+	};
+	const char *make[MAX_ARGS] = { "-l", extents, "-n", name, a->group };
+	size_t n = 5;
 
 	if (a->extents)
 		(void)snprintf(extents, sizeof(extents), "%llu", (unsigned long long)a->extents);
 	else if (a->extends)
 		(void)snprintf(extents, sizeof(extents), "+100%%FREE");
-	return on_devices(a, a->extends ? "lvextend" : "lvcreate", a->extends ? grow : make,
-			  deadline, e);
+	(void)snprintf(bytes, sizeof(bytes), "%llub", (unsigned long long)a->length);
+	if (a->extends)
+		return on_devices(a, "lvextend", grow, deadline, e);
+	if (a->pool)
+		return on_devices(a, "lvcreate", thin, deadline, e);
+	for (size_t i = 0; a->arguments && a->arguments[i] && n + 1 < ARRAY_SIZE(make); i++)
+		make[n++] = a->arguments[i];
+	return on_devices(a, "lvcreate", make, deadline, e);
+}
+
+/* What is built in, what the system loads on its own, and what the initramfs was not given because no
+ * volume needs it, cannot be loaded. */
+static int load_modules(struct rouse_err *e)
+{
+	static const char *const modules[] = { "dm-mod", "dm-mirror", "dm-raid", "dm-thin-pool",
+					       NULL };
+
+	for (const char *const *m = modules; *m; m++)
+		if (rouse_kmod_load(*m, e) < 0 && e->sys != ENOENT)
+			return -1;
+	return 0;
 }
 
 int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rouse_context *c,
@@ -455,8 +477,7 @@ int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rous
 	const char *const resize[] = { a->source, NULL };
 	const char *const finish[] = { "--deltag", DISKS_PENDING_TAG, a->volume, NULL };
 
-	/* Where it is built in, or the system loads it on its own, there is nothing to load. */
-	if (c->initramfs && rouse_kmod_load("dm-mod", e) < 0 && e->sys != ENOENT)
+	if (c->initramfs && load_modules(e) < 0)
 		return -1;
 	switch (op) {
 	case DISKS_OP_ACTIVATE:

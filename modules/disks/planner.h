@@ -64,6 +64,7 @@ struct group {
 		const struct disks_partition *conf;
 		const struct disks_disk *d;
 		const struct disks_fact *f;
+		uint64_t extents; /* as they will be */
 	} volumes[ROUSE_MAX_VOLUMES];
 };
 
