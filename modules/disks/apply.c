@@ -303,7 +303,8 @@ static int open_target(const struct session *s, const struct disks_action *a,
 				    .size = a->length,
 				    .sector = a->sector,
 				    .uuid = a->uuid,
-				    .label = a->label };
+				    .label = a->label,
+				    .mkfs = a->mkfs };
 	if (!a->published || a->file)
 		return 0;
 	if (open_alone(a, ret_own, e) < 0)
@@ -376,10 +377,12 @@ static int make(const struct session *s, const struct disks_action *a,
 	return check_made(a, &t, e);
 }
 
-static int grow(const struct disks_action *a, struct rouse_err *e)
+static int grow(const struct disks_action *a, const struct rouse_context *c, struct rouse_err *e)
 {
 	auto_fd int fd = -1;
 
+	if (a->fs->grow_offline)
+		return a->fs->grow_offline(a->source, c->deadline, e);
 	if (!a->mount)
 		return disks_grow_detached(a, e);
 	fd = open(a->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -431,7 +434,7 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_SWAP:
 		return disks_swap_on(step->arg, c, e);
 	case DISKS_OP_GROW:
-		return grow(step->arg, e);
+		return grow(step->arg, c, e);
 	case DISKS_OP_ACTIVATE:
 	case DISKS_OP_GROUP:
 	case DISKS_OP_PHYSICAL:

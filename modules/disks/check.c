@@ -103,6 +103,33 @@ void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *pr
 	}
 }
 
+/* ---- filesystems ----------------------------------------------------------------------------- */
+
+void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
+		      struct rouse_problems *problems)
+{
+	const struct disks_mkfs *m = p->mkfs;
+	const struct disks_filesystem *fs = p->filesystem ? disks_filesystem_find(p->filesystem)
+							  : NULL;
+
+	if (!m)
+		return;
+	if (!fs) {
+		rouse_problem(problems, at, "\"mkfs\" without a \"filesystem\"");
+		return;
+	}
+	if (!fs->options && m->options.n)
+		rouse_problem(problems, at, "%s is not made by a program that takes \"options\"",
+			      fs->name);
+	if (!fs->tunable && (m->reserved.n || m->inode_ratio.bytes))
+		rouse_problem(problems, at, "%s has neither \"reserved\" nor \"inodeRatio\"",
+			      fs->name);
+	if (m->inode_ratio.bytes && (m->inode_ratio.bytes < KIB || m->inode_ratio.bytes > 64 * MIB))
+		rouse_problem(problems, at, "expected an \"inodeRatio\" of 1KiB to 64MiB");
+	if (!fs->subvolumes && m->subvolumes.n)
+		rouse_problem(problems, at, "%s has no subvolumes", fs->name);
+}
+
 /* ---- volumes --------------------------------------------------------------------------------- */
 
 void disks_check_spread(const struct disks_partition *v, const char *const *at,

@@ -93,6 +93,53 @@ static const struct rouse_field luks_fields[] = {
 		    .fields = luks_fields, .n_fields = ARRAY_SIZE(luks_fields),                    \
 		    .size = sizeof(struct disks_luks))
 
+static bool is_uuid(const char *s)
+{
+	uint8_t uuid[16];
+
+	return strlen(s) == 36 && disks_parse_uuid(s, uuid);
+}
+
+/* Relative to the root of the filesystem. */
+static bool is_subvolume(const char *s)
+{
+	auto_free char *path = rouse_asprintf("/%s", s);
+
+	return strlen(s) < 256 && rouse_is_absolute_path(path) && *s;
+}
+
+static const struct rouse_shape share_shape = { .type = ROUSE_INT, .min = 0, .max = 50 };
+static const struct rouse_shape argument_shape = { .type = ROUSE_STRING, .min = 1, .max = 128 };
+static const struct rouse_shape subvolume_shape = {
+	.type = ROUSE_STRING,
+	.format = "a path inside the filesystem, such as \"@home\"",
+	.valid = is_subvolume,
+};
+
+static const struct rouse_field mkfs_fields[] = {
+	ROUSE_FIELD(struct disks_mkfs, uuid, "uuid",
+		    "Its UUID, where another one than that of rouse is wanted.",
+		    .type = ROUSE_STRING, .format = "a UUID", .valid = is_uuid),
+	ROUSE_FIELD(struct disks_mkfs, reserved, "reserved",
+		    "ext4: percent of the blocks that only root gets; 5 by default.",
+		    .type = ROUSE_LIST, .item = &share_shape, .min = 1, .max = 1,
+		    .shorthand = "item"),
+	ROUSE_FIELD(struct disks_mkfs, inode_ratio, "inodeRatio",
+		    "ext4: bytes for each inode; 16KiB by default.", .type = ROUSE_SIZE),
+	ROUSE_FIELD(struct disks_mkfs, options, "options",
+		    "xfs, btrfs, f2fs: arguments of the program that makes it.", .type = ROUSE_LIST,
+		    .item = &argument_shape, .max = 32, .shorthand = "item"),
+	ROUSE_FIELD(struct disks_mkfs, subvolumes, "subvolumes",
+		    "btrfs: subvolumes by mount point, or by a name when they are not mounted.",
+		    .type = ROUSE_MAP, .format = "a mount point or a name",
+		    .valid = is_mount_or_name, .max = 32, .item = &subvolume_shape),
+};
+
+#define MKFS(type_)                                                                                \
+	ROUSE_FIELD(type_, mkfs, "mkfs", "How its filesystem is made.", .type = ROUSE_OBJECT,      \
+		    .fields = mkfs_fields, .n_fields = ARRAY_SIZE(mkfs_fields),                    \
+		    .size = sizeof(struct disks_mkfs))
+
 static const struct rouse_field spread_fields[] = {
 	ROUSE_REQUIRED(struct disks_spread, level, "level", "0 (stripes), 1 (mirrors), 5, 6 or 10.",
 		       .type = ROUSE_INT, .min = 0, .max = 10),
@@ -114,6 +161,7 @@ static const struct rouse_field volume_fields[] = {
 		    .type = ROUSE_STRING, .format = "the name of a volume with \"pool\"",
 		    .valid = rouse_is_label),
 	LUKS(struct disks_partition),
+	MKFS(struct disks_partition),
 	ROUSE_FIELD(struct disks_partition, size, "size",
 		    "How large to make it (\"200MB\", \"25%\"); absent: whatever is left.",
 		    .type = ROUSE_SIZE, .percent = true),
@@ -170,6 +218,7 @@ static const struct rouse_field raid_fields[] = {
 
 static const struct rouse_field partition_fields[] = {
 	LUKS(struct disks_partition),
+	MKFS(struct disks_partition),
 	ROUSE_FIELD(struct disks_partition, raid, "raid",
 		    "Makes it a member of this array: the disk of that name that says \"raid\".",
 		    .type = ROUSE_STRING,
@@ -255,6 +304,7 @@ static const struct rouse_field disk_fields[] = {
 		    .n_fields = ARRAY_SIZE(raid_fields), .size = sizeof(struct disks_raid),
 		    .shorthand = "level"),
 	LUKS(struct disks_disk),
+	MKFS(struct disks_disk),
 	ROUSE_FIELD(struct disks_disk, lvm, "lvm",
 		    "Makes the whole disk a physical volume of this volume group.",
 		    .type = ROUSE_OBJECT, .fields = lvm_fields, .n_fields = ARRAY_SIZE(lvm_fields),
@@ -348,6 +398,7 @@ static void check_volume(const struct disks_partition *v, const char *const *at,
 	if (rouse_streq(v->filesystem, "swap") && disks_is_mount_point(v->key))
 		rouse_problem(problems, at, "swap is not mounted: give the volume a plain name");
 	disks_check_spread(v, at, problems);
+	disks_check_mkfs(v, at, problems);
 }
 
 /* `at`: "disks", its name, "partitions", its key; without the last two for a whole disk. */
@@ -404,6 +455,7 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      "the name of a GPT partition has at most 36 UTF-16 units%s",
 			      p->label ? "" : ": give it a shorter \"label\"");
 	check_label(p->filesystem, p->label, at_label, problems);
+	disks_check_mkfs(p, at, problems);
 	if (p->lvm && p->raid)
 		rouse_problem(problems, at,
 			      "\"lvm\" and \"raid\" exclude each other: put \"lvm\" "
@@ -456,6 +508,7 @@ static struct disks_partition whole_of(const struct disks_disk *d)
 					 .label = d->label,
 					 .lvm = d->lvm,
 					 .luks = d->luks,
+					 .mkfs = d->mkfs,
 					 .mount_options = d->mount_options };
 }
 
@@ -487,6 +540,7 @@ static void check_whole(const struct disks_disk *d, struct rouse_problems *probl
 			      : d->label ? "label"
 					 : "mountOptions");
 	check_label(d->filesystem, d->label, at_label, problems);
+	disks_check_mkfs(&whole, at, problems);
 }
 
 struct mounts {

@@ -73,6 +73,15 @@ struct disks_luks {
 	bool discard;
 };
 
+/* How a filesystem is made. */
+struct disks_mkfs {
+	const char *uuid;
+	struct rouse_list reserved; /* int64_t: percent, one at most; a list, for 0 is one */
+	struct rouse_size inode_ratio;
+	struct rouse_list options;    /* const char *: arguments of its program */
+	struct rouse_list subvolumes; /* struct rouse_pair: mount point or name, and its path */
+};
+
 /* A volume that is spread over several physical volumes. */
 struct disks_spread {
 	int64_t level, devices; /* 0 (stripes), 1, 5, 6, 10; 0: as many as there are, or two */
@@ -93,6 +102,7 @@ struct disks_partition {
 	const struct disks_lvm *lvm;       /* it is a physical volume */
 	const char *raid;                  /* it is a member of this array */
 	const struct disks_luks *luks;     /* what it holds is encrypted */
+	const struct disks_mkfs *mkfs;     /* how what is there is made; NULL: as usual */
 	const struct disks_spread *spread; /* of a volume */
 	bool pool;                         /* … which is a pool for thin ones */
 	const char *thin;                  /* … which is in this pool */
@@ -107,6 +117,7 @@ struct disks_disk {
 	const char *filesystem, *mount, *label;
 	const struct disks_lvm *lvm;
 	const struct disks_luks *luks;
+	const struct disks_mkfs *mkfs;
 	struct rouse_list mount_options; /* const char * */
 	struct rouse_list replace;       /* const char *: "ext4", "ntfs:Label", "anything" */
 	const char *missing;             /* "fail", "skip"; NULL: fail */
@@ -126,6 +137,8 @@ void disks_conf_check(const void *conf, struct rouse_problems *problems);
 void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *problems);
 void disks_check_spread(const struct disks_partition *v, const char *const *at,
 			struct rouse_problems *problems);
+void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
+		      struct rouse_problems *problems);
 void disks_check_pools(const struct disks_conf *conf, struct rouse_problems *problems);
 const char *disks_seed(const struct disks_conf *conf);
 /* … of one disk: numbers, starts, shares (places.c). */
@@ -278,6 +291,9 @@ struct disks_filesystem {
 	size_t max_label;           /* bytes */
 	bool check;                 /* by fsck(8), before it is mounted */
 	bool swap;                  /* used by swapon(2), never mounted */
+	bool options;               /* its program takes those of the document */
+	bool tunable;               /* it has a share for root, and a number of inodes */
+	bool subvolumes;
 	/* Its program works on the node of a device, so the partition is published first, with the
 	 * pending mark in it. */
 	bool late;
@@ -289,12 +305,15 @@ struct disks_filesystem {
 	int (*make)(const struct disks_target *t, struct rouse_err *e);
 	/* Size, free bytes and inodes from the superblock at `offset` of fd; false when unknown. */
 	bool (*usage)(int fd, uint64_t offset, struct disks_content *ret);
-	/* Mounted, with its root at fd. NULL: it never grows. */
+	/* Mounted, with its root at fd. NULL: it never grows, or only so: */
 	int (*grow)(int fd, uint64_t size, struct rouse_err *e);
+	/* Not mounted, on all of this node, which it fills then. */
+	int (*grow_offline)(const char *node, uint64_t deadline, struct rouse_err *e);
 };
 const struct disks_filesystem *disks_filesystem_find(const char *name); /* NULL: unknown */
 extern const char *const disks_filesystem_words[];
-extern const struct disks_filesystem disks_ext4, disks_vfat, disks_xfs, disks_btrfs, disks_swap;
+extern const struct disks_filesystem disks_ext4, disks_vfat, disks_xfs, disks_btrfs, disks_f2fs,
+	disks_swap;
 
 /* By word or GUID; NULL: unknown. As the document has it, so GUIDs may be of either case. */
 const char *disks_type_guid(const char *word);
@@ -309,6 +328,7 @@ uint64_t disks_attributes(const struct disks_partition *p); /* bits */
 
 void disks_uuid(const char *seed, const char *disk, const char *name, const char *kind,
 		uint8_t ret[static 16]);
+bool disks_parse_uuid(const char *s, uint8_t ret[static 16]); /* with or without dashes */
 void disks_uuid_print(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN]);
 void disks_guid(const char *seed, const char *disk, const char *name, const char *kind,
 		char ret[static DISKS_GUID_LEN]);
@@ -469,8 +489,9 @@ struct disks_target {
 	uint64_t head; /* of a disk with a table: where its first partition begins */
 	const uint8_t *uuid;
 	const char *label;
-	const char *what; /* for messages */
-	const char *node; /* of a device that is all of it; NULL: work through fd */
+	const char *what;              /* for messages */
+	const char *node;              /* of a device that is all of it; NULL: work through fd */
+	const struct disks_mkfs *mkfs; /* NULL: as usual */
 	uint64_t deadline;
 };
 
@@ -514,6 +535,7 @@ struct disks_action {
 	const struct disks_filesystem *fs;
 	uint8_t uuid[16];
 	const char *label;
+	const struct disks_mkfs *mkfs;
 	const char *source, *mount, *type, *options; /* MOUNT, GROW */
 	const char *group, *volume;                  /* "system"; "system/root" */
 	bool extends;
@@ -564,6 +586,8 @@ must_check int disks_md_apply(unsigned op, const struct disks_action *a,
 /* Opens what fills a node of its own, and waits for it; t->fd is the caller's. */
 must_check int disks_open_node(const char *node, uint64_t deadline, struct disks_target *t,
 			       struct rouse_err *e);
+/* On the btrfs at t->node; its label is the last thing that is written. */
+must_check int disks_make_subvolumes(const struct disks_target *t, struct rouse_err *e);
 /* The filesystem of an action on all of a->source. */
 must_check int disks_make_on_node(const struct disks_action *a, uint64_t deadline,
 				  struct rouse_err *e);

@@ -32,16 +32,21 @@ static int failed(struct rouse_err *e, const struct disks_target *t, const char 
 
 static void fill_params(const struct disks_target *t, struct ext2_super_block *p)
 {
-	uint64_t blocks = t->size / BLOCK;
+	const int64_t *reserved = t->mkfs ? t->mkfs->reserved.items : NULL;
+	uint64_t blocks = t->size / BLOCK, ratio = INODE_RATIO, share = RESERVED, inodes;
 
+	if (t->mkfs && t->mkfs->inode_ratio.bytes)
+		ratio = t->mkfs->inode_ratio.bytes;
+	if (t->mkfs && t->mkfs->reserved.n)
+		share = (uint64_t)reserved[0];
+	inodes = t->size / ratio > 64 ? t->size / ratio : 64;
 	p->s_rev_level = EXT2_DYNAMIC_REV;
 	p->s_log_block_size = 2;
 	p->s_log_cluster_size = 2;
 	p->s_inode_size = INODE;
 	ext2fs_blocks_count_set(p, blocks);
-	ext2fs_r_blocks_count_set(p, blocks * RESERVED / 100);
-	p->s_inodes_count = (__u32)(t->size / INODE_RATIO < UINT32_MAX ? t->size / INODE_RATIO
-								       : UINT32_MAX);
+	ext2fs_r_blocks_count_set(p, blocks * share / 100);
+	p->s_inodes_count = (__u32)(inodes < UINT32_MAX ? inodes : UINT32_MAX);
 	p->s_log_groups_per_flex = 4;
 	p->s_desc_size = 64; /* with 64BIT: it may grow beyond 16 TiB */
 	p->s_min_extra_isize = 32;
@@ -278,6 +283,7 @@ const struct disks_filesystem disks_ext4 = {
 	.modules = modules,
 	.min = 16 * MIB, /* below that a journal hardly fits */
 	.max_label = 16,
+	.tunable = true,
 	.check = true,
 	.room = room_of_ext4,
 	.print_uuid = disks_uuid_print,

@@ -4,9 +4,11 @@
 
 #include <string.h>
 
-static const struct disks_filesystem *const rows[] = { &disks_ext4, &disks_vfat, &disks_xfs,
-						       &disks_btrfs, &disks_swap };
-const char *const disks_filesystem_words[] = { "ext4", "vfat", "xfs", "btrfs", "swap", NULL };
+static const struct disks_filesystem *const rows[] = { &disks_ext4,  &disks_vfat, &disks_xfs,
+						       &disks_btrfs, &disks_f2fs, &disks_swap };
+const char *const disks_filesystem_words[] = {
+	"ext4", "vfat", "xfs", "btrfs", "f2fs", "swap", NULL
+};
 _Static_assert(ARRAY_SIZE(disks_filesystem_words) == ARRAY_SIZE(rows) + 1, "one word for each row");
 
 const struct disks_filesystem *disks_filesystem_find(const char *name)

@@ -17,7 +17,7 @@
 #include <rouse/clock.h>
 #include <rouse/proc.h>
 
-#define MAX_ARGS 16
+#define MAX_ARGS 80
 
 static int run(const char *const *argv, const struct disks_target *t, struct rouse_err *e)
 {
@@ -51,7 +51,11 @@ static int run_mkfs(const struct disks_target *t, const char **argv, size_t n, u
 {
 	int r;
 
+	for (size_t i = 0; t->mkfs && i < t->mkfs->options.n && n + 2 < MAX_ARGS; i++)
+		argv[n++] = ((const char *const *)t->mkfs->options.items)[i];
+
 	argv[n] = t->node;
+	argv[n + 1] = NULL;
 	r = t->node ? run(argv, t, e) : make_in_memory(t, argv, n, head, e);
 	return r < 0 ? rouse_wrap(e, "cannot make a filesystem on %s", t->what) : 0;
 }
@@ -79,6 +83,12 @@ static int make_xfs(const struct disks_target *t, struct rouse_err *e)
 	return run_mkfs(t, argv, n, 64 * KIB, e);
 }
 
+static bool has_subvolumes(const struct disks_target *t)
+{
+	return t->mkfs && t->mkfs->subvolumes.n;
+}
+
+/* With subvolumes it is pending until all of them are there. */
 static int make_btrfs(const struct disks_target *t, struct rouse_err *e)
 {
 	const char *argv[MAX_ARGS] = { "mkfs.btrfs", "-q", "-f", "-K", "-U" };
@@ -87,11 +97,13 @@ static int make_btrfs(const struct disks_target *t, struct rouse_err *e)
 
 	disks_uuid_print(t->uuid, uuid);
 	argv[n++] = uuid;
-	if (*t->label) {
+	if (has_subvolumes(t) || *t->label) {
 		argv[n++] = "-L";
-		argv[n++] = t->label;
+		argv[n++] = has_subvolumes(t) ? DISKS_PENDING_LABEL : t->label;
 	}
-	return run_mkfs(t, argv, n, 68 * KIB, e); /* its superblock is at 64 KiB */
+	if (run_mkfs(t, argv, n, 68 * KIB, e) < 0) /* its superblock is at 64 KiB */
+		return -1;
+	return has_subvolumes(t) ? disks_make_subvolumes(t, e) : 0;
 }
 
 /* ---- xfs: the ioctls of xfs_fs.h, which no header of the kernel brings ------------------------- */
@@ -178,6 +190,7 @@ const struct disks_filesystem disks_xfs = {
 	.program = "mkfs.xfs",
 	.min = 300 * MIB, /* what mkfs.xfs demands */
 	.max_label = 12,
+	.options = true,
 	.late = true,
 	.room = room_of_xfs,
 	.print_uuid = disks_uuid_print,
@@ -233,6 +246,8 @@ const struct disks_filesystem disks_btrfs = {
 	.program = "mkfs.btrfs",
 	.min = 128 * MIB, /* mkfs.btrfs demands 109 */
 	.max_label = 255,
+	.options = true,
+	.subvolumes = true,
 	.late = true,
 	.room = room_of_btrfs,
 	.print_uuid = disks_uuid_print,

@@ -52,14 +52,26 @@ static void add_mount(struct libmnt_fs *fs, json_t *content, json_t *mounts)
 
 		rouse_json_set_string(content, "busy", busy);
 	}
-	if (!rouse_streq(root, "/"))
-		return; /* a part of it, elsewhere */
+	if (!rouse_streq(root, "/") && !rouse_streq(mnt_fs_get_fstype(fs), "btrfs"))
+		return; /* a part of it, elsewhere; of btrfs, a subvolume */
 	if (json_array_size(mounts) == 0 && statvfs(target, &v) == 0) {
 		rouse_json_set_bool(content, "readOnly", (v.f_flag & ST_RDONLY) != 0);
 		rouse_json_set_int(content, "free", (uint64_t)v.f_bavail * v.f_frsize);
 		rouse_json_set_int(content, "inodes", v.f_favail);
 	}
 	rouse_json_append_string(mounts, target);
+}
+
+/* btrfs shows a number of its own (0:N) for the device that is mounted. */
+static bool is_mount_of(struct libmnt_fs *fs, dev_t dev)
+{
+	const char *source = mnt_fs_get_source(fs);
+	struct stat st;
+
+	if (mnt_fs_get_devno(fs) == dev)
+		return true;
+	return major(mnt_fs_get_devno(fs)) == 0 && rouse_streq(mnt_fs_get_fstype(fs), "btrfs") &&
+	       source && stat(source, &st) == 0 && S_ISBLK(st.st_mode) && st.st_rdev == dev;
 }
 
 static void add_mounts(dev_t dev, json_t *content)
@@ -70,7 +82,7 @@ static void add_mounts(dev_t dev, json_t *content)
 	struct libmnt_fs *fs = NULL;
 
 	while (table && iter && mnt_table_next_fs(table, iter, &fs) == 0)
-		if (mnt_fs_get_devno(fs) == dev)
+		if (is_mount_of(fs, dev))
 			add_mount(fs, content, mounts);
 	mnt_free_iter(iter);
 	if (json_array_size(mounts))

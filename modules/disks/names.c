@@ -67,6 +67,22 @@ void disks_uuid_print(const uint8_t u[static 16], char ret[static DISKS_GUID_LEN
 		       u[13], u[14], u[15]);
 }
 
+bool disks_parse_uuid(const char *s, uint8_t ret[static 16])
+{
+	char hex[33];
+	size_t n = 0;
+
+	for (; *s; s++) {
+		if (*s == '-')
+			continue;
+		if (n == 32)
+			return false;
+		hex[n++] = *s;
+	}
+	hex[n] = '\0';
+	return rouse_unhex(ret, 16, hex);
+}
+
 void disks_guid(const char *seed, const char *disk, const char *name, const char *kind,
 		char ret[static DISKS_GUID_LEN])
 {

@@ -31,7 +31,7 @@ int disks_open_node(const char *node, uint64_t deadline, struct disks_target *t,
 int disks_make_on_node(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
 	struct disks_target t = {
-		.fd = -1, .uuid = a->uuid, .label = a->label, .deadline = deadline
+		.fd = -1, .uuid = a->uuid, .label = a->label, .mkfs = a->mkfs, .deadline = deadline
 	};
 	auto_fd int fd = -1;
 

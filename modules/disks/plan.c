@@ -143,6 +143,9 @@ static bool has_node(const struct place *w)
 void disks_uuid_of(const struct planner *p, const struct place *w, uint8_t ret[static 16])
 {
 	/* A member that begins where its array begins shows the array's mark. */
+	if (!w->raid && !w->lvm && !w->luks && w->conf && w->conf->mkfs && w->conf->mkfs->uuid &&
+	    disks_parse_uuid(w->conf->mkfs->uuid, ret))
+		return; /* somebody says it */
 	if (w->raid)
 		disks_uuid(disks_seed(p->conf), w->raid, "", "filesystem", ret);
 	else if (w->volume)
@@ -351,6 +354,7 @@ struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 	a->volume = w->volume && !w->inside ? disks_name_of(p, w) : NULL;
 	a->source = has_node(w) ? disks_node_of(p, w) : NULL;
 	a->fs = fs;
+	a->mkfs = w->conf ? w->conf->mkfs : NULL;
 	a->label = rouse_arena_strdup(&p->plan->arena, label);
 	a->number = w->number;
 	a->published = w->published || is_late(w);
@@ -383,6 +387,12 @@ static int plan_filesystem(struct planner *p, const struct place *w)
 		return -1;
 	if (v != KEEP && disks_needs_program(p, w, fs->program) < 0)
 		return -1;
+	if (v != KEEP && w->f->file && w->conf && w->conf->mkfs && w->conf->mkfs->subvolumes.n)
+		return rouse_fail(
+			p->e, ROUSE_DOCUMENT, 0,
+			"disks.%s: subvolumes take a kernel: make them on a device, not in "
+			"the image file '%s'",
+			w->d->key, w->f->device);
 	if (v != KEEP) {
 		if (disks_refuse_writes(p, w->d, w->f) < 0)
 			return -1;
@@ -419,6 +429,7 @@ const struct disks_partition *disks_conf_of(struct planner *p, const struct disk
 					  .label = d->label,
 					  .lvm = d->lvm,
 					  .luks = d->luks,
+					  .mkfs = d->mkfs,
 					  .mount_options = d->mount_options };
 	return conf;
 }

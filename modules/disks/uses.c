@@ -61,7 +61,8 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
 	bool mounted = w->mount && disks_mounted_at(c, disks_mount_root(p->c), w->mount);
 	struct mount *m = &p->mounts[p->n_mounts];
-	bool may_grow = fs && fs->grow && c && c->size > 0 &&
+	bool offline = fs && fs->grow_offline && !w->f->file && !(c && c->mounts.n);
+	bool may_grow = fs && (fs->grow || offline) && c && c->size > 0 &&
 			(uint64_t)c->size + DISKS_GROW_MIN <= w->size;
 
 	if (p->n_mounts == ARRAY_SIZE(p->mounts))
@@ -124,10 +125,37 @@ static void add_room(struct planner *p, const struct place *w, bool kept)
 		rouse_plan_room(p->plan, w->mount, bytes, inodes);
 }
 
+/* Subvolumes of btrfs that have a mount point: the same device, with one option more. */
+static int add_subvolumes(struct planner *p, const struct place *w, bool kept)
+{
+	const struct disks_mkfs *mkfs = w->conf ? w->conf->mkfs : NULL;
+	const struct rouse_pair *s = mkfs ? mkfs->subvolumes.items : NULL;
+
+	for (size_t i = 0; s && i < mkfs->subvolumes.n; i++) {
+		struct place sub = *w;
+		size_t before = p->n_mounts;
+		struct mount *m;
+
+		if (!disks_is_mount_point(s[i].key))
+			continue;
+		sub.mount = s[i].key;
+		if (add_mount(p, &sub, kept) < 0)
+			return -1;
+		if (p->n_mounts == before)
+			continue;
+		m = &p->mounts[before];
+		m->options = rouse_arena_printf(&p->plan->arena, "%s%ssubvol=%s",
+						m->options ? m->options : "", m->options ? "," : "",
+						s[i].value);
+		m->size = 0; /* the whole of it grows once */
+	}
+	return 0;
+}
+
 int disks_plan_use(struct planner *p, const struct place *w, bool kept)
 {
 	add_room(p, w, kept);
-	return add_mount(p, w, kept);
+	return add_mount(p, w, kept) < 0 ? -1 : add_subvolumes(p, w, kept);
 }
 
 static int by_path(const void *a, const void *b)
@@ -202,6 +230,10 @@ void disks_plan_mounts(struct planner *p)
 	for (size_t i = 0; i < p->n_mounts; i++) {
 		const struct mount *m = &p->mounts[i];
 
+		bool offline = m->size && disks_filesystem_find(m->type)->grow_offline;
+
+		if (offline)
+			add_grow(p, m);
 		if (m->wanted) {
 			struct disks_action *a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
 
@@ -211,10 +243,10 @@ void disks_plan_mounts(struct planner *p)
 						    .options = m->options };
 			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s",
 				       m->source, m->type, m->mount);
-			if (is_early(p, m))
+			if (is_early(p, m) && !offline)
 				disks_hoist(p);
 		}
-		if (m->size)
+		if (m->size && !offline)
 			add_grow(p, m);
 		if (m->swap)
 			add_swap(p, m);

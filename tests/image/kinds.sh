@@ -28,6 +28,22 @@ whole() # TYPE
 	apply && nothing_to_do && [ "$(blkid -p -s TYPE -o value disk.img)" = "$1" ]
 }
 
+tuned()
+{
+	image 500M
+	document '"filesystem":"ext4","mkfs":{"uuid":"aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee","reserved":0,"inodeRatio":"64KiB"}'
+	apply && nothing_to_do && e2fsck -fn disk.img && tune2fs -l disk.img >super || return
+	grep -q 'UUID: *aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee' super && grep -q 'Reserved block count: *0$' super &&
+		[ "$(sed -n 's/^Inode count: *//p' super)" -lt 9000 ]
+}
+
+in_f2fs()
+{
+	image 500M
+	document '"filesystem":"f2fs","label":"flash"'
+	apply && nothing_to_do && [ "$(blkid -p -s LABEL -o value disk.img)" = flash ] && fsck.f2fs disk.img
+}
+
 # What a run left that was killed in mkfs: the mark alone
 pending()
 {
@@ -91,6 +107,12 @@ check 'the swap is what mkswap would write but for names' sh -c 'truncate -s 100
 	cmp -n 1036 part.img ref.img && cmp -i 1068 part.img ref.img'
 check 'the same document gives the same identities' same_uuids
 check 'a whole disk becomes xfs' whole xfs
+check 'an ext4 has the UUID, the reserve and the inodes that the document says' tuned
+if command -v mkfs.f2fs >/dev/null && command -v fsck.f2fs >/dev/null; then
+	check 'an image gets an f2fs, and fsck.f2fs finds no problem' in_f2fs
+else
+	skip 'an image gets an f2fs, and fsck.f2fs finds no problem' 'needs f2fs-tools'
+fi
 check 'a whole disk becomes btrfs' whole btrfs
 check 'a whole disk becomes swap' whole swap
 check 'unfinished xfs is made again without consent' pending
