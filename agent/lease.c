@@ -130,3 +130,93 @@ int lease_apply6(const struct lease_card *c, const struct rouse_resolvers6 *rout
 		return -1;
 	return resolv_write(&root, r->domain, servers, r->n_dns, e);
 }
+
+/* --- what was written down -------------------------------------------------------------------- */
+
+static bool is_zero(const uint8_t address[static 16])
+{
+	static const uint8_t zero[16];
+
+	return memcmp(address, zero, sizeof(zero)) == 0;
+}
+
+static int add_written_address(int control, const struct lease_card *c,
+			       const struct rouse_netconf_net *net, struct rouse_err *e)
+{
+	struct in6_addr six;
+	struct in_addr four;
+
+	memcpy(&six, net->address, sizeof(six));
+	memcpy(&four, net->address, sizeof(four));
+	return net->family == AF_INET ? netlink_add_address(control, c->index, four, net->prefix, e)
+				      : netlink_add_address6(control, c->index, &six, net->prefix,
+							     UINT32_MAX, UINT32_MAX, e);
+}
+
+static int add_written_route(int control, const struct lease_card *c,
+			     const struct rouse_netconf_card *card,
+			     const struct rouse_netconf_net *net, struct rouse_err *e)
+{
+	struct rouse_dhcp_route four = { .prefix = net->prefix };
+	struct in6_addr six, gateway;
+	struct in_addr source = { 0 };
+
+	memcpy(&six, net->address, sizeof(six));
+	memcpy(&gateway, net->gateway, sizeof(gateway));
+	if (net->family == AF_INET6)
+		return netlink_add_route6(control, c->index, &six, net->prefix, &gateway, e);
+	memcpy(&four.destination, net->address, sizeof(four.destination));
+	memcpy(&four.gateway, net->gateway, sizeof(four.gateway));
+	for (size_t i = card->n_addresses; i-- > 0;)
+		if (card->addresses[i].family == AF_INET)
+			memcpy(&source, card->addresses[i].address, sizeof(source));
+	return netlink_add_route(control, c->index, &four, source, e);
+}
+
+static json_t *print_written(const struct lease_card *c, const struct rouse_netconf_card *card,
+			     const struct rouse_netconf *all)
+{
+	json_t *j = json_object(), *addresses = json_array(), *dns = json_array();
+	char a[INET6_ADDRSTRLEN], line[INET6_ADDRSTRLEN + 8];
+
+	add_card(j, c);
+	for (size_t i = 0; i < card->n_addresses; i++) {
+		const struct rouse_netconf_net *net = &card->addresses[i];
+
+		(void)inet_ntop(net->family, net->address, a, sizeof(a)); /* it is large enough */
+		(void)snprintf(line, sizeof(line), "%s/%u", a, net->prefix);
+		rouse_json_append_string(addresses, line);
+	}
+	rouse_json_set(j, "addresses", addresses);
+	for (size_t i = 0; i < all->n_dns; i++)
+		rouse_json_append_string(dns, all->dns[i]);
+	rouse_json_set(j, "dns", dns);
+	rouse_json_set_string(j, "domain", all->domain[0] ? all->domain : NULL);
+	return j;
+}
+
+int lease_apply_written(int control, const struct lease_card *c,
+			const struct rouse_netconf_card *card, const struct rouse_netconf *all,
+			struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	auto_json json_t *j = print_written(c, card, all);
+	const char *servers[ROUSE_NETCONF_MAX_DNS];
+
+	for (size_t i = 0; i < all->n_dns; i++)
+		servers[i] = all->dns[i];
+	if (card->mtu && netlink_link_up(control, c->index, card->mtu, e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "net", "MTU %u: %s, ignoring", card->mtu, e->text);
+	for (size_t i = 0; i < card->n_addresses; i++)
+		if (add_written_address(control, c, &card->addresses[i], e) < 0)
+			return -1;
+	/* Routes on the link first: gateways of others may be behind them. */
+	for (int on_link = 1; on_link >= 0; on_link--)
+		for (size_t i = 0; i < card->n_routes; i++)
+			if (is_zero(card->routes[i].gateway) == (on_link == 1) &&
+			    add_written_route(control, c, card, &card->routes[i], e) < 0)
+				return -1;
+	if (rouse_root_open(&root, "/", e) < 0 || keep(&root, j, e) < 0)
+		return -1;
+	return resolv_write(&root, all->domain, servers, all->n_dns, e);
+}

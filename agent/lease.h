@@ -8,6 +8,7 @@
 #include <rouse/dhcp.h>
 #include <rouse/dhcp6.h>
 #include <rouse/err.h>
+#include <rouse/netconf.h>
 
 struct lease_card {
 	unsigned index;
@@ -22,3 +23,7 @@ must_check int lease_apply(int control, const struct lease_card *c,
  * nothing was asked; the routes, and addresses of a prefix, are the kernel's. */
 must_check int lease_apply6(const struct lease_card *c, const struct rouse_resolvers6 *router,
 			    const struct rouse_dhcp6_lease *l, struct rouse_err *e);
+/* What somebody has written down for this card: addresses, routes, MTU, and the resolvers of all. */
+must_check int lease_apply_written(int control, const struct lease_card *c,
+				   const struct rouse_netconf_card *card,
+				   const struct rouse_netconf *all, struct rouse_err *e);

@@ -56,6 +56,7 @@ struct net {
 	size_t n;
 	struct port ports[MAX_PORTS];
 	uint64_t begin;
+	struct rouse_netconf written; /* what somebody has written down, of some cards */
 };
 
 static void net_done(struct net *n)
@@ -309,8 +310,8 @@ static void receive_six(const struct net *n, struct port *p)
 	struct rouse_err e = { 0 };
 
 	if (net6_receive(&p->six, &p->card) &&
-	    netlink_add_address6(n->control, p->card.index, &l->address, l->preferred, l->valid,
-				 &e) < 0)
+	    netlink_add_address6(n->control, p->card.index, &l->address, 128, l->preferred,
+				 l->valid, &e) < 0)
 		rouse_log(ROUSE_LOG_WARNING, "net", "%s, ignoring", e.text);
 }
 
@@ -437,6 +438,52 @@ static bool leads_out(const struct rouse_dhcp_lease *l)
 	return false;
 }
 
+static bool is_default(const struct rouse_netconf_net *net)
+{
+	static const uint8_t zero[16];
+
+	return net->prefix == 0 && memcmp(net->gateway, zero, sizeof(zero)) != 0;
+}
+
+/* Sets up the cards that nobody need be asked about. 1 when one of them leads out, 2 when one is there,
+ * 0, or -1. */
+static int use_written(struct net *n, struct rouse_err *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < n->n; i++) {
+		struct port *p = &n->ports[i];
+		const struct rouse_netconf_card *card =
+			p->fd >= 0 && !p->bound
+				? rouse_netconf_find(&n->written, p->card.name, p->card.mac)
+				: NULL;
+
+		if (!card)
+			continue;
+		if (lease_apply_written(n->control, &p->card, card, &n->written, e) < 0)
+			return -1;
+		rouse_log(ROUSE_LOG_INFO, "net", "'%s' has the addresses that were written down",
+			  p->card.name);
+		p->bound = true;
+		ret = ret ? ret : 2;
+		for (size_t k = 0; k < card->n_routes; k++)
+			ret = is_default(&card->routes[k]) ? 1 : ret;
+	}
+	return ret;
+}
+
+static int read_written(struct net *n, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (access(ROUSE_NETCONF_FILE, F_OK) < 0)
+		return 0;
+	if (rouse_read_file(ROUSE_NETCONF_FILE, ROUSE_MAX_METADATA, &text, e) < 0)
+		return -1;
+	return rouse_netconf_parse("network-config", text.data ? text.data : "", text.len,
+				   &n->written, e);
+}
+
 /* Asks until there is a lease; the two deadlines are of the link and of the lease behind it. A
  * lease without a default route, as private networks give, is good enough only when no other card
  * gets one that has it soon. */
@@ -445,6 +492,7 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 	uint64_t limit = n->begin + ROUSE_DEADLINE_LINK, link_at = 0, settled = 0;
 	const struct port *six;
 	struct rouse_dhcp_lease l;
+	int written;
 
 	for (;;) {
 		uint64_t now = rouse_clock_ms(), wait;
@@ -455,6 +503,11 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 			link_at = now;
 			limit = now + ROUSE_DEADLINE_LEASE;
 		}
+		written = use_written(n, e);
+		if (written == 1 || written < 0)
+			return written < 0 ? -1 : 0;
+		if (written == 2 && !settled)
+			settled = now + ROUTE_PATIENCE;
 		if (settled && (now >= settled || now >= deadline || !has_pending(n)))
 			return 0;
 		if (now >= deadline || (now >= limit && (n->n || !rouse_udev_busy())))
@@ -491,6 +544,8 @@ int rouse_net_up(uint64_t deadline, struct rouse_err *e)
 	/* The second question is for a network that leads nowhere, and was asked in this boot. */
 	if (has_route4() || has_route6() || access(ROUSE_NETWORK_FILE, F_OK) == 0)
 		return 0;
+	if (read_written(&n, e) < 0)
+		return -1;
 	n.control = netlink_open(false, e);
 	if (n.control < 0)
 		return -1;

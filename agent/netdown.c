@@ -33,6 +33,27 @@ static bool parse_address(const char *text, struct in_addr *ret, unsigned *ret_p
 	return inet_pton(AF_INET, address, ret) == 1;
 }
 
+/* One of those that somebody had written down. */
+static int take_written(int fd, unsigned index, const char *text, struct rouse_err *e)
+{
+	struct in6_addr six;
+	struct in_addr four;
+	char address[INET6_ADDRSTRLEN] = "";
+	size_t n = text ? strcspn(text, "/") : 0;
+	uint64_t prefix = 0;
+
+	if (!n || n >= sizeof(address) || !text[n] || !rouse_parse_u64(text + n + 1, 128, &prefix))
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' has an address that is none",
+				  ROUSE_NETWORK_FILE);
+	memcpy(address, text, n);
+	if (inet_pton(AF_INET, address, &four) == 1)
+		return netlink_remove_address(fd, index, four, (unsigned)prefix, e);
+	if (inet_pton(AF_INET6, address, &six) == 1)
+		return netlink_remove_address6(fd, index, &six, (unsigned)prefix, e);
+	return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' has an address that is none",
+			  ROUSE_NETWORK_FILE);
+}
+
 static int take_addresses(const json_t *lease, struct rouse_err *e)
 {
 	const char *name = json_string_value(json_object_get(lease, "interface"));
@@ -42,15 +63,21 @@ static int take_addresses(const json_t *lease, struct rouse_err *e)
 	struct in_addr address = { 0 };
 	struct in6_addr address6;
 	auto_fd int fd = -1;
+	const json_t *item;
+	size_t i;
 
 	if (!index || (text && !parse_address(text, &address, &prefix)) ||
 	    (six && inet_pton(AF_INET6, six, &address6) != 1))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' is about no interface of this machine",
 				  ROUSE_NETWORK_FILE);
 	fd = netlink_open(false, e);
-	if (fd < 0 || (text && netlink_remove_address(fd, index, address, prefix, e) < 0))
+	if (fd < 0 || (text && netlink_remove_address(fd, index, address, prefix, e) < 0) ||
+	    (six && netlink_remove_address6(fd, index, &address6, 128, e) < 0))
 		return -1;
-	return six ? netlink_remove_address6(fd, index, &address6, e) : 0;
+	json_array_foreach (json_object_get(lease, "addresses"), i, item)
+		if (take_written(fd, index, json_string_value(item), e) < 0)
+			return -1;
+	return 0;
 }
 
 void rouse_net_down(void)

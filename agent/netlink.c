@@ -134,8 +134,8 @@ int netlink_remove_address(int fd, unsigned index, struct in_addr address, unsig
 	return 0;
 }
 
-int netlink_add_address6(int fd, unsigned index, const struct in6_addr *address, uint32_t preferred,
-			 uint32_t valid, struct rouse_err *e)
+int netlink_add_address6(int fd, unsigned index, const struct in6_addr *address, unsigned prefix,
+			 uint32_t preferred, uint32_t valid, struct rouse_err *e)
 {
 	struct ifa_cacheinfo life = { .ifa_prefered = preferred, .ifa_valid = valid };
 	char name[IF_NAMESIZE];
@@ -143,7 +143,7 @@ int netlink_add_address6(int fd, unsigned index, const struct in6_addr *address,
 
 	begin(&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, sizeof(q.address));
 	q.address.ifa_family = AF_INET6;
-	q.address.ifa_prefixlen = 128; /* what is on the link, the router says */
+	q.address.ifa_prefixlen = (uint8_t)prefix;
 	q.address.ifa_index = index;
 	add(&q, IFA_LOCAL, address, sizeof(*address));
 	add(&q, IFA_ADDRESS, address, sizeof(*address));
@@ -154,7 +154,34 @@ int netlink_add_address6(int fd, unsigned index, const struct in6_addr *address,
 	return 0;
 }
 
-int netlink_remove_address6(int fd, unsigned index, const struct in6_addr *address,
+int netlink_add_route6(int fd, unsigned index, const struct in6_addr *destination, unsigned prefix,
+		       const struct in6_addr *gateway, struct rouse_err *e)
+{
+	bool direct = IN6_IS_ADDR_UNSPECIFIED(gateway);
+	char name[IF_NAMESIZE];
+	struct request q;
+
+	begin(&q, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, sizeof(q.route));
+	q.route.rtm_family = AF_INET6;
+	q.route.rtm_dst_len = (uint8_t)prefix;
+	q.route.rtm_table = RT_TABLE_MAIN;
+	q.route.rtm_protocol = RTPROT_STATIC;
+	q.route.rtm_type = RTN_UNICAST;
+	q.route.rtm_scope = RT_SCOPE_UNIVERSE;
+	if (prefix)
+		add(&q, RTA_DST, destination, sizeof(*destination));
+	if (!direct) {
+		q.route.rtm_flags = RTNH_F_ONLINK;
+		add(&q, RTA_GATEWAY, gateway, sizeof(*gateway));
+	}
+	add(&q, RTA_OIF, &index, sizeof(index));
+	if (ask(fd, &q) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot add an IPv6 route on '%s'",
+				  name_of(index, name));
+	return 0;
+}
+
+int netlink_remove_address6(int fd, unsigned index, const struct in6_addr *address, unsigned prefix,
 			    struct rouse_err *e)
 {
 	char name[IF_NAMESIZE];
@@ -162,7 +189,7 @@ int netlink_remove_address6(int fd, unsigned index, const struct in6_addr *addre
 
 	begin(&q, RTM_DELADDR, 0, sizeof(q.address));
 	q.address.ifa_family = AF_INET6;
-	q.address.ifa_prefixlen = 128;
+	q.address.ifa_prefixlen = (uint8_t)prefix;
 	q.address.ifa_index = index;
 	add(&q, IFA_LOCAL, address, sizeof(*address));
 	if (ask(fd, &q) < 0)

@@ -11,11 +11,16 @@ must_check int netlink_link_up(int fd, unsigned index, uint32_t mtu /* 0: as it 
 			       struct rouse_err *e);
 must_check int netlink_add_address(int fd, unsigned index, struct in_addr address, unsigned prefix,
 				   struct rouse_err *e);
-/* An address that DHCPv6 gave, which the kernel drops when it is no longer `valid` (s). */
+/* The kernel drops it when it is no longer `valid` (s; UINT32_MAX: for ever). */
 must_check int netlink_add_address6(int fd, unsigned index, const struct in6_addr *address,
-				    uint32_t preferred, uint32_t valid, struct rouse_err *e);
+				    unsigned prefix, uint32_t preferred, uint32_t valid,
+				    struct rouse_err *e);
+/* A gateway of :: is none: the destination is on the link. */
+must_check int netlink_add_route6(int fd, unsigned index, const struct in6_addr *destination,
+				  unsigned prefix, const struct in6_addr *gateway,
+				  struct rouse_err *e);
 must_check int netlink_remove_address6(int fd, unsigned index, const struct in6_addr *address,
-				       struct rouse_err *e);
+				       unsigned prefix, struct rouse_err *e);
 must_check int netlink_add_route(int fd, unsigned index, const struct rouse_dhcp_route *r,
 				 struct in_addr source, struct rouse_err *e);
 /* Removes it, and with it the routes that begin there. */

@@ -27,6 +27,9 @@
 /* Tags of an instance, and keys for SSH that its cloud passes on: EC2 has 50 tags, OpenStack 128. */
 #define ROUSE_MAX_TAGS 128
 #define ROUSE_MAX_INSTANCE_KEYS 64
+/* Lines and nesting of a configuration in YAML: a network of 16 cards has 300 lines, 6 levels deep. */
+#define ROUSE_MAX_YAML_LINES 2048
+#define ROUSE_MAX_YAML_DEPTH 32
 /* Parts of a MIME message in user-data: people send two or three. */
 #define ROUSE_MAX_MIME_PARTS 64
 /* user-data as delivered, and after gzip or base64 around it was undone. */

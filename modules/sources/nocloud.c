@@ -10,6 +10,7 @@
  *          it cannot be mounted or read            failed
  *          no file user-data                       none: this is an answer
  *          no file meta-data                       an instance without a name
+ *          no file network-config                  addresses are asked for
  *   URL    user-data 200                           the user-data
  *          user-data 404, 410                      none
  *          meta-data 404, 410                      an instance without a name
@@ -23,6 +24,7 @@
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
 #include <rouse/limits.h>
+#include <rouse/netconf.h>
 #include <rouse/schema.h>
 #include <rouse/text.h>
 
@@ -127,6 +129,25 @@ int source_meta_data(struct rouse_found *f, struct rouse_buf *text, struct rouse
 
 /* --- the disk ----------------------------------------------------------------------------------- */
 
+/* The network that this disk says the machine has, for when the agent needs one. */
+static int keep_network(const struct rouse_root *root, struct rouse_err *e)
+{
+	auto_root struct rouse_root here = ROUSE_ROOT_INIT;
+	auto_buf struct rouse_buf text = { 0 };
+	struct rouse_netconf ignored;
+
+	if (source_read_file(root, "/network-config", ROUSE_MAX_METADATA, &text, e) < 0)
+		return -1;
+	if (!text.len)
+		return 0;
+	if (rouse_netconf_parse("network-config", text.data, text.len, &ignored, e) < 0 ||
+	    rouse_root_open(&here, "/", e) < 0 ||
+	    rouse_fs_mkdirs(&here, ROUSE_NETCONF_FILE, false, e) < 0)
+		return -1;
+	return rouse_fs_replace(&here, ROUSE_NETCONF_FILE, text.data, text.len, 0600, (uid_t)-1,
+				(gid_t)-1, e);
+}
+
 static int read_seed(const struct rouse_root *root, struct rouse_found *f, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf user = { 0 }, meta = { 0 };
@@ -136,7 +157,7 @@ static int read_seed(const struct rouse_root *root, struct rouse_found *f, struc
 	    source_read_file(root, "/user-data", ROUSE_MAX_USERDATA, &user, e) < 0)
 		return -1;
 	source_set_user_data(f, &user);
-	return 0;
+	return keep_network(root, e);
 }
 
 static bool asked_detect(unused_arg const struct rouse_source *s, struct rouse_machine *m,

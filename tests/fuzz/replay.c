@@ -22,6 +22,7 @@
 	X(minisign)                                                                                \
 	X(nar)                                                                                     \
 	X(narinfo)                                                                                 \
+	X(netconf)                                                                                 \
 	X(source)                                                                                  \
 	X(tally)                                                                                   \
 	X(unpack)                                                                                  \

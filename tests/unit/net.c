@@ -5,6 +5,8 @@
  */
 #include "../lib/netns.h"
 
+#include <rouse/netconf.h>
+
 #define PATIENCE 20000
 
 struct dhcp_server {
@@ -184,6 +186,56 @@ static void interface_that_comes_late_is_used(struct t *t)
 	T_STR(t, e.text, "");
 }
 
+static bool write_down(const char *text)
+{
+	auto_file FILE *f = NULL;
+
+	(void)mkdir("/run/rouse", 0755);
+	f = fopen(ROUSE_NETCONF_FILE, "we");
+	return f && fputs(text, f) >= 0;
+}
+
+static void network_that_was_written_down_asks_nobody(struct t *t)
+{
+	auto_far struct far f = far_new("far0", "10.77.0.1/24", "interface none\n");
+	auto_free char *route = NULL, *six = NULL, *resolv = NULL, *later = NULL;
+	struct rouse_err e = { 0 };
+	uint64_t begin;
+
+	T_CHECK(t, write_down("version: 2\nethernets:\n  near0:\n"
+			      "    addresses: [10.77.0.9/24, 2001:db8:7::9/64]\n"
+			      "    routes: [{to: default, via: 10.77.0.1}, {to: ::/0, via: "
+			      "2001:db8:7::1}]\n"
+			      "    nameservers: {addresses: [10.77.0.53], search: [test.example]}\n"
+			      "    mtu: 1400\n"));
+	T_CHECK(t, plug(&f, "near0", "far0"));
+	start(&f);
+	begin = rouse_clock_ms();
+	(void)!rouse_net_up(begin + PATIENCE, &e);
+	T_STR(t, e.text, "");
+	T_CHECK(t, rouse_clock_ms() - begin < PATIENCE);
+	route = slurp("/proc/net/route");
+	T_HAS(t, route, "near0\t00000000\t01004D0A");
+	six = slurp("/proc/net/ipv6_route");
+	T_HAS(t, six, "20010db8000700000000000000000001");
+	resolv = slurp("/etc/resolv.conf");
+	T_STR(t, resolv, "search test.example\nnameserver 10.77.0.53\n");
+	rouse_net_down();
+	later = slurp("/proc/net/route");
+	T_CHECK(t, !strstr(later, "near0"));
+	T_CHECK(t, RUN("sh", "-c",
+		       "! ip address show dev near0 | grep -e 10.77.0.9 -e 2001:db8:7::9"));
+}
+
+static void malformed_network_is_refused_before_anything(struct t *t)
+{
+	struct rouse_err e = { 0 };
+
+	T_CHECK(t, write_down("version: 2\nethernets: {near0: {addresses: [x]}}\n"));
+	T_CHECK(t, rouse_net_up(rouse_clock_ms() + PATIENCE, &e) < 0 && e.kind == ROUSE_DOCUMENT);
+	T_HAS(t, e.text, "network-config: an address is none");
+}
+
 static void machine_without_a_card_says_so(struct t *t)
 {
 	struct rouse_err e = { 0 };
@@ -223,6 +275,8 @@ ISOLATED(host_route_leads_to_a_gateway_outside_the_subnet)
 ISOLATED(interface_without_a_server_does_not_hold_up_another)
 ISOLATED(lease_that_leads_out_is_waited_for)
 ISOLATED(interface_that_comes_late_is_used)
+ISOLATED(network_that_was_written_down_asks_nobody)
+ISOLATED(malformed_network_is_refused_before_anything)
 ISOLATED(machine_without_a_card_says_so)
 ISOLATED(cable_without_a_link_is_this_machines_fault)
 ISOLATED(silence_is_unavailable_and_bounded)
@@ -236,6 +290,8 @@ int main(void)
 		T(in_interface_without_a_server_does_not_hold_up_another),
 		T(in_lease_that_leads_out_is_waited_for),
 		T(in_interface_that_comes_late_is_used),
+		T(in_network_that_was_written_down_asks_nobody),
+		T(in_malformed_network_is_refused_before_anything),
 		T(in_machine_without_a_card_says_so),
 		T(in_cable_without_a_link_is_this_machines_fault),
 		T(in_silence_is_unavailable_and_bounded),
