@@ -11,11 +11,9 @@
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
-#define KEEP 3
-
 struct options {
 	const char *root;
-	struct rouse_gc_policy policy;
+	struct rouse_keep said; /* on the command line */
 	uint64_t timeout;
 	bool dry, json;
 };
@@ -24,26 +22,28 @@ static int take_age(struct options *o, struct rouse_err *e)
 {
 	uint64_t ms = 0;
 
-	if (!rouse_parse_duration(optarg, &ms))
+	if (!rouse_parse_duration(optarg, &ms) || !ms)
 		return rouse_usage(e, "--older-than: '%s' is not a time such as \"30d\"", optarg);
-	o->policy.younger = (int64_t)time(NULL) - (int64_t)(ms / 1000);
+	o->said.older_than = ms;
 	return 0;
 }
 
 static int take_option(struct options *o, int c, struct rouse_err *e)
 {
+	uint64_t keep = 0;
+
 	switch (c) {
 	case 'k':
-		return rouse_parse_u64(optarg, UINT32_MAX, &o->policy.keep) && o->policy.keep
-			       ? 0
-			       : rouse_usage(
-					 e,
-					 "--keep: '%s' is not a number of generations, 1 or more",
-					 optarg);
+		if (!rouse_parse_u64(optarg, UINT32_MAX, &keep) || !keep)
+			return rouse_usage(e,
+					   "--keep: '%s' is not a number of generations, 1 or more",
+					   optarg);
+		o->said.keep = (int64_t)keep;
+		return 0;
 	case 'o':
 		return take_age(o, e);
 	case 'm':
-		return rouse_parse_size(optarg, &o->policy.max_size) && o->policy.max_size
+		return rouse_parse_size(optarg, &o->said.max_size.bytes) && o->said.max_size.bytes
 			       ? 0
 			       : rouse_usage(e, "--max-size: '%s' is not a size such as \"20GB\"",
 					     optarg);
@@ -155,12 +155,20 @@ int rouse_cmd_gc(int argc, char **argv, struct rouse_err *e)
 {
 	struct options o = {
 		.root = "/",
-		.policy = { .keep = KEEP, .younger = INT64_MAX },
 		.timeout = ROUSE_DEADLINE_GC,
 	};
 	auto_gc struct rouse_gc *g = NULL;
+	struct rouse_gc_policy policy;
+	struct rouse_keep keep;
 
-	if (parse(&o, argc, argv, e) < 0 || rouse_gc_plan(o.root, &o.policy, !o.dry, &g, e) < 0)
+	if (parse(&o, argc, argv, e) < 0 || rouse_keep_read(o.root, &keep, e) < 0)
+		return -1;
+	keep.keep = o.said.keep ? o.said.keep : keep.keep;
+	keep.older_than = o.said.older_than ? o.said.older_than : keep.older_than;
+	if (o.said.max_size.bytes)
+		keep.max_size = o.said.max_size;
+	policy = rouse_keep_policy(&keep, (int64_t)time(NULL));
+	if (rouse_gc_plan(o.root, &policy, !o.dry, &g, e) < 0)
 		return -1;
 	return collect(&o, g, e);
 }

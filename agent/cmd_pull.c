@@ -118,7 +118,7 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 		return -1;
 	c = rouse_closure_new(&o->common.spec);
 	if (rouse_closure_resolve(c, ctx, e) < 0 ||
-	    rouse_closure_make_room(c, ctx, NULL, true, &hold, e) < 0)
+	    rouse_closure_make_room(c, ctx, NULL, NULL, 0, true, &hold, e) < 0)
 		return -1;
 	if (hold < 0 && rouse_store_hold(ctx->root, true, ctx->deadline, &hold, e) < 0)
 		return -1;

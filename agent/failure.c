@@ -79,6 +79,15 @@ bool boot_read_health(struct boot *b, struct rouse_arena *arena, struct rouse_he
 	return known;
 }
 
+/* The system that the document falls back to, when it names one. */
+static const char *document_fallback(const struct boot *b)
+{
+	const json_t *system = json_object_get(b->document.merged, "system");
+	const char *path = json_string_value(json_object_get(system, "fallback"));
+
+	return b->document.sha256[0] && path && rouse_is_store_path(path) ? path : NULL;
+}
+
 void boot_settle_policy(struct boot *b)
 {
 	struct rouse_health health = { 0 };
@@ -88,6 +97,7 @@ void boot_settle_policy(struct boot *b)
 		b->policy = (struct rouse_policy){ .on_failure = health.on_failure,
 						   .hold_max = health.hold_max,
 						   .hold_poll = health.hold_poll };
+	b->policy.baked = document_fallback(b);
 	rouse_policy_merge(&b->policy, &b->settings.policy);
 	if (b->fleet_policy) /* a replacement would only find out the same */
 		b->policy.on_failure = b->fleet_policy;

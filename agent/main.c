@@ -79,7 +79,8 @@ static const struct rouse_command commands[] = {
 	  "makes generation N current, or the last healthy one before",
 	  "  --root DIR         of the system below DIR\n" },
 	{ "gc", rouse_cmd_gc, "", "deletes old generations, and what nothing in the store needs",
-	  "  --keep N           keep the N newest generations (default 3)\n"
+	  "  --keep N           keep the N newest generations (default: \"generations\" of the\n"
+	  "                     document or of agent.json, else 3)\n"
 	  "  --older-than D     keep those that are younger (\"30d\")\n"
 	  "  --max-size S       delete older ones until the rest is this small (\"20GB\")\n"
 	  "  --dry-run          say what would be deleted; delete nothing\n"

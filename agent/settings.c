@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <rouse/fs.h>
+#include <rouse/generations.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
@@ -101,6 +102,11 @@ static const struct rouse_field fields[] = {
 		"The system closure that came with the image, for boots that fail before there is "
 		"a healthy generation.",
 		.type = ROUSE_STRING, .format = "a store path", .valid = rouse_is_store_path),
+	ROUSE_FIELD(struct rouse_settings, generations, "generations",
+		    "Which generations `rouse gc` keeps where the document does not say it: keep, "
+		    "olderThan, maxSize.",
+		    .type = ROUSE_OBJECT, .fields = rouse_keep_fields,
+		    .n_fields = ROUSE_KEEP_FIELDS, .size = sizeof(struct rouse_keep)),
 };
 
 static const struct rouse_shape shape = { .type = ROUSE_OBJECT,

@@ -82,12 +82,17 @@ must_check int rouse_closure_fits(const struct rouse_closure *c, const struct ro
 
 /* As rouse_closure_fits; but when it does not, old generations (never the current, the booted and the
  * last healthy one), the oldest first, and what nothing needs go, no more than must. `now`: they are
- * deleted; else it is only asked whether that would do. `hold`: the caller's (rouse_store_hold), given
+ * deleted; else it is only asked whether that would do. `keep`: paths that stay beside the closure's. `hold`: the caller's (rouse_store_hold), given
  * away while somebody collects, and taken again. */
 must_check int rouse_closure_make_room(const struct rouse_closure *c,
 				       const struct rouse_context *ctx,
-				       const struct rouse_room *room, bool now, int *hold,
-				       struct rouse_err *e);
+				       const struct rouse_room *room, const struct rouse_pin *keep,
+				       size_t n, bool now, int *hold, struct rouse_err *e);
+struct rouse_gc_policy;
+/* Deletes by a policy (rouse_gc_plan), but nothing that `keep` needs; `hold` as above. */
+must_check int rouse_closure_collect(const char *root, const struct rouse_gc_policy *policy,
+				     const struct rouse_pin *keep, size_t n, int *hold,
+				     uint64_t deadline, struct rouse_err *e);
 
 /* Downloads, checks and unpacks what is missing, and registers it. A path becomes visible in the store
  * only when its archive was right to the last bit. What was finished before a failure stays, so that

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include <rouse/err.h>
+#include <rouse/schema.h>
 
 #define ROUSE_GENERATIONS_FILE "/var/lib/rouse/generations.json"
 #define ROUSE_SYSTEM_PATH_SIZE 512
@@ -84,6 +85,21 @@ void rouse_gc_choose(const struct rouse_systems *s, const struct rouse_gc_policy
 /* The oldest one that max_size may still cost; -1: none. */
 int64_t rouse_gc_next(const struct rouse_systems *s, const struct rouse_gc_policy *p,
 		      const bool *del);
+
+/* The keep policy: "generations" of a document, and of the image's settings for what the document does
+ * not say. 0: not said. */
+struct rouse_keep {
+	int64_t keep;
+	uint64_t older_than; /* ms */
+	struct rouse_size max_size;
+};
+#define ROUSE_KEEP_FIELDS 3
+extern const struct rouse_field rouse_keep_fields[ROUSE_KEEP_FIELDS];
+/* As a policy; `now` in s since the epoch. */
+struct rouse_gc_policy rouse_keep_policy(const struct rouse_keep *k, int64_t now);
+/* What the document that the machine below `root` was provisioned with says, and the settings there. */
+must_check int rouse_keep_read(const char *root, struct rouse_keep *ret, struct rouse_err *e);
+#define ROUSE_KEEP_DEFAULT 3
 
 struct rouse_gc;
 /* Says what would be deleted; with `lock`, keeps everybody else away until rouse_gc_free, for

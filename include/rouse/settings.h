@@ -7,6 +7,8 @@
 #include <rouse/policy.h>
 #include <rouse/schema.h>
 
+struct rouse_keep;
+
 struct rouse_cache_conf {
 	const char *key; /* its name */
 	const char *url;
@@ -31,6 +33,7 @@ struct rouse_settings {
 	struct rouse_policy policy;           /* for what documents do not say */
 	uint64_t deadline;                    /* ms for the whole boot, 0: the sum of the phases */
 	const struct rouse_fleet_conf *fleet; /* NULL: no breaker */
+	struct rouse_keep *generations;       /* NULL: not said */
 	struct rouse_arena arena;
 	json_t *json;
 };

@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <rouse/accounts.h>
 #include <rouse/clock.h>
@@ -30,15 +31,23 @@ struct profile_fact {
 	const char *path, *last;
 };
 
+struct system_fact {
+	int64_t number, time, healthy;
+	const char *path;
+	bool current, booted, there;
+};
+
 struct facts {
 	bool unseen;             /* the root filesystem is not mounted yet */
 	struct rouse_list valid; /* const char *: wanted paths that are there with all they need */
 	struct rouse_list profiles; /* struct profile_fact */
+	struct rouse_list systems;  /* struct system_fact: where the document says how many stay */
+	int64_t now;                /* s since the epoch */
 	bool untold;                /* a Nix has come that does not know yet what is valid */
 	const char *rolled_back;    /* the system that somebody went back from, or NULL */
 };
 
-enum { OP_PULL, OP_GENERATION, OP_KEEP, OP_FORGET, OP_TELL };
+enum { OP_PULL, OP_GENERATION, OP_KEEP, OP_FORGET, OP_TELL, OP_COLLECT };
 
 static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
@@ -120,7 +129,20 @@ static const struct rouse_field lock_fields[] = {
 			    .size = sizeof(struct rouse_lock_record)),                             \
 		ROUSE_WANTED_FIELDS(struct closure_pin, wanted)
 
-static const struct rouse_field system_fields[] = { PIN_FIELDS };
+static bool is_fallback(const char *s)
+{
+	return rouse_streq(s, "healthy") || rouse_is_store_path(s);
+}
+
+static const struct rouse_field system_fields[] = {
+	PIN_FIELDS,
+	ROUSE_FIELD(
+		struct closure_pin, fallback, "fallback",
+		"What is booted when this system fails: the store path of one that came with the "
+		"image, where none was healthy yet; \"healthy\" (the default): the last that was.",
+		.type = ROUSE_STRING, .format = "a store path or \"healthy\"",
+		.valid = is_fallback),
+};
 static const struct rouse_field program_fields[] = {
 	PIN_FIELDS,
 	ROUSE_FIELD(struct closure_pin, priority, "priority",
@@ -152,6 +174,14 @@ static const struct rouse_field fields[] = {
 		    "The system closure that this machine boots.", .type = ROUSE_OBJECT,
 		    .fields = system_fields, .n_fields = ARRAY_SIZE(system_fields),
 		    .size = sizeof(struct closure_pin)),
+	ROUSE_FIELD(
+		struct closure_conf, generations, "generations",
+		"Which generations of the system stay; those beyond go with the next change, and "
+		"`rouse gc` does by it what it does to profiles. Absent: nothing goes by itself. "
+		"The "
+		"current, the booted and the last healthy one always stay.",
+		.type = ROUSE_OBJECT, .fields = rouse_keep_fields, .n_fields = ROUSE_KEEP_FIELDS,
+		.size = sizeof(struct rouse_keep)),
 	ROUSE_FIELD(struct closure_conf, profiles, "profiles",
 		    "Programs in the profiles of users: user, then name.", .type = ROUSE_MAP,
 		    .format = "the name of a user", .valid = rouse_is_account_name,
@@ -180,6 +210,26 @@ static const struct rouse_shape profile_fact_shape = {
 };
 static const struct rouse_shape path_shape = { .type = ROUSE_STRING };
 
+static const struct rouse_field system_fact_fields[] = {
+	ROUSE_FIELD(struct system_fact, number, "number", "Of the generation.", .type = ROUSE_INT),
+	ROUSE_FIELD(struct system_fact, time, "time", "When it was made, s since the epoch.",
+		    .type = ROUSE_INT),
+	ROUSE_FIELD(struct system_fact, healthy, "healthy", "The highest was ready last; 0: never.",
+		    .type = ROUSE_INT),
+	ROUSE_FIELD(struct system_fact, path, "path", "What it points to.", .type = ROUSE_STRING),
+	ROUSE_FIELD(struct system_fact, current, "current", "The next boot starts it.",
+		    .type = ROUSE_BOOL),
+	ROUSE_FIELD(struct system_fact, booted, "booted", "This boot has started it.",
+		    .type = ROUSE_BOOL),
+	ROUSE_FIELD(struct system_fact, there, "there", "It is complete.", .type = ROUSE_BOOL),
+};
+static const struct rouse_shape system_fact_shape = {
+	.type = ROUSE_OBJECT,
+	.fields = system_fact_fields,
+	.n_fields = ARRAY_SIZE(system_fact_fields),
+	.size = sizeof(struct system_fact),
+};
+
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, unseen, "unseen", "The root filesystem was not mounted.",
 		    .type = ROUSE_BOOL),
@@ -188,6 +238,10 @@ static const struct rouse_field fact_fields[] = {
 		    .item = &path_shape),
 	ROUSE_FIELD(struct facts, profiles, "profiles", "Generations, by profile.",
 		    .type = ROUSE_MAP, .item = &profile_fact_shape),
+	ROUSE_FIELD(struct facts, systems, "systems",
+		    "Generations of the system, where the document says how many stay.",
+		    .type = ROUSE_LIST, .item = &system_fact_shape),
+	ROUSE_FIELD(struct facts, now, "now", "s since the epoch.", .type = ROUSE_INT),
 	ROUSE_FIELD(struct facts, untold, "untold",
 		    "A Nix has come that does not know yet what is valid.", .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct facts, rolled_back, "rolledBack",
@@ -334,6 +388,30 @@ static int observe_system(const struct rouse_context *c, json_t *profiles, struc
 	return 0;
 }
 
+static int observe_systems(const struct rouse_context *c, json_t *facts, struct rouse_err *e)
+{
+	auto_systems struct rouse_systems s = { 0 };
+	json_t *list = json_array();
+
+	rouse_json_set(facts, "systems", list);
+	rouse_json_set(facts, "now", json_integer((json_int_t)time(NULL)));
+	if (rouse_systems_read(c->root, &s, e) < 0)
+		return -1;
+	for (size_t i = 0; i < s.n; i++) {
+		json_t *one = json_object();
+
+		rouse_json_set_int(one, "number", s.items[i].number);
+		rouse_json_set(one, "time", json_integer(s.items[i].time));
+		rouse_json_set_int(one, "healthy", s.items[i].healthy);
+		rouse_json_set_string(one, "path", s.items[i].path);
+		rouse_json_set_bool(one, "current", s.items[i].current);
+		rouse_json_set_bool(one, "booted", s.items[i].booted);
+		rouse_json_set_bool(one, "there", s.items[i].there);
+		rouse_json_append(list, one);
+	}
+	return 0;
+}
+
 static int observe(const void *conf, const struct rouse_context *c, json_t *facts,
 		   struct rouse_err *e)
 {
@@ -364,6 +442,8 @@ static int observe(const void *conf, const struct rouse_context *c, json_t *fact
 		return -1;
 	if (from[0])
 		rouse_json_set_string(facts, "rolledBack", from);
+	if (((const struct closure_conf *)conf)->generations && observe_systems(c, facts, e) < 0)
+		return -1;
 	if (n && rouse_store_is_untold(c->root))
 		rouse_json_set_bool(facts, "untold", true);
 	return 0;
@@ -460,6 +540,58 @@ static void plan_system(const struct facts *facts, const struct want *w,
 			       facts->rolled_back);
 }
 
+/* The systems as they will be, once the document's is current. */
+static void foresee(const struct facts *facts, const struct closure_conf *conf,
+		    struct rouse_systems *ret)
+{
+	const struct system_fact *f = facts->systems.items;
+	struct rouse_generation g = generation_of(facts, "system");
+	const char *path = conf->system ? conf->system->path : NULL;
+	bool moves = path && !rouse_streq(g.path, path) && !rouse_streq(facts->rolled_back, path);
+	uint64_t next = moves ? rouse_generation_next(&g, path) : g.number;
+
+	ret->items = rouse_calloc(facts->systems.n + 1, sizeof(*ret->items));
+	for (size_t i = 0; i < facts->systems.n; i++) {
+		struct rouse_system *s = &ret->items[ret->n++];
+
+		*s = (struct rouse_system){ .number = (uint64_t)f[i].number,
+					    .time = f[i].time,
+					    .healthy = (unsigned)f[i].healthy,
+					    .booted = f[i].booted,
+					    .there = f[i].there,
+					    .current = (uint64_t)f[i].number == next };
+		(void)snprintf(s->path, sizeof(s->path), "%s", f[i].path ? f[i].path : "");
+	}
+	if (moves && next > g.highest)
+		ret->items[ret->n++] = (struct rouse_system){
+			.number = next, .time = facts->now, .there = true, .current = true
+		};
+}
+
+static void plan_collect(const struct facts *facts, const struct closure_conf *conf,
+			 struct rouse_plan *p)
+{
+	auto_systems struct rouse_systems s = { 0 };
+	auto_free bool *del = NULL;
+	auto_buf struct rouse_buf text = { 0 };
+	struct rouse_gc_policy policy;
+
+	if (!conf->generations || facts->unseen)
+		return;
+	policy = rouse_keep_policy(conf->generations, facts->now);
+	foresee(facts, conf, &s);
+	del = rouse_calloc(s.n + 1, sizeof(*del));
+	rouse_gc_choose(&s, &policy, del);
+	for (size_t i = 0; i < s.n; i++)
+		if (del[i])
+			rouse_buf_printf(&text, "%s%llu", text.len ? ", " : "",
+					 (unsigned long long)s.items[i].number);
+	if (text.len)
+		rouse_plan_add(p, ROUSE_CHANGE, OP_COLLECT, conf,
+			       "delete system generation %s, and what nothing needs without it",
+			       text.data);
+}
+
 static int plan(const void *conf_, const void *facts_, const struct rouse_context *c unused_arg,
 		struct rouse_plan *p, struct rouse_err *e)
 {
@@ -498,12 +630,15 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 		if (w[i].system)
 			plan_system(facts, &w[i], &g, p);
 	}
+	plan_collect(facts, conf, p);
 	return 0;
 }
 
 /* --- prepare and apply ------------------------------------------------------------------------ */
 
 struct state {
+	struct rouse_pin *keep; /* everything that the document wants */
+	size_t n_keep;
 	struct rouse_closure_spec spec;
 	struct rouse_closure *closure;
 	struct rouse_arena arena;
@@ -582,6 +717,17 @@ static void list_roots(struct state *s, const struct rouse_plan *p)
 	s->spec.roots = roots;
 }
 
+static void list_keep(struct state *s, const struct closure_conf *conf)
+{
+	const struct want *w = list_wants(conf, &s->arena, &s->n_keep);
+
+	s->keep = rouse_arena_alloc(&s->arena, (s->n_keep + 1) * sizeof(*s->keep));
+	for (size_t i = 0; i < s->n_keep; i++)
+		s->keep[i] = w[i].pin;
+	if (conf->system && conf->system->fallback)
+		s->keep[s->n_keep++].path = conf->system->fallback;
+}
+
 static int prepare(const void *conf, const struct rouse_plan *p, const struct rouse_context *c,
 		   void **ret_state, struct rouse_err *e)
 {
@@ -590,6 +736,7 @@ static int prepare(const void *conf, const struct rouse_plan *p, const struct ro
 
 	*ret_state = s;
 	s->hold = -1;
+	list_keep(s, conf);
 	if (is_mounted(c) && rouse_store_hold(c->root, false, c->deadline, &s->hold, e) < 0)
 		return -1;
 	list_roots(s, p);
@@ -604,16 +751,16 @@ static int prepare(const void *conf, const struct rouse_plan *p, const struct ro
 	if (rouse_closure_resolve(s->closure, c, e) < 0)
 		return -1;
 	/* Without a word about room, an unmounted root is looked at when it is there. */
-	return room || is_mounted(c)
-		       ? rouse_closure_make_room(s->closure, c, room, false, &s->hold, e)
-		       : 0;
+	return room || is_mounted(c) ? rouse_closure_make_room(s->closure, c, room, s->keep,
+							       s->n_keep, false, &s->hold, e)
+				     : 0;
 }
 
 static int pull(struct state *s, const struct rouse_context *c, struct rouse_err *e)
 {
 	if (s->hold < 0 && rouse_store_hold(c->root, true, c->deadline, &s->hold, e) < 0)
 		return -1;
-	if (rouse_closure_make_room(s->closure, c, NULL, true, &s->hold, e) < 0)
+	if (rouse_closure_make_room(s->closure, c, NULL, s->keep, s->n_keep, true, &s->hold, e) < 0)
 		return -1;
 	return rouse_closure_pull(s->closure, c, e);
 }
@@ -639,12 +786,23 @@ static int make_generation(const struct want *w, const struct rouse_context *c, 
 	return from[0] ? rouse_rollback_forget(c->root, e) : 0;
 }
 
+static int collect(struct state *s, const struct closure_conf *conf, const struct rouse_context *c,
+		   struct rouse_err *e)
+{
+	struct rouse_gc_policy policy = rouse_keep_policy(conf->generations, (int64_t)time(NULL));
+
+	return rouse_closure_collect(c->root, &policy, s->keep, s->n_keep, &s->hold, c->deadline,
+				     e);
+}
+
 static int apply(const struct rouse_step *step, const struct rouse_context *c, void *state,
 		 struct rouse_err *e)
 {
 	/* One pull brings all closures; the steps of the others find nothing to do. */
 	if (step->op == OP_PULL)
 		return pull(state, c, e);
+	if (step->op == OP_COLLECT)
+		return collect(state, step->arg, c, e);
 	if (step->op == OP_TELL)
 		return rouse_store_tell_first(c->root, c->deadline, e);
 	if (step->op == OP_FORGET)

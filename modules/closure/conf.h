@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include <rouse/generations.h>
 #include <rouse/lock.h>
 #include <rouse/module.h>
 #include <rouse/schema.h>
@@ -29,15 +30,17 @@ struct closure_pin {
 	int64_t closure_size;
 	struct rouse_lock_record *lock;
 	struct rouse_wanted wanted;
-	int64_t priority; /* of a program; 0: ROUSE_PRIORITY */
+	const char *fallback; /* of the system */
+	int64_t priority;     /* of a program; 0: ROUSE_PRIORITY */
 };
 
 struct closure_conf {
 	struct rouse_list caches; /* struct closure_cache */
 	struct rouse_wanted where;
 	struct closure_pin *system;
-	struct rouse_list profiles;    /* struct rouse_named_list of struct closure_pin */
-	struct rouse_list environment; /* struct closure_pin */
+	struct rouse_keep *generations; /* NULL: not said, and nothing goes by itself */
+	struct rouse_list profiles;     /* struct rouse_named_list of struct closure_pin */
+	struct rouse_list environment;  /* struct closure_pin */
 };
 
 extern const struct rouse_module rouse_module_closure;

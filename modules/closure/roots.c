@@ -239,7 +239,7 @@ static int scan_documents(struct rouse_paths *roots, const struct rouse_root *ro
 			  struct rouse_err *e)
 {
 	static const char *const files[] = { "/var/lib/rouse/document.json",
-					     "/etc/rouse/agent.json" };
+					     "/var/lib/rouse/good.json", "/etc/rouse/agent.json" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		auto_buf struct rouse_buf text = { 0 };

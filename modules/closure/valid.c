@@ -160,11 +160,41 @@ static void tell(const struct rouse_gc *g, bool now)
 		rouse_print_size(size, (uint64_t)json_integer_value(json_object_get(j, "bytes"))));
 }
 
+/* What no root points to yet: the paths of a closure, and others that will be used. */
+static void list_wanted(struct rouse_paths *ret, const struct rouse_closure *c,
+			const struct rouse_pin *keep, size_t n)
+{
+	for (size_t i = 0; c && i < c->paths.n; i++)
+		(void)rouse_paths_add(ret, c->paths.items[i]->name);
+	for (size_t i = 0; i < n; i++)
+		if (rouse_store_name(keep[i].path))
+			(void)rouse_paths_add(ret, rouse_store_name(keep[i].path));
+}
+
+int rouse_closure_collect(const char *root, const struct rouse_gc_policy *policy,
+			  const struct rouse_pin *keep, size_t n, int *hold, uint64_t deadline,
+			  struct rouse_err *e)
+{
+	auto_paths struct rouse_paths wanted = { 0 };
+	auto_gc struct rouse_gc *g = NULL;
+
+	list_wanted(&wanted, NULL, keep, n);
+	if (*hold >= 0)
+		(void)close(take(*hold, -1)); /* the collector wants all holds gone, ours too */
+	if (rouse_gc_plan_for(root, policy, &wanted, 0, true, &g, e) < 0 ||
+	    rouse_gc_apply(g, deadline, e) < 0)
+		return -1;
+	rouse_gc_free(take(g, NULL));
+	return rouse_store_hold(root, true, deadline, hold, e);
+}
+
 int rouse_closure_make_room(const struct rouse_closure *c, const struct rouse_context *ctx,
-			    const struct rouse_room *room, bool now, int *hold, struct rouse_err *e)
+			    const struct rouse_room *room, const struct rouse_pin *keep, size_t n,
+			    bool now, int *hold, struct rouse_err *e)
 {
 	/* As many as may go, and no more than must. */
 	static const struct rouse_gc_policy policy = { .keep = UINT64_MAX, .younger = INT64_MAX };
+	auto_paths struct rouse_paths wanted = { 0 };
 	auto_gc struct rouse_gc *g = NULL;
 	struct rouse_err why = { 0 };
 	uint64_t need;
@@ -174,9 +204,10 @@ int rouse_closure_make_room(const struct rouse_closure *c, const struct rouse_co
 	if (e->sys != ENOSPC)
 		return -1;
 	need = shortfall(c, ctx, room);
+	list_wanted(&wanted, c, keep, n);
 	if (now && *hold >= 0)
 		(void)close(take(*hold, -1)); /* the collector wants all holds gone, ours too */
-	if (rouse_gc_plan_for(ctx->root, &policy, &c->paths, need, now, &g, &why) < 0 ||
+	if (rouse_gc_plan_for(ctx->root, &policy, &wanted, need, now, &g, &why) < 0 ||
 	    rouse_gc_bytes(g) < need) {
 		rouse_log(ROUSE_LOG_DEBUG, "closure", "no room can be made: %s",
 			  why.kind ? why.text : "too little is old");

@@ -316,6 +316,40 @@ ok "a_document_makes_room" quietly "$ROUSE" apply --root "$r" --only closure --y
 ok "a_document_keeps_what_it_needs" both "$r${blobs[2]}" "$r${blobs[3]}"
 ok "a_document_made_room_of_the_oldest" [ ! -e "$r${blobs[1]}" ]
 umount "$r"
+# The document says how many stay.
+r=$W/keeps
+copy "$all" "$r"
+keeps() { # keeps N UNITS: the system with so many units, and N generations
+	cat >"$W/document" <<-END
+		{ "rouse": 1, "generations": { "keep": $1 }, "system": { "path": "${TOPS[$(($2 - 3))]}" } }
+	END
+}
+document() {
+	"$ROUSE" "$1" --root "$r" --only closure "${@:2}" "$W/document" >"$W/out" 2>&1
+}
+keeps 1 4
+ok "keep_plans" document plan
+ok "keep_says_what_goes" says "delete system generation 1, 2, 3, and what nothing needs without it"
+ok "keep_applies" document apply --yes
+ok "keep_leaves_the_new_one" [ "$(cd "$r$profiles" && echo system-*)" = system-4-link ]
+ok "keep_leaves_what_it_needs" store_is "$r" "$W/names-4"
+document plan
+ok "keep_plans_nothing_more" says "nothing to change"
+copy "$all" "$r"
+keeps 2 5
+document plan
+ok "keep_of_two_says_what_goes" says "delete system generation 1, and what nothing needs without it"
+ok "keep_of_two_applies" document apply --yes
+ok "keep_of_two_keeps_both" store_is "$r" "$W/names-4" "$W/names-5"
+copy "$all" "$r"
+mkdir -p "$r/etc/rouse" "$r/var/lib/rouse"
+echo '{ "generations": { "keep": 1 } }' >"$r/etc/rouse/agent.json"
+ok "gc_knows_the_images_policy" rouse "$r" gc --dry-run
+ok "gc_follows_the_images_policy" says "delete system generation 2"
+echo '{ "generations": { "keep": 2 } }' >"$r/var/lib/rouse/document.json"
+ok "gc_knows_the_documents_policy" rouse "$r" gc
+ok "gc_follows_the_document_first" store_is "$r" "$W/names-4" "$W/names-5"
+
 # Old generations of users' profiles.
 fresh
 mkdir -p "$r$profiles/per-user/u" "$r$profiles/per-user/v"
