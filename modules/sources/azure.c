@@ -69,7 +69,7 @@ const char *azure_element(const char *xml, const char *name, size_t *ret_len)
 	return NULL;
 }
 
-static int read_disc(const struct rouse_root *root, struct rouse_found *f, struct rouse_err *e)
+int azure_read_disc(const struct rouse_root *root, struct rouse_found *f, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf xml = { 0 }, text = { 0 };
 	const char *data;
@@ -96,7 +96,7 @@ static int azure_fetch(const struct rouse_source *s, struct rouse_machine *m,
 	(void)rouse_machine_seed(m, "", false, NULL); /* looks at the disks */
 	for (size_t i = 0; i < m->n_seeds && !ret->user_data; i++)
 		if (!rouse_streq(m->seeds[i].type, "vfat") &&
-		    source_read_disk(&m->seeds[i], ret, read_disc, e) < 0)
+		    source_read_disk(&m->seeds[i], ret, azure_read_disc, e) < 0)
 			return -1;
 	return 0;
 }

@@ -68,7 +68,7 @@ static bool drive_detect(unused_arg const struct rouse_source *s, struct rouse_m
 	return seed != NULL;
 }
 
-static int read_drive(const struct rouse_root *root, struct rouse_found *f, struct rouse_err *e)
+int openstack_read_drive(const struct rouse_root *root, struct rouse_found *f, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf meta = { 0 }, user = { 0 };
 
@@ -100,7 +100,7 @@ static int drive_fetch(unused_arg const struct rouse_source *s, struct rouse_mac
 				  "%u disks are labelled config-2 ('%s' is one): detach all but "
 				  "the one that is meant",
 				  n, seed->device);
-	return source_read_disk(seed, ret, read_drive, e);
+	return source_read_disk(seed, ret, openstack_read_drive, e);
 }
 
 const struct rouse_source source_configdrive = {

@@ -65,3 +65,9 @@ must_check int source_read_disk(const struct rouse_seed *seed, struct rouse_foun
 /* A file of it; absent is empty. */
 must_check int source_read_file(const struct rouse_root *root, const char *name, size_t max,
 				struct rouse_buf *ret, struct rouse_err *e);
+
+/* What is read of OpenStack's disk, and of Azure's. */
+must_check int openstack_read_drive(const struct rouse_root *root, struct rouse_found *f,
+				    struct rouse_err *e);
+must_check int azure_read_disc(const struct rouse_root *root, struct rouse_found *f,
+			       struct rouse_err *e);
