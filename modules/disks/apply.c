@@ -26,7 +26,12 @@ struct session {
 struct state {
 	const struct rouse_plan *plan;
 	bool begun; /* all sessions are open, or were */
-	size_t n, n_keys;
+	size_t n, n_keys, n_heads;
+	struct {
+		char device[256];
+		unsigned number;
+		struct disks_head *head;
+	} heads[ROUSE_MAX_PARTITIONS]; /* of images that are not finished */
 	struct session sessions[ROUSE_MAX_DISKS];
 	struct {
 		const struct disks_luks *luks;
@@ -88,6 +93,8 @@ void disks_state_free(void *state_)
 		session_close(&state->sessions[i]);
 	for (size_t i = 0; state && i < state->n_keys; i++)
 		disks_key_wipe(&state->keys[i].key);
+	for (size_t i = 0; state && i < state->n_heads; i++)
+		free(state->heads[i].head);
 	if (state)
 		free(state->keys);
 	free(state);
@@ -186,6 +193,8 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_MAKE:
 	case DISKS_OP_TABLE:
 	case DISKS_OP_SHOW:
+	case DISKS_OP_IMAGE:
+	case DISKS_OP_FINISH_IMAGE:
 		return step->module == &rouse_module_disks;
 	case DISKS_OP_MOUNT:
 	case DISKS_OP_SWAP:
@@ -206,6 +215,7 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_ENCRYPT:
 	case DISKS_OP_OPEN:
 	case DISKS_OP_GROW_LUKS:
+	case DISKS_OP_VERITY:
 		break;
 	}
 	return false;
@@ -400,6 +410,49 @@ static int make_on_node(const struct disks_action *a, const struct rouse_context
 	return a->volume && a->devices ? disks_lvm_apply(DISKS_OP_FINISH, a, c, e) : 0;
 }
 
+static int write_image(struct state *state, const struct session *s, const struct disks_action *a,
+		       const struct rouse_context *c, struct rouse_err *e)
+{
+	auto_free char *what = rouse_asprintf("partition %u of '%s'", a->number, a->device);
+	auto_free struct disks_head *head = rouse_calloc(1, sizeof(*head));
+	struct disks_target t;
+	auto_fd int own = -1;
+
+	if (open_target(s, a, &t, &own, e) < 0)
+		return -1;
+	t.what = what;
+	t.deadline = c->deadline;
+	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0 ||
+	    disks_image_fetch(&t, a->image, c, head, e) < 0)
+		return -1;
+	if (a->finishes)
+		return disks_image_finish(&t, head, e);
+	if (state->n_heads == ARRAY_SIZE(state->heads))
+		return rouse_fail(e, ROUSE_BUG, 0, "too many images");
+	(void)snprintf(state->heads[state->n_heads].device, sizeof(state->heads[0].device), "%s",
+		       a->device);
+	state->heads[state->n_heads].number = a->number;
+	state->heads[state->n_heads++].head = take(head, NULL);
+	return 0;
+}
+
+static int finish_image(const struct state *state, const struct session *s,
+			const struct disks_action *a, struct rouse_err *e)
+{
+	auto_free char *what = rouse_asprintf("partition %u of '%s'", a->number, a->device);
+	struct disks_target t;
+	auto_fd int own = -1;
+
+	if (open_target(s, a, &t, &own, e) < 0)
+		return -1;
+	t.what = what;
+	for (size_t i = 0; i < state->n_heads; i++)
+		if (state->heads[i].number == a->number &&
+		    strcmp(state->heads[i].device, a->device) == 0)
+			return disks_image_finish(&t, state->heads[i].head, e);
+	return rouse_fail(e, ROUSE_BUG, 0, "there is no image for %s", what);
+}
+
 static int run_on_disk(const struct rouse_step *step, const struct rouse_context *c,
 		       struct state *state, struct rouse_err *e)
 {
@@ -412,6 +465,10 @@ static int run_on_disk(const struct rouse_step *step, const struct rouse_context
 		return -1;
 	if (step->op == DISKS_OP_CLAIM)
 		r = claim(s, a, e);
+	else if (step->op == DISKS_OP_IMAGE)
+		r = write_image(state, s, a, c, e);
+	else if (step->op == DISKS_OP_FINISH_IMAGE)
+		r = finish_image(state, s, a, e);
 	else if (step->op == DISKS_OP_MAKE || step->op == DISKS_OP_ERASE)
 		r = make(s, a, c, e);
 	else if (step->op == DISKS_OP_SHOW)
@@ -459,11 +516,15 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 		return disks_crypt_apply(
 			step->op, step->arg,
 			key_of(state, ((const struct disks_action *)step->arg)->luks), c, e);
+	case DISKS_OP_VERITY:
+		return disks_verity_open(step->arg, c, e);
 	case DISKS_OP_ERASE:
 	case DISKS_OP_CLAIM:
 	case DISKS_OP_MAKE:
 	case DISKS_OP_TABLE:
 	case DISKS_OP_SHOW:
+	case DISKS_OP_IMAGE:
+	case DISKS_OP_FINISH_IMAGE:
 		return run_on_disk(step, c, state, e);
 	}
 	return rouse_fail(e, ROUSE_BUG, 0, "unknown step %u", step->op);

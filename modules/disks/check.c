@@ -130,6 +130,34 @@ void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
 		rouse_problem(problems, at, "%s has no subvolumes", fs->name);
 }
 
+/* An image says itself what it is; the size of its partition is known before it is. */
+void disks_check_image(const struct disks_disk *d, const struct disks_partition *p,
+		       const char *const *at, struct rouse_problems *problems)
+{
+	const struct disks_partition *other = d->partitions.items;
+	bool found = false;
+
+	if (p->image && (p->filesystem || p->lvm || p->raid || p->luks || p->guid))
+		rouse_problem(problems, at,
+			      "an image stands alone: no \"filesystem\", \"lvm\", \"raid\", "
+			      "\"luks\" or \"guid\" beside it");
+	if (p->image && !p->size.bytes)
+		rouse_problem(problems, at, "a partition with an image has a \"size\" in bytes");
+	if (p->image && disks_is_mount_point(p->key) && !p->image->type)
+		rouse_problem(problems, at, "as what is the image mounted? give it a \"type\"");
+	if (!p->verity)
+		return;
+	for (size_t i = 0; i < d->partitions.n; i++)
+		found |= &other[i] != p && strcmp(other[i].key, p->verity->hash) == 0;
+	if (!found)
+		rouse_problem(problems, at, "there is no partition \"%s\" with hashes on this disk",
+			      p->verity->hash);
+	if (p->luks || p->lvm || p->raid)
+		rouse_problem(problems, at,
+			      "\"verity\" is for a partition with an image or a "
+			      "filesystem");
+}
+
 /* ---- volumes --------------------------------------------------------------------------------- */
 
 void disks_check_spread(const struct disks_partition *v, const char *const *at,

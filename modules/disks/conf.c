@@ -216,7 +216,39 @@ static const struct rouse_field raid_fields[] = {
 		    .type = ROUSE_SIZE),
 };
 
+static const char *const image_words[] = {
+	"erofs", "squashfs", "ext4", "xfs", "btrfs", "vfat", NULL
+};
+
+static const struct rouse_field image_fields[] = {
+	ROUSE_REQUIRED(struct disks_image, url, "url", "Where the image is.", .type = ROUSE_STRING,
+		       .format = "a URL", .valid = rouse_is_url),
+	ROUSE_REQUIRED(struct disks_image, sha256, "sha256", "Its digest.", .type = ROUSE_STRING,
+		       .format = "64 lower-case hex digits", .valid = rouse_is_sha256_hex),
+	ROUSE_FIELD(struct disks_image, type, "type", "As what it is mounted (read-only).",
+		    .type = ROUSE_STRING, .words = image_words),
+};
+
+static const struct rouse_field verity_fields[] = {
+	ROUSE_REQUIRED(struct disks_verity, hash, "hash",
+		       "The partition of the same disk that holds the tree of hashes.",
+		       .type = ROUSE_STRING, .format = "the name of a partition",
+		       .valid = is_mount_or_name),
+	ROUSE_REQUIRED(struct disks_verity, root_hash, "rootHash", "The hash of all of it.",
+		       .type = ROUSE_STRING, .format = "64 lower-case hex digits",
+		       .valid = rouse_is_sha256_hex),
+};
+
 static const struct rouse_field partition_fields[] = {
+	ROUSE_FIELD(struct disks_partition, image, "image",
+		    "It is written from an image, which is checked before the partition is "
+		    "published, and is never written over.",
+		    .type = ROUSE_OBJECT, .fields = image_fields,
+		    .n_fields = ARRAY_SIZE(image_fields), .size = sizeof(struct disks_image)),
+	ROUSE_FIELD(struct disks_partition, verity, "verity",
+		    "It is read through dm-verity, by its root hash.", .type = ROUSE_OBJECT,
+		    .fields = verity_fields, .n_fields = ARRAY_SIZE(verity_fields),
+		    .size = sizeof(struct disks_verity)),
 	LUKS(struct disks_partition),
 	MKFS(struct disks_partition),
 	ROUSE_FIELD(struct disks_partition, raid, "raid",
@@ -456,6 +488,7 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      p->label ? "" : ": give it a shorter \"label\"");
 	check_label(p->filesystem, p->label, at_label, problems);
 	disks_check_mkfs(p, at, problems);
+	disks_check_image(d, p, at, problems);
 	if (p->lvm && p->raid)
 		rouse_problem(problems, at,
 			      "\"lvm\" and \"raid\" exclude each other: put \"lvm\" "

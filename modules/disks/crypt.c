@@ -38,7 +38,8 @@ static bool parse_uuid(const char *s, char ret[static DISKS_GUID_LEN])
 	uint8_t bytes[16];
 	char digits[33];
 
-	if (!hex && !(hex = rouse_strip_prefix(s, "CRYPT-LUKS1-")))
+	if (!hex && !(hex = rouse_strip_prefix(s, "CRYPT-LUKS1-")) &&
+	    !(hex = rouse_strip_prefix(s, "CRYPT-VERITY-")))
 		return false;
 	(void)snprintf(digits, sizeof(digits), "%s", hex);
 	if (!rouse_unhex(bytes, sizeof(bytes), digits))

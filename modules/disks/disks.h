@@ -73,6 +73,14 @@ struct disks_luks {
 	bool discard;
 };
 
+struct disks_image {
+	const char *url, *sha256, *type; /* type: as what it is mounted; NULL: not */
+};
+
+struct disks_verity {
+	const char *hash, *root_hash; /* hash: key of the partition with the tree */
+};
+
 /* How a filesystem is made. */
 struct disks_mkfs {
 	const char *uuid;
@@ -103,6 +111,8 @@ struct disks_partition {
 	const char *raid;                  /* it is a member of this array */
 	const struct disks_luks *luks;     /* what it holds is encrypted */
 	const struct disks_mkfs *mkfs;     /* how what is there is made; NULL: as usual */
+	const struct disks_image *image;   /* … or it is written from there */
+	const struct disks_verity *verity; /* it is read through dm-verity */
 	const struct disks_spread *spread; /* of a volume */
 	bool pool;                         /* … which is a pool for thin ones */
 	const char *thin;                  /* … which is in this pool */
@@ -139,6 +149,8 @@ void disks_check_spread(const struct disks_partition *v, const char *const *at,
 			struct rouse_problems *problems);
 void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
 		      struct rouse_problems *problems);
+void disks_check_image(const struct disks_disk *d, const struct disks_partition *p,
+		       const char *const *at, struct rouse_problems *problems);
 void disks_check_pools(const struct disks_conf *conf, struct rouse_problems *problems);
 const char *disks_seed(const struct disks_conf *conf);
 /* … of one disk: numbers, starts, shares (places.c). */
@@ -480,6 +492,9 @@ enum disks_op {
 	DISKS_OP_ENCRYPT, /* make a LUKS volume, and open it */
 	DISKS_OP_OPEN,
 	DISKS_OP_GROW_LUKS,
+	DISKS_OP_IMAGE,
+	DISKS_OP_FINISH_IMAGE, /* … whose partition is published now */
+	DISKS_OP_VERITY,
 };
 
 /* Where a filesystem is made: `size` bytes at `offset` of fd. */
@@ -536,6 +551,9 @@ struct disks_action {
 	uint8_t uuid[16];
 	const char *label;
 	const struct disks_mkfs *mkfs;
+	const struct disks_image *image;
+	bool finishes; /* IMAGE: nothing follows, its first blocks are written as well */
+	const char *root_hash;
 	const char *source, *mount, *type, *options; /* MOUNT, GROW */
 	const char *group, *volume;                  /* "system"; "system/root" */
 	bool extends;
@@ -586,6 +604,20 @@ must_check int disks_md_apply(unsigned op, const struct disks_action *a,
 /* Opens what fills a node of its own, and waits for it; t->fd is the caller's. */
 must_check int disks_open_node(const char *node, uint64_t deadline, struct disks_target *t,
 			       struct rouse_err *e);
+/* The first blocks of an image, which are written last. */
+#define DISKS_HEAD (64 * KIB)
+struct disks_head {
+	size_t n;
+	uint8_t bytes[DISKS_HEAD];
+};
+/* All behind the first blocks, and its digest checked. ROUSE_UNTRUSTED when it is another one. */
+must_check int disks_image_fetch(const struct disks_target *t, const struct disks_image *image,
+				 const struct rouse_context *c, struct disks_head *head,
+				 struct rouse_err *e);
+must_check int disks_image_finish(const struct disks_target *t, const struct disks_head *head,
+				  struct rouse_err *e);
+must_check int disks_verity_open(const struct disks_action *a, const struct rouse_context *c,
+				 struct rouse_err *e);
 /* On the btrfs at t->node; its label is the last thing that is written. */
 must_check int disks_make_subvolumes(const struct disks_target *t, struct rouse_err *e);
 /* The filesystem of an action on all of a->source. */

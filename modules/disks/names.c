@@ -96,7 +96,10 @@ void disks_guid_of(const struct disks_conf *conf, const struct disks_disk *d,
 		   const struct disks_partition *p, char ret[static DISKS_GUID_LEN])
 {
 	if (!p->guid) {
-		disks_guid(disks_seed(conf), d->key, p->key, "partition", ret);
+		auto_free char *kind = p->image ? rouse_asprintf("image:%s", p->image->sha256)
+						: rouse_strdup("partition");
+
+		disks_guid(disks_seed(conf), d->key, p->key, kind, ret);
 		return;
 	}
 	for (size_t i = 0; i < DISKS_GUID_LEN; i++)

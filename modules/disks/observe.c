@@ -335,8 +335,9 @@ static bool may_grow(void)
 
 static void add_missing(json_t *facts)
 {
-	static const char *const tools[] = { "lvm", "mdadm", "cryptsetup", "systemd-cryptenroll",
-					     NULL };
+	static const char *const tools[] = {
+		"lvm", "mdadm", "cryptsetup", "veritysetup", "systemd-cryptenroll", NULL
+	};
 	json_t *list = json_array();
 	char path[256];
 

@@ -36,6 +36,12 @@ static struct disks_action *new_action(struct planner *p, const struct disks_dis
 	return a;
 }
 
+struct disks_action *disks_action_on(struct planner *p, const struct place *w)
+{
+	p->last = new_action(p, w->d, w->f);
+	return p->last;
+}
+
 const char *disks_size_text(struct planner *p, uint64_t bytes)
 {
 	char buf[16];
@@ -192,6 +198,8 @@ static const char *wanted(struct planner *p, const struct place *w)
 		return rouse_arena_printf(&p->plan->arena, "a member of array '%s'", w->raid);
 	if (w->luks)
 		return "a LUKS volume";
+	if (w->number && w->conf && w->conf->image)
+		return "an image";
 	return w->lvm ? "an LVM physical volume" : w->filesystem;
 }
 
@@ -409,6 +417,8 @@ int disks_plan_place(struct planner *p, const struct place *w)
 {
 	bool made;
 
+	if (w->number && w->conf->image)
+		return disks_plan_image(p, w);
 	if (w->raid)
 		return disks_plan_array_member(p, w, w->raid);
 	if (w->luks)
@@ -698,12 +708,26 @@ static void add_table_change(struct planner *p, const struct disks_disk *d,
 }
 
 /* First what a table will publish, then the table, then what stands on partitions that are there. */
+static void note_node(struct planner *p, const struct place *w, bool after)
+{
+	if (after && p->n_nodes < ARRAY_SIZE(p->nodes))
+		p->nodes[p->n_nodes++] = (struct node){ .d = w->d,
+							.conf = w->conf,
+							.key = w->key,
+							.node = disks_node_of(p, w),
+							.complete = w->published &&
+								    !disks_is_pending(p, w) };
+}
+
 static int plan_places(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
 		       const struct disks_layout *l, bool claimed, bool after)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		struct place w = place_of(p, d, f, &l->slots[i], claimed);
 
+		note_node(p, &w, after);
+		if (after && w.conf->image && !w.published)
+			disks_finish_image(p, &w);
 		if ((w.published || is_late(&w)) != after)
 			continue;
 		if (disks_plan_place(p, &w) < 0)
@@ -857,7 +881,7 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 		if (p->last)
 			p->last->last = true;
 	}
-	if (disks_plan_arrays(p) < 0 || disks_plan_groups(p) < 0)
+	if (disks_plan_arrays(p) < 0 || disks_plan_groups(p) < 0 || disks_plan_verity(p) < 0)
 		return -1;
 	disks_plan_mounts(p);
 	disks_plan_fstab(p);

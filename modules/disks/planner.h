@@ -55,6 +55,14 @@ struct array {
 	} members[ROUSE_MAX_ARRAY];
 };
 
+/* Where a partition of the document is found. */
+struct node {
+	const struct disks_disk *d;
+	const struct disks_partition *conf;
+	const char *key, *node;
+	bool complete; /* what is wanted there is there */
+};
+
 struct group {
 	const char *name;
 	bool unknown; /* in an image file: nobody can look into it */
@@ -74,7 +82,8 @@ struct planner {
 	const struct rouse_context *c;
 	struct rouse_plan *plan;
 	const char *const *ours;
-	size_t n_mounts, n_groups, n_arrays;
+	size_t n_mounts, n_groups, n_arrays, n_nodes;
+	struct node nodes[ROUSE_MAX_DISKS * ROUSE_MAX_PARTITIONS];
 	struct mount mounts[ROUSE_MAX_DISKS * ROUSE_MAX_PARTITIONS];
 	struct group groups[ROUSE_MAX_GROUPS];
 	struct array arrays[ROUSE_MAX_DISKS];
@@ -128,6 +137,12 @@ void disks_hoist(struct planner *p);
 int disks_plan_member(struct planner *p, const struct place *w);
 int disks_plan_groups(struct planner *p);
 
+/* A step on a disk. */
+struct disks_action *disks_action_on(struct planner *p, const struct place *w);
+int disks_plan_image(struct planner *p, const struct place *w);
+/* Behind the table that publishes it. */
+void disks_finish_image(struct planner *p, const struct place *w);
+int disks_plan_verity(struct planner *p);
 /* What is wanted there, encrypted. *ret_made: it was not yet. */
 int disks_plan_luks(struct planner *p, const struct place *w, bool fresh, bool *ret_made);
 

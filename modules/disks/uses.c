@@ -33,6 +33,8 @@ static const char *kept_type(const struct place *w)
 
 	if (w->filesystem)
 		return w->filesystem;
+	if (w->number && w->conf && w->conf->image)
+		return w->conf->image->type;
 	return w->content && w->content->signatures.n == 1 ? s[0].type : NULL;
 }
 
@@ -53,13 +55,47 @@ static const char *uuid_of(struct planner *p, const struct place *w, bool kept,
 	return rouse_arena_strdup(&p->plan->arena, shown);
 }
 
+/* What an image holds is what its digest says, and stays so. */
+static const char *options_of(struct planner *p, const struct place *w)
+{
+	const char *own = rouse_list_join(&p->plan->arena, w->options, ",");
+
+	if (!w->number || !w->conf || !(w->conf->image || w->conf->verity) ||
+	    rouse_list_has(w->options, "ro"))
+		return own;
+	return own && *own ? rouse_arena_printf(&p->plan->arena, "ro,%s", own) : "ro";
+}
+
+/* Where it is read through dm-verity; NULL: it is not. */
+static const char *verity_node(struct planner *p, const struct place *w)
+{
+	char name[256];
+
+	if (!w->number || !w->conf || !w->conf->verity || !w->mount)
+		return NULL;
+	return rouse_arena_printf(&p->plan->arena, "%s%s", DISKS_MAPPER_DIR,
+				  disks_volume_name(w->key, name, sizeof(name)));
+}
+
+static const struct disks_content *content_of(const struct planner *p, const char *node)
+{
+	const struct disks_mapping *m = p->facts->mappings.items;
+
+	for (size_t i = 0; i < p->facts->mappings.n; i++)
+		if (rouse_streq(m[i].device, node))
+			return m[i].content;
+	return NULL;
+}
+
 /* Notes what is left to do when all disks are written: mount, grow. */
 static int add_mount(struct planner *p, const struct place *w, bool kept)
 {
 	const struct disks_content *c = kept ? w->content : NULL;
 	const char *type = kept_type(w);
 	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
-	bool mounted = w->mount && disks_mounted_at(c, disks_mount_root(p->c), w->mount);
+	const char *verity = verity_node(p, w);
+	bool mounted = w->mount && disks_mounted_at(verity ? content_of(p, verity) : c,
+						    disks_mount_root(p->c), w->mount);
 	struct mount *m = &p->mounts[p->n_mounts];
 	bool offline = fs && fs->grow_offline && !w->f->file && !(c && c->mounts.n);
 	bool may_grow = fs && (fs->grow || offline) && c && c->size > 0 &&
@@ -68,11 +104,11 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	if (p->n_mounts == ARRAY_SIZE(p->mounts))
 		return rouse_fail(p->e, ROUSE_BUG, 0, "too many mounts");
 	*m = (struct mount){ .mount = w->mount,
-			     .source = disks_node_of(p, w),
+			     .source = verity ? verity : disks_node_of(p, w),
 			     .type = type,
 			     .disk = w->d->key,
 			     .uuid = uuid_of(p, w, kept, fs),
-			     .options = rouse_list_join(&p->plan->arena, w->options, ","),
+			     .options = options_of(p, w),
 			     .start = w->start,
 			     .file = w->f->file };
 	/* A running system has its root already, and an image has no kernel. */
