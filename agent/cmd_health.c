@@ -15,14 +15,15 @@
 #include <rouse/text.h>
 
 #include "hold.h"
+#include "supervise.h"
 
 #define RUN_DIR "/run/rouse"
 
 struct session {
 	const char *run;
-	bool json;
 	bool hold;        /* as a unit: a machine that is held stays so until this ends */
 	bool boot_failed; /* the verdict was there before any check */
+	bool json, supervise;
 	struct rouse_report report;
 	struct rouse_health health; /* all zero: this boot asked for no checks */
 	struct rouse_arena arena;
@@ -44,6 +45,7 @@ static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 	static const struct option options[] = { { "run", required_argument, NULL, 'r' },
 						 { "json", no_argument, NULL, 'j' },
 						 { "hold", no_argument, NULL, 'h' },
+						 { "supervise", no_argument, NULL, 's' },
 						 { 0 } };
 	int c;
 
@@ -55,6 +57,8 @@ static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 			s->json = true;
 		else if (c == 'h')
 			s->hold = true;
+		else if (c == 's')
+			s->supervise = true;
 		else
 			return rouse_usage(e, "unknown option '%s'", argv[optind - 1]);
 	}
@@ -254,6 +258,7 @@ static int try_again(void *arg, struct rouse_err *e)
 	auto_json json_t *checks = NULL;
 	bool failed = false;
 
+	rouse_health_beat(&s->report); /* whoever waits for this machine goes on waiting */
 	if (s->boot_failed) {
 		struct rouse_err lost;
 		int r = hold_boot_again(e);
@@ -314,7 +319,15 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 	bool failed = false, first;
 	uint64_t deadline;
 
-	if (parse(&s, argc, argv, e) < 0 || open_session(&s, e) < 0)
+	if (parse(&s, argc, argv, e) < 0)
+		return -1;
+	if (s.supervise) {
+		int r = supervise(s.run, e);
+
+		if (r <= 0)
+			return r;
+	}
+	if (open_session(&s, e) < 0)
 		return -1;
 	(void)rouse_log_open_journal();
 	rouse_log_context("ROUSE_PHASE", "health");

@@ -233,7 +233,8 @@ void boot_fail(struct boot *b, const struct rouse_err *cause, struct rouse_boot_
 	/* A boot that has not come to its hand-off is tried again where it stands. */
 	if (action == ROUSE_ACT_REBOOT)
 		action = cause->fault == ROUSE_LOCAL ? ROUSE_ACT_ABANDON : ROUSE_ACT_HOLD;
-	if (!b->options->initramfs) /* where the journal is read: 'systemctl status' shows it */
+	/* Where there is no journal, which gets it with the verdict. */
+	if (!b->options->initramfs && !rouse_log_has_journal())
 		rouse_log(ROUSE_LOG_ERROR, "boot", "%s", cause->text);
 	rouse_report_set(&b->report, "fault", json_string(rouse_fault_word(cause->fault)));
 	rouse_report_set(&b->report, "action", json_string(rouse_action_word(action)));

@@ -391,6 +391,7 @@ static void leave(struct supervisor *s, char **argv)
 	if (r == 0)
 		r = init_switch_root(s->target.handoff.root, &e);
 	if (r == 0) {
+		init_leave_watcher(s->target.handoff.init);
 		rouse_log(ROUSE_LOG_INFO, "init", "starting '%s'", s->target.handoff.init);
 		if (s->console_level > 5)
 			(void)klogctl(8, NULL, s->console_level);

@@ -33,6 +33,9 @@ must_check int init_switch_root(const char *root, struct rouse_err *e);
 /* Gives the machine to the kernel that was loaded, with the filesystems below `root` written out.
  * Returns only when that failed; everything is where it was then. */
 must_check int init_kexec(const char *root, struct rouse_err *e);
+
+/* Leaves a child behind that runs the health checks, under an `init` that is not systemd. */
+void init_leave_watcher(const char *init);
 /* Starts `init` with nothing of ours but the console. Returns only when that failed. */
 must_check int init_exec(const char *init, char **argv, struct rouse_err *e);
 /* Opens the console (or, without one, /dev/null) as 0, 1 and 2. */

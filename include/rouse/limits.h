@@ -193,6 +193,8 @@
 /* An action of a lifecycle hook is refused until the group knows of it; then there is none. */
 #define ROUSE_SIGNAL_RACE 45000
 #define ROUSE_SIGNAL_RACE_PAUSE 5000
+/* Health checks, signals and a hold, where no service manager bounds them: more than they can take together. */
+#define ROUSE_DEADLINE_SUPERVISE 93600000
 /* A group's hook waits an hour when nobody says otherwise; Amazon allows 30 s to two hours, and as many
  * heartbeats as make a hundred times that. */
 #define ROUSE_HOOK_TIMEOUT 3600000

@@ -83,9 +83,13 @@ document()
     "checks": {
       "ssh":   { "tcp": 22 },
       "nginx": { "unit": "nginx.service" },
-      "web":   { "http": "http://127.0.0.1/" }
+      "web":   { "http": "http://127.0.0.1/", "contains": "nginx", "answers": { "Content-Type": "text/html" } },
+      "file":  { "file": "/etc/app.conf", "contains": "token = " },
+      "prog":  { "exec": ["/usr/bin/test", "-d", "/home/deploy"] },
+      "plan":  { "planned": true },
+      "all":   { "system": "running", "after": ["nginx", "ssh"] }
     },
-    "signals": { "ci": { "virtio": "org.rouse.status" } }
+    "signals": { "ci": { "virtio": "org.rouse.status" }, "cloudInit": {}, "clusterApi": {}, "prometheus": { "file": "/run/rouse.prom" } }
   }
 }
 END
@@ -168,6 +172,14 @@ root_is_clean()
 	e2fsck -fn "$scene/disk.img?offset=$((262144 * 512))"
 }
 
+# The checks that passed, in the order of their names.
+scene_checks()
+{
+	python3 -c '
+import json, sys
+print(*sorted(c["name"] for c in json.load(open(sys.argv[1]))["checks"] if c["ok"]))' "$scene/report.json"
+}
+
 # Nobody but root finds the secret, and the agent repeated it nowhere.
 secret_is_kept()
 {
@@ -220,6 +232,19 @@ ok "$scenario: a unit of the document was started by this boot" equal "$(in_gues
 	'active enabled masked '
 ok "$scenario: a drop-in of the document counts in this boot" equal "$(in_guest 'systemctl show -P LimitNOFILE nginx')" 54321
 ok "$scenario: the units succeeded" equal "$(in_guest 'systemctl is-active rouse rouse-health' | uniq)" active
+ok "$scenario: every kind of check passed" equal "$(scene_checks)" 'all file nginx plan prog ssh web'
+ok "$scenario: who waits for cloud-init finds its files" equal \
+	"$(in_guest 'cat /run/cloud-init/result.json /run/cluster-api/bootstrap-success.complete; test -s /var/lib/cloud/instance/boot-finished && echo .' | tr -d ' \n')" \
+	'{"v1":{"datasource":"DataSourceEc2","errors":[]}}success.'
+ok "$scenario: metrics are written" in_guest "grep -q '^rouse_verdict{verdict=\"ready\"} 1' /run/rouse.prom"
+ok "$scenario: the journal has fields" in_guest '
+	sudo journalctl -b -u rouse -o json | grep ROUSE_PHASE | grep -q "\"ROUSE_COMPONENT\":\"disks\"" &&
+	sudo journalctl -b MESSAGE_ID=8b0f8a3d6c1e4c7f9a52d1b4e6730c95 -o json | grep -q "\"ROUSE_VERDICT\":\"ready\""'
+ok "$scenario: the console has what the journal has" contains "$scene/console" 'rouse: plan: '
+ok "$scenario: the verdict outlives a reload of the units" in_guest '
+	sudo systemctl daemon-reload && systemctl is-active rouse-health && /usr/sbin/rouse status > /dev/null'
+ok "$scenario: a boot is good after the verdict" in_guest '
+	sudo systemctl start boot-complete.target && systemctl is-active boot-complete.target'
 ok "$scenario: no unit of the machine failed" equal "$(in_guest 'systemctl --failed --no-legend --plain')" ''
 ok "$scenario: the image's own network took over" equal \
 	"$(in_guest 'ip -4 route show default | wc -l; networkctl list --no-legend | grep -c routable' | tr '\n' ' ')" '1 1 '

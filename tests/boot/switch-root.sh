@@ -54,7 +54,8 @@ make_disk()
 	profiles=$tree/nix/var/nix/profiles
 	rm -rf "$tree" "$dir/disk.img"
 	mkdir -p "$tree$good" "$tree$bad" "$tree$refused" "$profiles" "$tree/var/lib/rouse"
-	echo '{ "rouse": 1 }' > "$tree/var/lib/rouse/document.json"
+	echo '{ "rouse": 1, "health": { "checks": { "init": { "file": "/proc/1/exe" } } } }' \
+		> "$tree/var/lib/rouse/document.json"
 	# An absolute link, as NixOS has: from outside of the root it leads nowhere
 	cp "$dir/init" "$tree$good/real-init"
 	ln -s "$good/real-init" "$tree$good/init"

@@ -5,11 +5,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import xml.dom.minidom
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -348,6 +350,28 @@ def phone_home_that_hangs_changes_nothing():
         check(not outcome["ok"] and outcome["error"], outcome)
 
 
+def agent_that_is_killed_leaves_a_verdict():
+    with Server() as s, Machine({"deadline": "50s", "checks": {"stuck": {"http": s.url("/hang"), "timeout": "50s"}}}) as m:
+        p = subprocess.Popen([ROUSE, "health", "--supervise", "--run", m.run], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True)
+        try:
+            while not s.seen:  # the child is at work
+                time.sleep(0.01)
+            with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="utf-8") as f:
+                os.kill(int(f.read()), signal.SIGKILL)
+            _, err = p.communicate(timeout=LIMIT)
+        finally:
+            p.kill()
+        status = m.read("status.json")
+        check(p.returncode == 71 and status["verdict"] == "failed" and "killed by signal 9" in status["reason"], err, status)
+
+
+def supervised_agent_has_its_own_status():
+    with Machine() as m:
+        r = m.health("--supervise")
+        check(r.returncode == 0 and m.read("status.json")["verdict"] == "ready" and "state=ready" in r.stdout, r)
+
+
 def no_secret_is_in_report_status_or_output():
     with Server() as s, Machine({"deadline": "200ms", "checks": {
             "web": {"http": s.url("/500?token=" + SECRET), "interval": "100ms"}},
@@ -661,6 +685,7 @@ ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_s
        failing_check_outweighs_fallback, verdict_is_given_and_told_once, boot_that_failed_is_still_told,
        lost_report_is_a_failed_boot, machine_that_rouse_did_not_boot_is_left_alone,
        broken_health_file_is_named, phone_home_gets_the_verdict, phone_home_is_tried_again,
+       agent_that_is_killed_leaves_a_verdict, supervised_agent_has_its_own_status,
        phone_home_that_hangs_changes_nothing, no_secret_is_in_report_status_or_output,
        wait_wakes_up_with_the_verdict, wait_ends_at_its_timeout, pending_status_says_phase_and_step,
        status_shows_what_changed_and_what_failed, status_without_a_boot_says_so,
