@@ -8,6 +8,7 @@
 #include <rouse/limits.h>
 #include <rouse/picture.h>
 
+#include "progress.h"
 #include "target.h"
 
 static bool is_agreed(void)
@@ -62,7 +63,7 @@ static int enter(struct rouse_run *run, struct rouse_report *report, const struc
 	return r < 0 ? -1 : agree(run, t, e);
 }
 
-static int apply(struct rouse_run *run, struct rouse_report *report, struct rouse_err *e)
+static int run_phases(struct rouse_run *run, struct rouse_report *report, struct rouse_err *e)
 {
 	int r;
 
@@ -77,6 +78,22 @@ static int apply(struct rouse_run *run, struct rouse_report *report, struct rous
 	rouse_report_phase(report, "apply");
 	r = rouse_run_apply(run, e);
 	rouse_report_phase_end(report, r < 0 ? e : NULL);
+	return r;
+}
+
+static int apply(struct rouse_run *run, struct rouse_report *report, struct rouse_err *e)
+{
+	struct progress progress;
+	bool shows = isatty(STDERR_FILENO);
+	int r;
+
+	progress_begin(&progress, true, rouse_clock_ms());
+	run->context.progress = shows ? progress_show : NULL;
+	run->context.progress_arg = &progress;
+	r = run_phases(run, report, e);
+	run->context.progress = NULL; /* it borrows from here */
+	if (shows)
+		progress_clear();
 	return r;
 }
 

@@ -76,18 +76,6 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 	return o->manifest ? pull_options_manifest(&o->common, o->manifest, e) : 0;
 }
 
-/* One line on a terminal that is written over. */
-static void show_progress(void *arg, const char *what, uint64_t done, uint64_t total)
-{
-	struct progress *p = arg;
-	uint64_t now = rouse_clock_ms();
-	char text[256];
-
-	if (progress_due(p, done, total, now))
-		(void)fprintf(stderr, "\r\033[K%s",
-			      progress_text(p, text, sizeof(text), what, now));
-}
-
 static void print_done(const struct options *o, const struct rouse_closure_size *s, uint64_t ms,
 		       uint64_t generation, const json_t *counters)
 {
@@ -161,13 +149,13 @@ int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 		.fetcher = f,
 		.counters = counters,
 		.deadline = rouse_clock_ms() + o.common.timeout,
-		.progress = !o.json && isatty(STDERR_FILENO) ? show_progress : NULL,
+		.progress = !o.json && isatty(STDERR_FILENO) ? progress_show : NULL,
 		.progress_arg = &progress,
 	};
 	progress_begin(&progress, true, rouse_clock_ms());
 	progress.next = 0; /* who typed the command looks at once */
 	r = pull(&o, &ctx, e);
 	if (ctx.progress)
-		(void)fputs("\r\033[K", stderr);
+		progress_clear();
 	return r;
 }

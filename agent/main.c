@@ -91,6 +91,7 @@ static const struct rouse_command commands[] = {
 	{ "health", rouse_cmd_health, "",
 	  "runs the health checks, gives the verdict, sends the signals",
 	  "  --run DIR          status and report (default /run/rouse)\n"
+	  "  --hold             keeps holding a machine that is not healthy, as its policy says\n"
 	  "  --supervise        in a child, for whose end there is a verdict, too\n"
 	  "  --json             the report as JSON\n" },
 	{ "status", rouse_cmd_status, "",

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <rouse/clock.h>
 #include <rouse/fs.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
@@ -63,6 +64,22 @@ const char *progress_text(const struct progress *p, char *buf, size_t size, cons
 			       rouse_print_duration(left, (p->total - p->done) * 1000 / rate /
 								  1000 * 1000));
 	return buf;
+}
+
+void progress_show(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+	struct progress *p = arg;
+	uint64_t now = rouse_clock_ms();
+	char text[256];
+
+	if (progress_due(p, done, total, now))
+		(void)fprintf(stderr, "\r\033[K%s",
+			      progress_text(p, text, sizeof(text), what, now));
+}
+
+void progress_clear(void)
+{
+	(void)fputs("\r\033[K", stderr);
 }
 
 /* "tty0 ttyS0": the last is /dev/console. */

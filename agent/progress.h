@@ -21,5 +21,9 @@ bool progress_due(struct progress *p, uint64_t done, uint64_t total, uint64_t no
 /* "pulling the closure: 34.3 MiB of 80.0 MiB (42 %), 5.1 MiB/s, 9.0 s left"; buf is returned. */
 const char *progress_text(const struct progress *p, char *buf, size_t size, const char *what,
 			  uint64_t now);
+/* For commands on a terminal, as rouse_context has it: one line on stderr that is written over; `arg` is a struct
+ * progress. progress_clear() wipes it. */
+void progress_show(void *arg, const char *what, uint64_t done, uint64_t total);
+void progress_clear(void);
 /* Is the console of this machine a screen, and not a serial line? */
 bool progress_on_screen(void);
