@@ -43,9 +43,10 @@ J         = --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell n
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all check unit demo bench lint analyze fuzz install deb clean deps compile_commands.json
+.PHONY: all tools check unit demo bench lint analyze fuzz install deb clean deps compile_commands.json
 
 all: $(B)/rouse
+tools: $(B)/bench/floor $(B)/bench/delay
 
 # What a build needs is installed before anything is made of it. These goals do that themselves,
 # for more than the build, and then start another make.
@@ -77,6 +78,13 @@ $(UNIT): $(B)/unit/%: $(B)/obj/tests/unit/%.o $(CORE)
 
 # All harnesses over their corpora, without the fuzzer.
 $(REPLAY): $(HARNESS:%=$(B)/obj/tests/fuzz/%.o) $(B)/obj/tests/fuzz/replay.o $(CORE)
+	$(if $(Q),@echo '  LD      $@')
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
+
+# What pulls of closures are measured with.
+TOOLS    := $(patsubst tests/bench/%.c,$(B)/bench/%,$(sort $(wildcard tests/bench/*.c)))
+$(TOOLS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(CORE)
 	$(if $(Q),@echo '  LD      $@')
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
@@ -125,7 +133,7 @@ demo:
 
 bench:
 	$(Q)packaging/deps bench
-	$(Q)$(MAKE) $(J) all
+	$(Q)$(MAKE) $(J) all tools
 	$(Q)tests/bench/run.sh
 
 fuzz:
