@@ -37,6 +37,7 @@ UNIT     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(sort $(wildcard tests/unit/*
 HARNESS  := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/*.c))))
 REPLAY   := $(B)/unit/fuzz-replay
 TESTS    := $(UNIT) $(REPLAY)
+TOOLS    := $(patsubst tests/bench/%.c,$(B)/bench/%,$(sort $(wildcard tests/bench/*.c)))
 
 # Where make starts another make, that one uses all processors unless somebody chose a number.
 J         = --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -46,7 +47,7 @@ J         = --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell n
 .PHONY: all tools check unit demo bench lint analyze fuzz install deb clean deps compile_commands.json
 
 all: $(B)/rouse
-tools: $(B)/bench/floor $(B)/bench/delay
+tools: $(TOOLS)
 
 # What a build needs is installed before anything is made of it. These goals do that themselves,
 # for more than the build, and then start another make.
@@ -83,7 +84,6 @@ $(REPLAY): $(HARNESS:%=$(B)/obj/tests/fuzz/%.o) $(B)/obj/tests/fuzz/replay.o $(C
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
 
 # What pulls of closures are measured with.
-TOOLS    := $(patsubst tests/bench/%.c,$(B)/bench/%,$(sort $(wildcard tests/bench/*.c)))
 $(TOOLS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(CORE)
 	$(if $(Q),@echo '  LD      $@')
 	$(Q)mkdir -p $(@D)

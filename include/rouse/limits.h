@@ -133,6 +133,8 @@
 #define ROUSE_PULL_MEMORY (20 * MIB)
 /* Output of a decoder before it is hashed and written: fits a CPU's L2 cache. */
 #define ROUSE_UNPACK_BUFFER (128 * KIB)
+/* What is written before the disk is told to begin with it. */
+#define ROUSE_PULL_FLUSH (96 * MIB)
 /* How often progress is told, and finished paths are registered during a long pull. */
 #define ROUSE_PULL_TICK 200
 #define ROUSE_PULL_CHECKPOINT 15000

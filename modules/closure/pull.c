@@ -47,8 +47,9 @@ struct pull {
 	unsigned most_workers;  /* as many as there are processors for; const once started */
 	struct rouse_err error; /* the first fatal one; stops everything */
 
-	uint64_t bytes; /* unpacked so far; atomic */
-	bool stop;      /* atomic copy of error.kind != 0 */
+	uint64_t bytes;   /* unpacked so far; atomic */
+	uint64_t flushed; /* … when the disk was last told to write */
+	bool stop;        /* atomic copy of error.kind != 0 */
 };
 
 struct worker {
@@ -401,6 +402,22 @@ static int register_finished(struct pull *p, struct rouse_err *e)
 	return 0;
 }
 
+/* Disk and processors work side by side: what is written while the rest still comes need not be waited
+ * for at the end. */
+static void flush_early(struct pull *p)
+{
+	uint64_t bytes = __atomic_load_n(&p->bytes, __ATOMIC_RELAXED);
+	struct rouse_err e = { 0 };
+
+	if (bytes < p->flushed + ROUSE_PULL_FLUSH)
+		return;
+	p->flushed = bytes;
+	/* An error is told once, so that this one is not the last one's. */
+	if (syncfs(p->store->dir) < 0 &&
+	    rouse_fail(&e, ROUSE_SYSTEM, errno, "cannot write '%s' to disk", ROUSE_STORE_DIR) < 0)
+		fail_pull(p, &e);
+}
+
 /* Waits until all workers have ended; tells of progress, and registers now and then, so that a power
  * cut does not cost what was pulled long before. */
 static void oversee(struct pull *p, uint64_t total)
@@ -425,6 +442,7 @@ static void oversee(struct pull *p, uint64_t total)
 		running = p->running > 0;
 		(void)pthread_mutex_unlock(&p->mutex);
 		report_progress(p, total);
+		flush_early(p);
 		if (running && rouse_clock_ms() >= checkpoint) {
 			if (register_finished(p, &e) < 0)
 				fail_pull(p, &e);
