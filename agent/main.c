@@ -63,8 +63,12 @@ static const struct rouse_command commands[] = {
 	  "  --store DIR        the root that gets nix/store (default /)\n"
 	  "  --profile FILE     make the first PATH the next generation of this profile\n"
 	  "  --manifest M       the closure manifest: FILE, or URL#sha256=DIGEST\n"
-	  "  --timeout D        end in this time (default 20m)\n"
-	  "  --json             counters as JSON\n" },
+	  "  --check            is the closure whole in the caches? Looks at every narinfo,\n"
+	  "                     signature and archive, names all that is wrong, writes nothing\n"
+	  "  --dry-run          say what would be pulled, and how large it is; pull nothing\n"
+	  "  --jobs N           threads (default: as many as processors); 1 costs least memory\n"
+	  "  --timeout D        end in this time (default: as long as something comes)\n"
+	  "  --json             counters, and every path with size, cache and time, as JSON\n" },
 	{ "manifest", rouse_cmd_manifest, "PATH[#HASH]…",
 	  "writes the closure manifest of paths, from their caches",
 	  "  --cache URL        a binary cache; repeat in order of preference\n"

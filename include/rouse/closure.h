@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,9 @@ struct rouse_closure_spec {
 	size_t n_keys;
 	const struct rouse_pin *roots;
 	size_t n_roots;
+	unsigned
+		jobs; /* threads that pull; 0: as many as there are processors for; 1 costs least memory */
+	bool all_problems; /* for rouse_closure_check: go on behind the first */
 	bool elsewhere; /* the store here does not matter: all of it is looked up in the caches */
 };
 
@@ -99,6 +103,16 @@ must_check int rouse_closure_collect(const char *root, const struct rouse_gc_pol
  * a second run does not fetch it again. */
 must_check int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 				  struct rouse_err *e);
+
+/* Downloads and checks every archive of a closure that was resolved `elsewhere` with `all_problems`, and
+ * writes nothing. -1 with the worst of the problems, when there are any; those of resolving count. */
+must_check int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx,
+				   struct rouse_err *e);
+/* What was wrong: *ret_n sentences. */
+const char *const *rouse_closure_problems(const struct rouse_closure *c, size_t *ret_n);
+/* Every path, as `rouse pull --json` says it: path, narSize, downloadSize, cache, whether it was there,
+ * and how long it took. A new reference. */
+json_t *rouse_closure_json(const struct rouse_closure *c);
 
 /* Which of these are valid, as pinned and with all they reference, below `root`? Fills valid[0…n-1]. */
 must_check int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t n,

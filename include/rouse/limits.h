@@ -121,6 +121,7 @@
 #define ROUSE_MAX_PULL_WORKERS 4
 /* What is worth another worker: a second of hashing and unpacking on a slow processor. */
 #define ROUSE_PULL_WORTH (64 * MIB)
+#define ROUSE_PULL_PATH (64 * KIB)
 
 /* NARs in flight in one worker: most are tiny, and a round trip each would be all of the time. */
 #define ROUSE_PULL_PARALLEL 16
@@ -135,6 +136,10 @@
 #define ROUSE_UNPACK_BUFFER (128 * KIB)
 /* What is written before the disk is told to begin with it. */
 #define ROUSE_PULL_FLUSH (96 * MIB)
+/* `rouse pull` without --timeout: it ends when nothing comes any more. */
+#define ROUSE_PULL_TIMEOUT (UINT64_C(30) * 24 * 3600 * 1000)
+/* Without a byte of any archive, and for one small answer with all its tries: then a pull has failed. */
+#define ROUSE_PULL_STALL 120000
 /* How often progress is told, and finished paths are registered during a long pull. */
 #define ROUSE_PULL_TICK 200
 #define ROUSE_PULL_CHECKPOINT 15000

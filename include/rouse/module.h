@@ -13,6 +13,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdbool.h>
 
 #include <rouse/err.h>
@@ -49,6 +50,8 @@ struct rouse_context {
 	 * when `what` says it all. */
 	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
 	void *progress_arg;
+	/* Not 0: somebody wants it to end, in good order; may be NULL. */
+	const volatile sig_atomic_t *cancelled;
 	json_t *counters; /* object; modules add numbers to the report ("closure.bytes") */
 };
 

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <string.h>
 
+#include <rouse/clock.h>
 #include <rouse/fetch.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
@@ -28,6 +29,7 @@ void rouse_closure_free(struct rouse_closure *c)
 		return;
 	rouse_paths_done(&c->paths);
 	rouse_paths_done(&c->pinned);
+	free(c->problems);
 	free(c->caches);
 	free(c);
 }
@@ -134,6 +136,13 @@ static int take_known(struct walk *w, struct rouse_err *e)
 	return 0;
 }
 
+uint64_t rouse_closure_soon(const struct rouse_context *ctx)
+{
+	uint64_t soon = rouse_clock_ms() + ROUSE_PULL_STALL;
+
+	return soon < ctx->deadline ? soon : ctx->deadline;
+}
+
 static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_path *p)
 {
 	const struct rouse_cache *from = &w->c->spec->caches[cache];
@@ -149,7 +158,7 @@ static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_
 		.url = a->url,
 		.max_bytes = p ? ROUSE_MAX_NARINFO : ROUSE_MAX_METADATA,
 		.max_redirects = ROUSE_CACHE_REDIRECTS,
-		.deadline = w->ctx->deadline,
+		.deadline = rouse_closure_soon(w->ctx),
 		/* The last resort is asked for as long as there is time; others a few times. */
 		.max_tries = !p || has_more_caches(w->c, p) ? ROUSE_CACHE_TRIES : 0,
 		.user = a,
@@ -216,7 +225,16 @@ static int rank(const struct rouse_err *e)
 	return e->sys == ENOENT || e->sys == EACCES ? 0 : 1;
 }
 
-static int nowhere(struct walk *w, struct rouse_path *p, struct rouse_err *e)
+void rouse_closure_problem(struct rouse_closure *c, const struct rouse_err *e)
+{
+	if (!(c->n_problems & (c->n_problems + 1))) /* the list is full at 0, 1, 3, 7… */
+		c->problems = rouse_realloc(c->problems, 2 * c->n_problems + 1, sizeof(char *));
+	c->problems[c->n_problems++] = rouse_arena_strdup(&c->paths.arena, e->text);
+	if (!c->worst.kind || rank(e) > rank(&c->worst))
+		c->worst = *e;
+}
+
+static int say_nowhere(const struct walk *w, const struct rouse_path *p, struct rouse_err *e)
 {
 	if (rank(p->failure) == 0)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s%s' is in none of the caches: %s",
@@ -226,6 +244,15 @@ static int nowhere(struct walk *w, struct rouse_path *p, struct rouse_err *e)
 		return rouse_wrap(e, "'%s%s' cannot be had from %s", ROUSE_STORE_PREFIX, p->name,
 				  p->tried);
 	return strstr(e->text, p->name) ? -1 : rouse_wrap(e, "'%s%s'", ROUSE_STORE_PREFIX, p->name);
+}
+
+static int nowhere(struct walk *w, const struct rouse_path *p, struct rouse_err *e)
+{
+	(void)say_nowhere(w, p, e);
+	if (!w->c->spec->all_problems)
+		return -1;
+	rouse_closure_problem(w->c, e);
+	return 0;
 }
 
 /* This cache does not have it: the next one, or the end. */
@@ -433,7 +460,8 @@ struct rouse_closure_size rouse_closure_measure(const struct rouse_closure *c)
 			continue;
 		s.missing++;
 		s.missing_bytes += p->nar_size;
-		s.download_bytes += p->file_size;
+		if (s.download_bytes < UINT64_MAX - p->file_size) /* nobody has that much */
+			s.download_bytes += p->file_size;
 	}
 	/* Blocks that are not full, directories, the registration: a tenth, and two blocks a path. A
 	 * measured closure has one inode per 36 kB. */

@@ -21,8 +21,15 @@ struct rouse_closure {
 	uint64_t bytes;                   /* sum of what is known of paths so far, unpacked */
 	uint64_t requests;
 	uint64_t fetched, fetched_bytes; /* by pulling */
+	const char **problems;           /* when all are wanted; strings in paths.arena */
+	size_t n_problems;
+	struct rouse_err worst; /* of them */
 };
 
+/* Notes what is wrong, where all that is wrong is wanted (see rouse_closure_check). */
+void rouse_closure_problem(struct rouse_closure *c, const struct rouse_err *e);
+/* When one small answer is overdue: a pull may take long, but must move. */
+uint64_t rouse_closure_soon(const struct rouse_context *ctx);
 /* May another cache have the archive of a path that path->cache could not deliver? */
 bool rouse_closure_has_more(const struct rouse_closure *c, const struct rouse_path *path);
 /* Asks the caches behind path->cache for the same archive (same hash, size and references), after

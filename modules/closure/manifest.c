@@ -97,6 +97,33 @@ static void fill(struct rouse_manifest *m, struct rouse_closure *c)
 				->nar_hash);
 }
 
+json_t *rouse_closure_json(const struct rouse_closure *c)
+{
+	json_t *all = json_array();
+	char url[512];
+
+	for (size_t i = 0; i < c->paths.n; i++) {
+		const struct rouse_path *p = c->paths.items[i];
+		json_t *j = json_object();
+
+		rouse_json_set(j, "path", store_path(p->name));
+		rouse_json_set_int(j, "narSize", p->nar_size);
+		rouse_json_set_bool(j, "present", !p->url);
+		if (p->url) {
+			if (p->file_size)
+				rouse_json_set_int(j, "downloadSize", p->file_size);
+			rouse_json_set_string(
+				j, "cache",
+				rouse_print_url(url, sizeof(url), c->spec->caches[p->base].url));
+			rouse_json_set_bool(j, "fetched", p->complete);
+		}
+		if (p->complete)
+			rouse_json_set_int(j, "milliseconds", p->took);
+		rouse_json_append(all, j);
+	}
+	return all;
+}
+
 int rouse_manifest_make(struct rouse_manifest *ret, const struct rouse_closure_spec *spec,
 			struct rouse_fetcher *f, uint64_t deadline, struct rouse_err *e)
 {

@@ -230,7 +230,7 @@ static int load_one(struct rouse_closure *c, const struct rouse_pin *root,
 	struct rouse_fetch t = {
 		.url = root->manifest_url,
 		.max_bytes = ROUSE_MAX_MANIFEST,
-		.deadline = ctx->deadline,
+		.deadline = rouse_closure_soon(ctx),
 	};
 	char where[512];
 	size_t n = 0;

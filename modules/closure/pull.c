@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pulling: a few threads, each with its own connections, take archives from one queue, largest
- * first. Bytes go download -> decompress -> hash and parse -> staging directory in one pass; a path is
- * moved into the store when size and hash were right. Many small archives are in flight at once in
- * each thread, so that round trips overlap; memory bounds how many large ones are.
+ * Pulling: a few threads, each with its own connections, take archives from one queue, largest first.
+ * What is complete waits in the staging directory until all it references is complete as well.
  */
-#include "graph.h"
+#include "pull.h"
 
 #include <malloc.h>
-#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,356 +16,8 @@
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
-#include "nar.h"
-#include "nix32.h"
 #include "path.h"
-#include "store.h"
-#include "tree.h"
 #include "unpack.h"
-
-struct job;
-
-struct pull {
-	struct rouse_closure *c;
-	const struct rouse_context *ctx;
-	struct rouse_store *store;
-
-	pthread_mutex_t mutex;     /* guards what follows */
-	pthread_cond_t changed;    /* something ended, or memory was given back */
-	struct rouse_path **queue; /* largest first; next … n_queue are to be done */
-	size_t next, n_queue;
-	uint64_t queue_bytes;         /* of the queue, unpacked, when the workers started */
-	uint64_t memory;              /* promised to running jobs */
-	struct rouse_path **finished; /* in the store; the first n_registered are registered */
-	size_t n_finished, n_registered;
-	struct rouse_path **failed; /* their cache could not deliver; another one may */
-	size_t n_failed;
-	unsigned running;       /* workers */
-	unsigned most_workers;  /* as many as there are processors for; const once started */
-	struct rouse_err error; /* the first fatal one; stops everything */
-
-	uint64_t bytes;   /* unpacked so far; atomic */
-	uint64_t flushed; /* … when the disk was last told to write */
-	bool stop;        /* atomic copy of error.kind != 0 */
-};
-
-struct worker {
-	struct pull *p;
-	pthread_t thread;
-	struct rouse_fetcher *fetcher;
-	char *buf;        /* where decoders of this thread put their output */
-	struct job *jobs; /* running */
-	uint64_t memory;
-};
-
-struct job {
-	struct rouse_fetch t;
-	struct worker *w;
-	struct rouse_path *path;
-	struct job *next, **link; /* of w->jobs */
-	uint64_t memory;
-	struct rouse_unpack *unpack;
-	struct rouse_sha256 *hash;
-	struct rouse_sha256 *contents; /* of path->contents; else NULL */
-	uint64_t out;                  /* bytes that came out of the decoder */
-	struct rouse_nar nar;
-	struct rouse_tree tree;
-	char *url;
-};
-
-/* --- one archive ------------------------------------------------------------------------------ */
-
-static int take_unpacked(void *arg, const void *data, size_t n, struct rouse_err *e)
-{
-	struct job *j = arg;
-
-	if (n > j->path->nar_size - j->out)
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-				  "it unpacks to more than its signed size of %llu bytes",
-				  (unsigned long long)j->path->nar_size);
-	j->out += n;
-	__atomic_add_fetch(&j->w->p->bytes, n, __ATOMIC_RELAXED);
-	rouse_sha256_update(j->hash, data, n);
-	return rouse_nar_feed(&j->nar, data, n, e);
-}
-
-/* The last large archive would keep one processor busy and leave the others idle. */
-static unsigned threads_of(const struct job *j)
-{
-	const struct pull *p = j->w->p;
-
-	return j->path->compression == ROUSE_COMPRESSION_XZ &&
-			       j->path->nar_size >= ROUSE_PULL_XZ_THREADS &&
-			       j->path->nar_size > p->queue_bytes / p->most_workers
-		       ? p->most_workers
-		       : 1;
-}
-
-/* Puts a job at its beginning; also when its download begins anew. */
-static int job_begin(void *arg, struct rouse_err *e)
-{
-	struct job *j = arg;
-	struct rouse_store *s = j->w->p->store;
-
-	rouse_unpack_free(take(j->unpack, NULL));
-	rouse_sha256_free(take(j->hash, NULL));
-	rouse_tree_done(&j->tree);
-	if (rouse_store_discard(s, j->path->name, e) < 0)
-		return -1;
-	__atomic_sub_fetch(&j->w->p->bytes, j->out, __ATOMIC_RELAXED);
-	j->out = 0;
-	j->hash = rouse_sha256_new();
-	rouse_sha256_free(take(j->contents, NULL));
-	j->contents = j->path->contents ? rouse_sha256_new() : NULL;
-	rouse_tree_begin(&j->tree, s->staging, j->path->name);
-	j->tree.contents = j->contents;
-	rouse_nar_begin(&j->nar, j->path->nar_size, &rouse_tree_ops, &j->tree);
-	j->unpack = rouse_unpack_new(j->path->compression, threads_of(j), take_unpacked, j, e);
-	return j->unpack ? 0 : -1;
-}
-
-static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
-{
-	struct job *j = arg;
-
-	if (__atomic_load_n(&j->w->p->stop, __ATOMIC_RELAXED))
-		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
-	return rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e);
-}
-
-/* Is the one file of the archive what the name of the path says? */
-static int check_contents(struct job *j, struct rouse_err *e)
-{
-	uint8_t hash[ROUSE_SHA256_LEN];
-
-	if (!j->contents)
-		return 0;
-	rouse_sha256_final(j->contents, hash);
-	if (j->tree.is_plain_file && memcmp(hash, j->path->contents, sizeof(hash)) == 0)
-		return 0;
-	return rouse_fail(e, ROUSE_UNTRUSTED, 0, "its content is not what its name says");
-}
-
-/* The download is complete: is it what was signed? */
-static int job_check(struct job *j, struct rouse_err *e)
-{
-	uint8_t hash[ROUSE_SHA256_LEN];
-	char got[ROUSE_NAR_HASH_TEXT], want[ROUSE_NAR_HASH_TEXT];
-
-	if (rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
-		return -1;
-	if (j->out != j->path->nar_size)
-		return rouse_fail(
-			e, ROUSE_UNTRUSTED, 0, "it unpacks to %llu bytes, and %llu are signed",
-			(unsigned long long)j->out, (unsigned long long)j->path->nar_size);
-	if (rouse_nar_end(&j->nar, e) < 0)
-		return -1;
-	rouse_sha256_final(j->hash, hash);
-	if (memcmp(hash, j->path->nar_hash, sizeof(hash)) != 0)
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "it hashes to '%s', and '%s' is signed",
-				  rouse_nar_hash_print(got, hash),
-				  rouse_nar_hash_print(want, j->path->nar_hash));
-	return check_contents(j, e);
-}
-
-static void job_free(struct job *j)
-{
-	struct pull *p = j->w->p;
-
-	*j->link = j->next;
-	if (j->next)
-		j->next->link = j->link;
-	j->w->memory -= j->memory;
-	(void)pthread_mutex_lock(&p->mutex);
-	p->memory -= j->memory;
-	(void)pthread_cond_broadcast(&p->changed);
-	(void)pthread_mutex_unlock(&p->mutex);
-	rouse_unpack_free(j->unpack);
-	rouse_sha256_free(j->hash);
-	rouse_sha256_free(j->contents);
-	rouse_tree_done(&j->tree);
-	rouse_buf_done(&j->t.body_out);
-	free(j->url);
-	free(j);
-}
-
-/* --- the queue -------------------------------------------------------------------------------- */
-
-static void set_error(struct pull *p, const struct rouse_err *e)
-{
-	if (!p->error.kind)
-		p->error = *e;
-	__atomic_store_n(&p->stop, true, __ATOMIC_RELAXED);
-	(void)pthread_cond_broadcast(&p->changed);
-}
-
-static void fail_pull(struct pull *p, const struct rouse_err *e)
-{
-	(void)pthread_mutex_lock(&p->mutex);
-	set_error(p, e);
-	(void)pthread_mutex_unlock(&p->mutex);
-}
-
-static uint64_t memory_of(const struct rouse_path *path)
-{
-	if (path->compression == ROUSE_COMPRESSION_NONE)
-		return ROUSE_PULL_JOB;
-	return ROUSE_PULL_JOB +
-	       (path->nar_size < ROUSE_PULL_WINDOW ? path->nar_size : ROUSE_PULL_WINDOW);
-}
-
-/* May the worker start the next job? One is always allowed. With the mutex held. */
-static bool is_room(const struct pull *p, const struct worker *w)
-{
-	uint64_t memory = memory_of(p->queue[p->next]);
-
-	if (w->memory && w->memory + memory > ROUSE_PULL_SHARE)
-		return false;
-	return !p->memory || p->memory + memory <= ROUSE_PULL_MEMORY;
-}
-
-static struct rouse_path *take_path(struct worker *w, uint64_t *ret_memory)
-{
-	struct pull *p = w->p;
-	struct rouse_path *path = NULL;
-
-	(void)pthread_mutex_lock(&p->mutex);
-	if (!p->stop && p->next < p->n_queue && is_room(p, w)) {
-		path = p->queue[p->next++];
-		*ret_memory = memory_of(path);
-		p->memory += *ret_memory;
-		w->memory += *ret_memory;
-	}
-	(void)pthread_mutex_unlock(&p->mutex);
-	return path;
-}
-
-static struct rouse_fetch *next_job(void *ctx)
-{
-	struct worker *w = ctx;
-	const struct rouse_closure *c = w->p->c;
-	uint64_t memory = 0;
-	struct rouse_path *path = take_path(w, &memory);
-	auto_free char *path_url = NULL;
-	struct rouse_err e = { 0 };
-	struct job *j;
-
-	if (!path)
-		return NULL;
-	j = rouse_calloc(1, sizeof(*j));
-	j->w = w;
-	j->path = path;
-	j->memory = memory;
-	j->next = w->jobs;
-	j->link = &w->jobs;
-	if (j->next)
-		j->next->link = &j->next;
-	w->jobs = j;
-	path_url = rouse_asprintf("/%s", path->url);
-	j->url = rouse_fetch_url(c->spec->caches[path->base].url, path_url);
-	j->t = (struct rouse_fetch){
-		.url = j->url,
-		/* FileSize is nobody's word, but whoever says it must keep it. */
-		.max_bytes = path->file_size ? path->file_size : rouse_narinfo_most(path->nar_size),
-		.max_redirects = ROUSE_CACHE_REDIRECTS,
-		.deadline = w->p->ctx->deadline,
-		.max_tries = rouse_closure_has_more(c, path) ? ROUSE_CACHE_TRIES : 0,
-		.sink = receive,
-		.restart = job_begin,
-		.arg = j,
-		.user = j,
-	};
-	if (job_begin(j, &e) < 0) {
-		fail_pull(w->p, &e);
-		job_free(j);
-		return NULL;
-	}
-	return &j->t;
-}
-
-/* The archive could not be had from this cache. Another may have it; if not, everything stops. */
-static void job_failed(struct job *j, const struct rouse_err *why)
-{
-	struct pull *p = j->w->p;
-	struct rouse_err e = *why;
-	char url[1024];
-
-	if (e.kind != ROUSE_SYSTEM || !strstr(e.text, j->path->name))
-		(void)rouse_wrap(&e, "'" ROUSE_STORE_PREFIX "%s' from '%s'", j->path->name,
-				 rouse_print_url(url, sizeof(url), j->url));
-	__atomic_sub_fetch(&p->bytes, j->out, __ATOMIC_RELAXED);
-	(void)pthread_mutex_lock(&p->mutex);
-	if (e.kind == ROUSE_SYSTEM || e.kind == ROUSE_BUG || e.sys == ECANCELED ||
-	    !rouse_closure_has_more(p->c, j->path)) {
-		set_error(p, &e);
-	} else {
-		j->path->failure = rouse_arena_alloc(&p->c->paths.arena, sizeof(e));
-		*j->path->failure = e;
-		p->failed[p->n_failed++] = j->path;
-	}
-	(void)pthread_mutex_unlock(&p->mutex);
-}
-
-static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
-{
-	struct worker *w = ctx;
-	struct pull *p = w->p;
-	struct job *j = t->user;
-	struct rouse_err why = t->err;
-	bool ok = t->result == 0 && job_check(j, &why) == 0 &&
-		  rouse_store_publish(p->store, j->path->name, &why) == 0;
-
-	if (ok) {
-		(void)pthread_mutex_lock(&p->mutex);
-		p->finished[p->n_finished++] = j->path;
-		(void)pthread_mutex_unlock(&p->mutex);
-	} else {
-		job_failed(j, &why);
-		rouse_tree_done(&j->tree);
-		/* If this fails, the whole staging directory still goes in the end. */
-		(void)!rouse_store_discard(p->store, j->path->name, &why);
-	}
-	job_free(j);
-	/* `stop` ends the other transfers of this worker, too. */
-	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED)
-		       ? rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped")
-		       : 0;
-}
-
-static bool wait_for_room(struct worker *w)
-{
-	struct pull *p = w->p;
-	bool more;
-
-	(void)pthread_mutex_lock(&p->mutex);
-	while (!p->stop && p->next < p->n_queue && !is_room(p, w))
-		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	more = !p->stop && p->next < p->n_queue;
-	(void)pthread_mutex_unlock(&p->mutex);
-	return more;
-}
-
-static void *work(void *arg)
-{
-	struct worker *w = arg;
-	struct rouse_err e = { 0 };
-
-	while (wait_for_room(w))
-		if (rouse_fetch_many(w->fetcher, ROUSE_PULL_PARALLEL, next_job, job_done, w, &e) <
-		    0) {
-			fail_pull(w->p, &e); /* unless it was stopped for a reason of its own */
-			break;
-		}
-	while (w->jobs)
-		job_free(w->jobs);
-	(void)pthread_mutex_lock(&w->p->mutex);
-	w->p->running--;
-	(void)pthread_cond_broadcast(&w->p->changed);
-	(void)pthread_mutex_unlock(&w->p->mutex);
-	return NULL;
-}
-
-/* --- the whole -------------------------------------------------------------------------------- */
 
 static void report_progress(struct pull *p, uint64_t total)
 {
@@ -385,23 +34,6 @@ static void report_progress(struct pull *p, uint64_t total)
 			 total);
 }
 
-/* Registers what has been finished since the last time; workers go on meanwhile. */
-static int register_finished(struct pull *p, struct rouse_err *e)
-{
-	size_t n;
-
-	(void)pthread_mutex_lock(&p->mutex);
-	n = p->n_finished;
-	(void)pthread_mutex_unlock(&p->mutex);
-	if (n == p->n_registered)
-		return 0;
-	if (rouse_store_register(p->store, p->finished + p->n_registered, n - p->n_registered, e) <
-	    0)
-		return -1;
-	p->n_registered = n;
-	return 0;
-}
-
 /* Disk and processors work side by side: what is written while the rest still comes need not be waited
  * for at the end. */
 static void flush_early(struct pull *p)
@@ -415,7 +47,30 @@ static void flush_early(struct pull *p)
 	/* An error is told once, so that this one is not the last one's. */
 	if (syncfs(p->store->dir) < 0 &&
 	    rouse_fail(&e, ROUSE_SYSTEM, errno, "cannot write '%s' to disk", ROUSE_STORE_DIR) < 0)
-		fail_pull(p, &e);
+		pull_fail(p, &e);
+}
+
+/* When the last byte came. */
+struct moved {
+	uint64_t bytes, when;
+};
+
+/* Somebody who wants it to end, or a line on which nothing comes any more. */
+static void look_for_end(struct pull *p, struct moved *m)
+{
+	uint64_t bytes = __atomic_load_n(&p->received, __ATOMIC_RELAXED), now = rouse_clock_ms();
+	struct rouse_err e = { 0 };
+	char took[24];
+
+	if (bytes != m->bytes)
+		*m = (struct moved){ bytes, now };
+	if (p->ctx->cancelled && *p->ctx->cancelled)
+		(void)rouse_fail(&e, ROUSE_UNAVAILABLE, EINTR, "interrupted");
+	else if (now - m->when > ROUSE_PULL_STALL)
+		(void)rouse_fail(&e, ROUSE_UNAVAILABLE, ETIMEDOUT, "no byte has come for %s",
+				 rouse_print_duration(took, now - m->when));
+	if (e.kind)
+		pull_fail(p, &e);
 }
 
 /* Waits until all workers have ended; tells of progress, and registers now and then, so that a power
@@ -423,6 +78,7 @@ static void flush_early(struct pull *p)
 static void oversee(struct pull *p, uint64_t total)
 {
 	uint64_t checkpoint = rouse_clock_ms() + ROUSE_PULL_CHECKPOINT;
+	struct moved moved = { .when = rouse_clock_ms() };
 	struct rouse_err e = { 0 };
 	bool running = true;
 
@@ -442,20 +98,26 @@ static void oversee(struct pull *p, uint64_t total)
 		running = p->running > 0;
 		(void)pthread_mutex_unlock(&p->mutex);
 		report_progress(p, total);
+		look_for_end(p, &moved);
+		if (!p->store)
+			continue;
 		flush_early(p);
 		if (running && rouse_clock_ms() >= checkpoint) {
-			if (register_finished(p, &e) < 0)
-				fail_pull(p, &e);
+			if (finish_register(p, &e) < 0)
+				pull_fail(p, &e);
 			checkpoint = rouse_clock_ms() + ROUSE_PULL_CHECKPOINT;
 		}
 	}
 }
 
-static unsigned count_processors(void)
+static unsigned count_processors(const struct rouse_closure *c)
 {
 	cpu_set_t cpus;
 	unsigned n;
 
+	if (c->spec->jobs)
+		return c->spec->jobs < ROUSE_MAX_PULL_WORKERS ? c->spec->jobs
+							      : ROUSE_MAX_PULL_WORKERS;
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
 		return 1;
 	n = (unsigned)CPU_COUNT(&cpus);
@@ -466,8 +128,10 @@ static unsigned count_processors(void)
  * of them gives back interrupts the processors of the others. */
 static unsigned count_workers(const struct pull *p)
 {
-	uint64_t most = p->most_workers, wanted = 1 + p->queue_bytes / ROUSE_PULL_WORTH;
+	uint64_t most = p->most_workers, wanted;
 
+	/* A path costs as much as some of its bytes, however small it is. */
+	wanted = 1 + (p->queue_bytes + (p->n_queue - p->next) * ROUSE_PULL_PATH) / ROUSE_PULL_WORTH;
 	if (p->n_queue - p->next < most)
 		most = p->n_queue - p->next;
 	return (unsigned)(wanted < most ? wanted : most);
@@ -499,11 +163,11 @@ static int run_workers(struct pull *p, uint64_t total, struct rouse_err *e)
 		w->p = p;
 		w->fetcher = rouse_fetcher_clone(p->ctx->fetcher);
 		w->buf = rouse_calloc(1, ROUSE_UNPACK_BUFFER);
-		r = pthread_create(&w->thread, NULL, work, w);
+		r = pthread_create(&w->thread, NULL, worker_run, w);
 		if (r == 0)
 			continue;
 		(void)rouse_fail(e, ROUSE_SYSTEM, r, "cannot start a thread");
-		fail_pull(p, e);
+		pull_fail(p, e);
 		(void)pthread_mutex_lock(&p->mutex);
 		p->running -= n - started;
 		(void)pthread_mutex_unlock(&p->mutex);
@@ -577,7 +241,9 @@ static int fill_queue(struct pull *p, struct rouse_err *e)
 					  "'%s%s' has left the store meanwhile; run it again",
 					  ROUSE_STORE_PREFIX, path->name);
 		path->valid = valid;
-		if (!valid)
+		if (valid)
+			continue;
+		if (!finish_has(p, path))
 			p->queue[p->n_queue++] = path;
 	}
 	qsort(p->queue, p->n_queue, sizeof(struct rouse_path *), by_size);
@@ -609,7 +275,7 @@ static void count_pull(const struct pull *p)
 {
 	json_t *n = p->ctx->counters;
 
-	p->c->fetched += p->n_finished;
+	p->c->fetched += p->n_finished - p->n_kept;
 	if (!n)
 		return;
 	json_object_set_new(n, "closure.fetched", json_integer((json_int_t)p->c->fetched));
@@ -624,20 +290,78 @@ static int pull_all(struct pull *p, struct rouse_err *e)
 	struct rouse_err later = { 0 };
 	int r;
 
-	if (fill_queue(p, e) < 0 || rouse_closure_fits(p->c, p->ctx, NULL, e) < 0)
+	if (finish_begin(p, e) < 0 || fill_queue(p, e) < 0 ||
+	    rouse_closure_fits(p->c, p->ctx, NULL, e) < 0)
 		return -1;
 	for (size_t i = 0; i < p->n_queue; i++)
 		total += p->queue[i]->nar_size;
 	r = run_pull(p, total, e);
 	count_pull(p);
 	/* After a failure, too: what is finished need not be fetched again. */
-	if (register_finished(p, &later) < 0 && r == 0) {
+	if (finish_register(p, &later) < 0 && r == 0) {
 		*e = later;
-		return -1;
+		r = -1;
 	}
+	finish_end(p, r < 0 && e->kind == ROUSE_UNAVAILABLE);
 	for (size_t i = 0; i < p->n_registered; i++)
 		p->finished[i]->valid = true;
 	return r;
+}
+
+static void begin(struct pull *p)
+{
+	pthread_condattr_t attr;
+
+	raise_descriptor_limit();
+	reuse_memory();
+	(void)pthread_mutex_init(&p->mutex, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&p->changed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
+
+static void end(struct pull *p)
+{
+	(void)pthread_cond_destroy(&p->changed);
+	(void)pthread_mutex_destroy(&p->mutex);
+}
+
+int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx,
+			struct rouse_err *e)
+{
+	size_t n = c->paths.n;
+	auto_free struct rouse_path **lists = rouse_calloc(3 * n, sizeof(*lists));
+	struct pull p = { .c = c,
+			  .ctx = ctx,
+			  .queue = lists,
+			  .finished = lists + n,
+			  .failed = lists + 2 * n,
+			  .journal = -1,
+			  .most_workers = count_processors(c) };
+	uint64_t total = 0;
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		if (c->paths.items[i]->known) {
+			p.queue[p.n_queue++] = c->paths.items[i];
+			total += c->paths.items[i]->nar_size;
+		}
+	qsort(p.queue, p.n_queue, sizeof(struct rouse_path *), by_size);
+	begin(&p);
+	r = run_pull(&p, total, e);
+	end(&p);
+	count_pull(&p);
+	if (r < 0 || !c->n_problems)
+		return r;
+	*e = c->worst;
+	return -1;
+}
+
+const char *const *rouse_closure_problems(const struct rouse_closure *c, size_t *ret_n)
+{
+	*ret_n = c->n_problems;
+	return c->problems;
 }
 
 int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
@@ -652,27 +376,20 @@ int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 			  .queue = lists,
 			  .finished = lists + n,
 			  .failed = lists + 2 * n,
-			  .most_workers = count_processors() };
-	pthread_condattr_t attr;
+			  .journal = -1,
+			  .most_workers = count_processors(c) };
 	int r;
 
 	if (!rouse_closure_measure(c).missing) {
 		count_pull(&p);
 		return 0;
 	}
-	if (rouse_store_open(&store, ctx->root, ctx->deadline, e) < 0)
+	if (rouse_store_resume(&store, ctx->root, ctx->deadline, e) < 0)
 		return -1;
 	rouse_store_adopt(&store, ctx->deadline);
-	raise_descriptor_limit();
-	reuse_memory();
-	(void)pthread_mutex_init(&p.mutex, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&p.changed, &attr);
+	begin(&p);
 	r = pull_all(&p, e);
-	(void)pthread_cond_destroy(&p.changed);
-	(void)pthread_condattr_destroy(&attr);
-	(void)pthread_mutex_destroy(&p.mutex);
+	end(&p);
 	if (r == 0 && p.n_registered)
 		r = rouse_store_tell_nix(&store, ctx->deadline, e);
 	return r;

@@ -10,6 +10,7 @@
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
+#include "journal.h"
 #include "path.h"
 #include "tree.h"
 
@@ -18,12 +19,14 @@ void rouse_store_done(struct rouse_store *s)
 	if (s->staging >= 0) {
 		(void)close(s->staging);
 		/* Leftovers cost space only; the next run removes them. */
-		(void)!rouse_tree_remove(s->dir, s->staging_name);
+		if (!s->keep)
+			(void)!rouse_tree_remove(s->dir, s->staging_name);
 	}
 	if (s->dir >= 0)
 		(void)close(s->dir);
 	if (s->lock >= 0)
 		(void)close(s->lock); /* unlocks */
+	rouse_paths_done(&s->kept);
 	rouse_paths_done(&s->registered);
 	rouse_root_done(&s->root);
 	*s = (struct rouse_store)ROUSE_STORE_INIT;
@@ -91,6 +94,7 @@ static int remove_leftovers(struct rouse_store *s, struct rouse_err *e)
 	rewinddir(d);
 	while (r == 0 && (entry = readdir(d)))
 		if (rouse_strip_prefix(entry->d_name, ROUSE_STAGING_PREFIX) &&
+		    !rouse_streq(entry->d_name, s->staging_name) &&
 		    rouse_tree_remove(s->dir, entry->d_name) < 0)
 			r = rouse_fail(e, ROUSE_SYSTEM, errno, "cannot remove '%s/%s'",
 				       ROUSE_STORE_DIR, entry->d_name);
@@ -120,8 +124,8 @@ int rouse_store_lock(struct rouse_store *s, uint64_t deadline, struct rouse_err 
 	return read_registered(s, e);
 }
 
-int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
-		     struct rouse_err *e)
+static int open_store(struct rouse_store *s, const char *root, uint64_t deadline, bool resume,
+		      struct rouse_err *e)
 {
 	if (rouse_root_open(&s->root, root, e) < 0 ||
 	    rouse_fs_mkdirs(&s->root, ROUSE_STORE_DIR, true, e) < 0 ||
@@ -131,10 +135,25 @@ int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
 	if (s->dir < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s%s'", root,
 				  ROUSE_STORE_DIR);
-	if (lock_store(s, deadline, e) < 0 || remove_leftovers(s, e) < 0 ||
-	    read_registered(s, e) < 0)
+	if (rouse_store_writable(s, e) < 0 || lock_store(s, deadline, e) < 0)
 		return -1;
-	return make_staging(s, e);
+	if (resume)
+		rouse_journal_adopt(s);
+	if (remove_leftovers(s, e) < 0 || read_registered(s, e) < 0)
+		return -1;
+	return s->staging >= 0 ? 0 : make_staging(s, e);
+}
+
+int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
+		     struct rouse_err *e)
+{
+	return open_store(s, root, deadline, false, e);
+}
+
+int rouse_store_resume(struct rouse_store *s, const char *root, uint64_t deadline,
+		       struct rouse_err *e)
+{
+	return open_store(s, root, deadline, true, e);
 }
 
 /* rename(2) of a read-only directory needs write permission on it, unless one is root. */

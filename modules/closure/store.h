@@ -24,6 +24,8 @@ struct rouse_store {
 	int staging; /* 0700, on the same filesystem as the store */
 	char staging_name[32];
 	unsigned trash;                /* names in staging for what is thrown away; atomic */
+	bool keep;                     /* the staging directory stays for another run */
+	struct rouse_paths kept;       /* complete in the staging directory, by an earlier run */
 	struct rouse_paths registered; /* ->valid: also in the store */
 };
 #define ROUSE_STORE_INIT                                                                           \
@@ -44,6 +46,14 @@ must_check int rouse_store_look(struct rouse_store *s, const char *root, struct 
  * reads what is registered, makes the staging directory. */
 must_check int rouse_store_open(struct rouse_store *s, const char *root, uint64_t deadline,
 				struct rouse_err *e);
+/* The same, but what an interrupted run left complete in its staging directory is kept (s->kept). */
+must_check int rouse_store_resume(struct rouse_store *s, const char *root, uint64_t deadline,
+				  struct rouse_err *e);
+/* The journal of the staging directory: begins it with what was kept; a path that is complete; what was
+ * noted so far is durable. */
+must_check int rouse_store_journal(struct rouse_store *s, int *ret_fd, struct rouse_err *e);
+must_check int rouse_store_journal_add(int fd, const struct rouse_path *path, struct rouse_err *e);
+must_check int rouse_store_journal_sync(int fd, struct rouse_err *e);
 /* After rouse_store_look: takes the lock, and reads again what is registered. */
 must_check int rouse_store_lock(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);
 /* Moves staging/NAME into the store. What is there under that name (it is not valid) gives way. */

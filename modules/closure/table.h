@@ -22,6 +22,10 @@ struct rouse_path {
 	size_t n_references;
 
 	bool valid;     /* registered, and in the store */
+	bool complete;  /* its archive was right; it is in the staging directory, or in the store */
+	bool closed;    /* … and so is all that it references: about to be moved into the store */
+	bool published; /* … and has been */
+	uint64_t took;  /* ms, from the request for its archive to its last byte */
 	bool pinned;    /* known by a manifest: the caches have not been asked */
 	unsigned cache; /* where it is, or where it is asked for */
 	enum rouse_compression compression;

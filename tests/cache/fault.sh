@@ -83,6 +83,15 @@ ok "read_only_store_is_a_system_error" [ $? = 71 ]
 ok "read_only_store_says_so" grep -q "Read-only file system" "$W/out"
 umount "$W/ro"
 
+# A store behind a read-only mount, as NixOS has it, is written behind it, and the mount stays.
+mkdir -p "$W/nixos/nix/store"
+mount --bind "$W/nixos/nix/store" "$W/nixos/nix/store"
+mount -o remount,bind,ro "$W/nixos/nix/store"
+ok "read_only_mount_of_the_store_pulls" pull "$W/nixos" "$HTTP/zstd"
+ok "read_only_mount_of_the_store_stays" [ "$(findmnt -no OPTIONS "$W/nixos/nix/store" | grep -c '^ro')" = 1 ]
+ok "read_only_mount_of_the_store_is_the_same" same "$W/nixos"
+umount "$W/nixos/nix/store"
+
 # Two at once: one waits for the other, and finds everything there.
 mkdir -p "$W/two"
 for i in 1 2; do

@@ -54,6 +54,26 @@ ok "second_pull_succeeds" pull "$W/HTTP-zstd" "$HTTP/zstd" -- --json
 ok "second_pull_asks_nobody" [ ! -s "$W/access.log" ]
 ok "second_pull_fetches_nothing" [ "$(fetched fetched)" = 0 ]
 
+# What would be done, and whether a cache has it all.
+mkdir "$W/dry"
+ok "dry_run_succeeds" pull "$W/dry" "$HTTP/zstd" -- --dry-run
+ok "dry_run_says_the_sizes" grep -q "would pull $(wc -l <"$W/names") of .* MiB, .* to download" "$W/out"
+ok "dry_run_writes_nothing" [ -z "$(ls -A "$W/dry")" ]
+ok "json_lists_every_path" [ "$(pull "$W/json" "$HTTP/zstd" -- --json --jobs 1; grep -c '"milliseconds"' "$W/out")" = "$(wc -l <"$W/names")" ]
+ok "check_of_a_whole_closure" pull "$W/dry" "$HTTP/xz" -- --check
+ok "check_says_so" grep -q "whole: $(wc -l <"$W/names") paths" "$W/out"
+ok "check_writes_nothing" [ -z "$(ls -A "$W/dry")" ]
+cp -r "$W/zstd" "$W/holes"
+lib=$(nix-store -qR "$TOP" | grep -- -lib-1.0)
+rm "$W/holes/$(sed -n 's/^URL: //p' "$W/holes/${lib:11:32}.narinfo")"
+app=$(nix-store -qR "$TOP" | grep -- -app-2.1)
+echo garbage >"$W/holes/$(sed -n 's/^URL: //p' "$W/holes/${app:11:32}.narinfo")"
+rm "$W/holes/$(nix-store -qR "$TOP" | sed -n 's|.*/\([a-z0-9]*\)-unit-7.service|\1|p').narinfo"
+pull "$W/dry" "$HTTP/holes" -- --check
+ok "check_of_holes_is_as_bad_as_the_worst" [ $? = 77 ]
+ok "check_names_every_hole" [ "$(grep -cE -- "-lib-1.0|-app-2.1|-unit-7.service" "$W/out")" = 3 ]
+ok "check_counts_them" grep -q "3 problems" "$W/out"
+
 # umask must not show.
 (umask 077; pull "$W/umask" "file://$W/zstd")
 ok "umask_077_does_not_show" same "$W/umask"

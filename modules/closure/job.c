@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The archives in flight. Bytes go download -> decompress -> hash and parse -> staging directory in one
+ * pass. Many small archives are in flight at once in each thread, so that round trips overlap; memory
+ * bounds how many large ones are.
+ */
+#include "pull.h"
+
+#include <string.h>
+
+#include <rouse/clock.h>
+#include <rouse/fetch.h>
+#include <rouse/limits.h>
+#include <rouse/text.h>
+
+#include "nar.h"
+#include "nix32.h"
+#include "path.h"
+#include "tree.h"
+#include "unpack.h"
+
+struct job {
+	struct rouse_fetch t;
+	struct worker *w;
+	struct rouse_path *path;
+	struct job *next, **link; /* of w->jobs */
+	uint64_t memory, began;
+	struct rouse_unpack *unpack;
+	struct rouse_sha256 *hash;
+	struct rouse_sha256 *contents; /* of path->contents; else NULL */
+	uint64_t out;                  /* bytes that came out of the decoder */
+	struct rouse_nar nar;
+	struct rouse_tree tree;
+	char *url;
+};
+
+/* --- one archive ------------------------------------------------------------------------------ */
+
+static int take_unpacked(void *arg, const void *data, size_t n, struct rouse_err *e)
+{
+	struct job *j = arg;
+
+	if (n > j->path->nar_size - j->out)
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
+				  "it unpacks to more than its signed size of %llu bytes",
+				  (unsigned long long)j->path->nar_size);
+	j->out += n;
+	__atomic_add_fetch(&j->w->p->bytes, n, __ATOMIC_RELAXED);
+	rouse_sha256_update(j->hash, data, n);
+	return rouse_nar_feed(&j->nar, data, n, e);
+}
+
+/* The last large archive would keep one processor busy and leave the others idle. */
+static unsigned threads_of(const struct job *j)
+{
+	const struct pull *p = j->w->p;
+
+	return j->path->compression == ROUSE_COMPRESSION_XZ &&
+			       j->path->nar_size >= ROUSE_PULL_XZ_THREADS &&
+			       j->path->nar_size > p->queue_bytes / p->most_workers
+		       ? p->most_workers
+		       : 1;
+}
+
+/* For an archive that goes nowhere: what is needed to tell whether it is right. */
+static int look_at_file(void *arg, const char *name, bool executable, uint64_t size unused_arg,
+			struct rouse_err *e unused_arg)
+{
+	struct rouse_tree *t = arg;
+
+	t->is_plain_file = !name && !executable;
+	return 0;
+}
+
+static int look_at_data(void *arg, const void *data, size_t n, struct rouse_err *e unused_arg)
+{
+	struct rouse_tree *t = arg;
+
+	if (t->contents)
+		rouse_sha256_update(t->contents, data, n);
+	return 0;
+}
+
+static const struct rouse_nar_ops look_ops = { .file = look_at_file, .data = look_at_data };
+
+/* Puts a job at its beginning; also when its download begins anew. */
+static int job_begin(void *arg, struct rouse_err *e)
+{
+	struct job *j = arg;
+	struct rouse_store *s = j->w->p->store;
+
+	rouse_unpack_free(take(j->unpack, NULL));
+	rouse_sha256_free(take(j->hash, NULL));
+	rouse_tree_done(&j->tree);
+	if (s && rouse_store_discard(s, j->path->name, e) < 0)
+		return -1;
+	__atomic_sub_fetch(&j->w->p->bytes, j->out, __ATOMIC_RELAXED);
+	j->out = 0;
+	j->hash = rouse_sha256_new();
+	rouse_sha256_free(take(j->contents, NULL));
+	j->contents = j->path->contents ? rouse_sha256_new() : NULL;
+	rouse_tree_begin(&j->tree, s ? s->staging : -1, j->path->name);
+	j->tree.contents = j->contents;
+	rouse_nar_begin(&j->nar, j->path->nar_size, s ? &rouse_tree_ops : &look_ops, &j->tree);
+	j->unpack = rouse_unpack_new(j->path->compression, threads_of(j), take_unpacked, j, e);
+	return j->unpack ? 0 : -1;
+}
+
+static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
+{
+	struct job *j = arg;
+
+	if (__atomic_load_n(&j->w->p->stop, __ATOMIC_RELAXED))
+		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
+	__atomic_add_fetch(&j->w->p->received, n, __ATOMIC_RELAXED);
+	return rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e);
+}
+
+/* Is the one file of the archive what the name of the path says? */
+static int check_contents(struct job *j, struct rouse_err *e)
+{
+	uint8_t hash[ROUSE_SHA256_LEN];
+
+	if (!j->contents)
+		return 0;
+	rouse_sha256_final(j->contents, hash);
+	if (j->tree.is_plain_file && memcmp(hash, j->path->contents, sizeof(hash)) == 0)
+		return 0;
+	return rouse_fail(e, ROUSE_UNTRUSTED, 0, "its content is not what its name says");
+}
+
+/* The download is complete: is it what was signed? */
+static int job_check(struct job *j, struct rouse_err *e)
+{
+	uint8_t hash[ROUSE_SHA256_LEN];
+	char got[ROUSE_NAR_HASH_TEXT], want[ROUSE_NAR_HASH_TEXT];
+
+	if (rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
+		return -1;
+	if (j->out != j->path->nar_size)
+		return rouse_fail(
+			e, ROUSE_UNTRUSTED, 0, "it unpacks to %llu bytes, and %llu are signed",
+			(unsigned long long)j->out, (unsigned long long)j->path->nar_size);
+	if (rouse_nar_end(&j->nar, e) < 0)
+		return -1;
+	rouse_sha256_final(j->hash, hash);
+	if (memcmp(hash, j->path->nar_hash, sizeof(hash)) != 0)
+		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "it hashes to '%s', and '%s' is signed",
+				  rouse_nar_hash_print(got, hash),
+				  rouse_nar_hash_print(want, j->path->nar_hash));
+	return check_contents(j, e);
+}
+
+static void job_free(struct job *j)
+{
+	struct pull *p = j->w->p;
+
+	*j->link = j->next;
+	if (j->next)
+		j->next->link = j->link;
+	j->w->memory -= j->memory;
+	(void)pthread_mutex_lock(&p->mutex);
+	p->memory -= j->memory;
+	(void)pthread_cond_broadcast(&p->changed);
+	(void)pthread_mutex_unlock(&p->mutex);
+	rouse_unpack_free(j->unpack);
+	rouse_sha256_free(j->hash);
+	rouse_sha256_free(j->contents);
+	rouse_tree_done(&j->tree);
+	rouse_buf_done(&j->t.body_out);
+	free(j->url);
+	free(j);
+}
+
+/* --- the queue -------------------------------------------------------------------------------- */
+
+void pull_set_error(struct pull *p, const struct rouse_err *e)
+{
+	if (!p->error.kind)
+		p->error = *e;
+	__atomic_store_n(&p->stop, true, __ATOMIC_RELAXED);
+	(void)pthread_cond_broadcast(&p->changed);
+}
+
+void pull_fail(struct pull *p, const struct rouse_err *e)
+{
+	(void)pthread_mutex_lock(&p->mutex);
+	pull_set_error(p, e);
+	(void)pthread_mutex_unlock(&p->mutex);
+}
+
+static uint64_t memory_of(const struct rouse_path *path)
+{
+	if (path->compression == ROUSE_COMPRESSION_NONE)
+		return ROUSE_PULL_JOB;
+	return ROUSE_PULL_JOB +
+	       (path->nar_size < ROUSE_PULL_WINDOW ? path->nar_size : ROUSE_PULL_WINDOW);
+}
+
+/* May the worker start the next job? One is always allowed. With the mutex held. */
+static bool is_room(const struct pull *p, const struct worker *w)
+{
+	uint64_t memory = memory_of(p->queue[p->next]);
+
+	if (w->memory && w->memory + memory > ROUSE_PULL_SHARE)
+		return false;
+	return !p->memory || p->memory + memory <= ROUSE_PULL_MEMORY;
+}
+
+static struct rouse_path *take_path(struct worker *w, uint64_t *ret_memory)
+{
+	struct pull *p = w->p;
+	struct rouse_path *path = NULL;
+
+	(void)pthread_mutex_lock(&p->mutex);
+	if (!p->stop && p->next < p->n_queue && is_room(p, w)) {
+		path = p->queue[p->next++];
+		*ret_memory = memory_of(path);
+		p->memory += *ret_memory;
+		w->memory += *ret_memory;
+	}
+	(void)pthread_mutex_unlock(&p->mutex);
+	return path;
+}
+
+static struct rouse_fetch *next_job(void *ctx)
+{
+	struct worker *w = ctx;
+	const struct rouse_closure *c = w->p->c;
+	uint64_t memory = 0;
+	struct rouse_path *path = take_path(w, &memory);
+	auto_free char *path_url = NULL;
+	struct rouse_err e = { 0 };
+	struct job *j;
+
+	if (!path)
+		return NULL;
+	j = rouse_calloc(1, sizeof(*j));
+	j->w = w;
+	j->path = path;
+	j->memory = memory;
+	j->began = rouse_clock_ms();
+	j->next = w->jobs;
+	j->link = &w->jobs;
+	if (j->next)
+		j->next->link = &j->next;
+	w->jobs = j;
+	path_url = rouse_asprintf("/%s", path->url);
+	j->url = rouse_fetch_url(c->spec->caches[path->base].url, path_url);
+	j->t = (struct rouse_fetch){
+		.url = j->url,
+		/* FileSize is nobody's word, but whoever says it must keep it. */
+		.max_bytes = path->file_size ? path->file_size : rouse_narinfo_most(path->nar_size),
+		.max_redirects = ROUSE_CACHE_REDIRECTS,
+		.deadline = w->p->ctx->deadline,
+		.max_tries = rouse_closure_has_more(c, path) ? ROUSE_CACHE_TRIES : 0,
+		.sink = receive,
+		.restart = job_begin,
+		.arg = j,
+		.user = j,
+	};
+	if (job_begin(j, &e) < 0) {
+		pull_fail(w->p, &e);
+		job_free(j);
+		return NULL;
+	}
+	return &j->t;
+}
+
+/* The archive could not be had from this cache. Another may have it; if not, everything stops. */
+static void job_failed(struct job *j, const struct rouse_err *why)
+{
+	struct pull *p = j->w->p;
+	struct rouse_err e = *why;
+	char url[1024];
+
+	if (e.kind != ROUSE_SYSTEM || !strstr(e.text, j->path->name))
+		(void)rouse_wrap(&e, "'" ROUSE_STORE_PREFIX "%s' from '%s'", j->path->name,
+				 rouse_print_url(url, sizeof(url), j->url));
+	__atomic_sub_fetch(&p->bytes, j->out, __ATOMIC_RELAXED);
+	(void)pthread_mutex_lock(&p->mutex);
+	if (e.kind == ROUSE_SYSTEM || e.kind == ROUSE_BUG || e.sys == ECANCELED) {
+		pull_set_error(p, &e);
+	} else if (!p->store) {
+		rouse_closure_problem(p->c, &e);
+	} else if (!rouse_closure_has_more(p->c, j->path)) {
+		pull_set_error(p, &e);
+	} else {
+		j->path->failure = rouse_arena_alloc(&p->c->paths.arena, sizeof(e));
+		*j->path->failure = e;
+		p->failed[p->n_failed++] = j->path;
+	}
+	(void)pthread_mutex_unlock(&p->mutex);
+}
+
+static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
+{
+	struct worker *w = ctx;
+	struct pull *p = w->p;
+	struct job *j = t->user;
+	struct rouse_err why = t->err;
+	bool ok = t->result == 0 && job_check(j, &why) == 0;
+
+	if (ok) {
+		j->path->took = rouse_clock_ms() - j->began;
+		(void)pthread_mutex_lock(&p->mutex);
+		if (finish_note(p, j->path, &why) < 0)
+			pull_set_error(p, &why);
+		(void)pthread_mutex_unlock(&p->mutex);
+	} else {
+		job_failed(j, &why);
+		rouse_tree_done(&j->tree);
+		/* If this fails, the whole staging directory still goes in the end. */
+		if (p->store)
+			(void)!rouse_store_discard(p->store, j->path->name, &why);
+	}
+	job_free(j);
+	/* `stop` ends the other transfers of this worker, too. */
+	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED)
+		       ? rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped")
+		       : 0;
+}
+
+static bool wait_for_room(struct worker *w)
+{
+	struct pull *p = w->p;
+	bool more;
+
+	(void)pthread_mutex_lock(&p->mutex);
+	while (!p->stop && p->next < p->n_queue && !is_room(p, w))
+		(void)pthread_cond_wait(&p->changed, &p->mutex);
+	more = !p->stop && p->next < p->n_queue;
+	(void)pthread_mutex_unlock(&p->mutex);
+	return more;
+}
+
+void *worker_run(void *arg)
+{
+	struct worker *w = arg;
+	struct rouse_err e = { 0 };
+
+	while (wait_for_room(w))
+		if (rouse_fetch_many(w->fetcher, ROUSE_PULL_PARALLEL, next_job, job_done, w, &e) <
+		    0) {
+			pull_fail(w->p, &e); /* unless it was stopped for a reason of its own */
+			break;
+		}
+	while (w->jobs)
+		job_free(w->jobs);
+	(void)pthread_mutex_lock(&w->p->mutex);
+	w->p->running--;
+	(void)pthread_cond_broadcast(&w->p->changed);
+	(void)pthread_mutex_unlock(&w->p->mutex);
+	return NULL;
+}

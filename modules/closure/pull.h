@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A pull while it runs, shared by its parts: job.c has the archives in flight, finish.c moves what is
+ * complete into the store and registers it, pull.c has the order, the threads and the end.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "graph.h"
+#include "store.h"
+
+struct pull {
+	struct rouse_closure *c;
+	const struct rouse_context *ctx;
+	struct rouse_store *store; /* NULL: archives are looked at and go nowhere */
+
+	pthread_mutex_t mutex;     /* guards what follows */
+	pthread_cond_t changed;    /* something ended, or memory was given back */
+	struct rouse_path **queue; /* largest first; next … n_queue are to be done */
+	size_t next, n_queue;
+	uint64_t queue_bytes;         /* of the queue, unpacked, when the workers started */
+	uint64_t memory;              /* promised to running jobs */
+	struct rouse_path **finished; /* complete in the staging directory, or in the store */
+	size_t n_finished, n_registered, n_kept; /* kept: by an earlier run */
+	int journal; /* tells the next run what is complete in the staging directory; -1: none */
+	struct rouse_path **failed; /* their cache could not deliver; another one may */
+	size_t n_failed;
+	unsigned running;       /* workers */
+	unsigned most_workers;  /* as many as there are processors for; const once started */
+	struct rouse_err error; /* the first fatal one; stops everything */
+
+	uint64_t bytes;    /* unpacked so far; atomic */
+	uint64_t received; /* bytes that came, whatever became of them; atomic */
+	uint64_t flushed;  /* … when the disk was last told to write */
+	bool stop;         /* atomic copy of error.kind != 0 */
+};
+
+/* With the mutex held. */
+void pull_set_error(struct pull *p, const struct rouse_err *e);
+void pull_fail(struct pull *p, const struct rouse_err *e);
+
+/* A thread: works off the queue with `parallel` archives in flight, until it is empty or p->stop. */
+struct worker {
+	struct pull *p;
+	pthread_t thread;
+	struct rouse_fetcher *fetcher;
+	char *buf;        /* where decoders of this thread put their output */
+	struct job *jobs; /* running */
+	uint64_t memory;
+};
+void *worker_run(void *worker);
+
+/* What an earlier run left complete in the staging directory need not be fetched again. */
+must_check int finish_begin(struct pull *p, struct rouse_err *e);
+/* Notes that a path is complete in the staging directory. With the mutex held. */
+must_check int finish_note(struct pull *p, struct rouse_path *path, struct rouse_err *e);
+/* Was it complete already, by an earlier run? Then it is taken. */
+bool finish_has(struct pull *p, struct rouse_path *path);
+/* Moves what is complete with all it references into the store, makes it durable and registers it. */
+must_check int finish_register(struct pull *p, struct rouse_err *e);
+/* Ends; `again`: another run will go on, and what is complete waits for it. */
+void finish_end(struct pull *p, bool again);
