@@ -48,8 +48,10 @@ static int list_caches(struct rouse_lock *l, struct lock_walk *w, const json_t *
 
 		while (len && url[len - 1] == '/')
 			len--;
-		w->caches[w->spec.n_caches++] =
-			(struct rouse_cache){ name, rouse_arena_strndup(&l->arena, url, len) };
+		w->caches[w->spec.n_caches++] = (struct rouse_cache){
+			.name = name,
+			.url = rouse_arena_strndup(&l->arena, url, len),
+		};
 		for (size_t i = 0; i < count_keys(keys); i++)
 			if (rouse_key_parse(&w->keys[w->spec.n_keys++], key_at(keys, i), e) < 0)
 				return -1;

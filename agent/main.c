@@ -60,6 +60,7 @@ static const struct rouse_command commands[] = {
 	{ "pull", rouse_cmd_pull, "PATH[#HASH]…", "pulls closures from binary caches",
 	  "  --cache URL        a binary cache; repeat in order of preference\n"
 	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"
+	  "  --netrc FILE       names and passwords for private caches (https)\n"
 	  "  --store DIR        the root that gets nix/store (default /)\n"
 	  "  --profile FILE     make the first PATH the next generation of this profile\n"
 	  "  --manifest M       the closure manifest: FILE, or URL#sha256=DIGEST\n"
@@ -73,6 +74,7 @@ static const struct rouse_command commands[] = {
 	  "writes the closure manifest of paths, from their caches",
 	  "  --cache URL        a binary cache; repeat in order of preference\n"
 	  "  --key NAME:KEY     a key that may sign paths; repeatable\n"
+	  "  --netrc FILE       names and passwords for private caches (https)\n"
 	  "  --output FILE      write it there, and print what a document says of it\n"
 	  "  --timeout D        end in this time (default 3m)\n" },
 	{ "generations", rouse_cmd_generations, "",

@@ -6,6 +6,7 @@
 
 #include <rouse/fs.h>
 #include <rouse/limits.h>
+#include <rouse/netrc.h>
 #include <rouse/schema.h>
 #include <rouse/text.h>
 
@@ -13,6 +14,8 @@
 
 void pull_options_done(struct pull_options *o)
 {
+	for (size_t i = 0; i < o->spec.n_caches; i++)
+		rouse_secret_free(o->headers[i][0]);
 	rouse_arena_done(&o->arena);
 }
 
@@ -26,12 +29,12 @@ static int add_cache(struct pull_options *o, const char *url, struct rouse_err *
 	if (!rouse_is_cache_url(url))
 		return rouse_usage(e,
 				   "--cache: '%s' is not an https, http or file URL without a "
-				   "query, or an s3 URL",
+				   "query, or an s3, gs or az URL",
 				   rouse_print_url(text, sizeof(text), url));
 	while (len && url[len - 1] == '/')
 		len--;
 	url = rouse_arena_strndup(&o->arena, url, len);
-	o->caches[o->spec.n_caches++] = (struct rouse_cache){ url, url };
+	o->caches[o->spec.n_caches++] = (struct rouse_cache){ .name = url, .url = url };
 	return 0;
 }
 
@@ -54,6 +57,9 @@ int pull_options_take(struct pull_options *o, int c, const char *arg, struct rou
 		return add_cache(o, arg, e);
 	case 'k':
 		return add_key(o, arg, e);
+	case 'N':
+		o->netrc = arg;
+		return 0;
 	default:
 		return rouse_parse_duration(arg, &o->timeout) && o->timeout
 			       ? 0
@@ -82,6 +88,17 @@ static int add_root(struct pull_options *o, const char *text, struct rouse_err *
 	return 0;
 }
 
+/* Tells private caches who asks. */
+static int introduce(struct pull_options *o, struct rouse_err *e)
+{
+	for (size_t i = 0; o->netrc && i < o->spec.n_caches; i++) {
+		if (rouse_netrc_read(&o->headers[i][0], o->netrc, o->caches[i].url, e) < 0)
+			return -1;
+		o->caches[i].headers = (const char *const *)o->headers[i];
+	}
+	return 0;
+}
+
 int pull_options_paths(struct pull_options *o, int argc, char **argv, struct rouse_err *e)
 {
 	if (!argc)
@@ -91,6 +108,8 @@ int pull_options_paths(struct pull_options *o, int argc, char **argv, struct rou
 	for (int i = 0; i < argc; i++)
 		if (add_root(o, argv[i], e) < 0)
 			return -1;
+	if (introduce(o, e) < 0)
+		return -1;
 	o->spec.caches = o->caches;
 	o->spec.keys = o->keys;
 	o->spec.roots = o->roots;

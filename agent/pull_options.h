@@ -14,6 +14,8 @@
 struct pull_options {
 	struct rouse_closure_spec spec; /* into what follows */
 	uint64_t timeout;               /* ms */
+	const char *netrc;              /* a file, or NULL */
+	char *headers[PULL_MOST][2];    /* for private caches; secret */
 
 	struct rouse_cache caches[PULL_MOST];
 	struct rouse_key keys[PULL_MOST];
@@ -27,6 +29,7 @@ void pull_options_done(struct pull_options *o);
 /* Options for getopt_long(3) that pull_options_take() understands. */
 #define PULL_OPTIONS                                                                               \
 	{ "cache", required_argument, NULL, 'c' }, { "key", required_argument, NULL, 'k' },        \
+		{ "netrc", required_argument, NULL, 'N' },                                         \
 	{                                                                                          \
 		"timeout", required_argument, NULL, 't'                                            \
 	}

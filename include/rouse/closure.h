@@ -20,6 +20,8 @@ struct rouse_room;
 struct rouse_cache {
 	const char *name,
 		*url; /* name: for messages; url: https, http, file, s3, gs or az, without a trailing "/" */
+	/* What it is told of who asks: NULL-terminated header lines, or NULL. Secret; told to nobody else. */
+	const char *const *headers;
 };
 
 /* A root of the closure: a full store path, and what its archive must hash to (NULL: as signed). With a

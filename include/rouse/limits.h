@@ -67,6 +67,10 @@
 #define ROUSE_MAX_NARINFO (1 * MIB)
 /* Paths of one closure: desktops have 1400; room for ten of them. */
 #define ROUSE_MAX_CLOSURE_PATHS 16384
+/* Binary caches of one document: a fleet has its own, and the world's. */
+#define ROUSE_MAX_CACHES 16
+/* A netrc file: a line for each server. */
+#define ROUSE_MAX_NETRC (64 * KIB)
 /* A closure manifest: 2000 paths are 1.5 MiB; the most paths with ten references each. */
 #define ROUSE_MAX_MANIFEST (32 * MIB)
 /* Signatures of one text that are verified: an object is signed by one or two keys; each costs 0.1 ms. */

@@ -18,6 +18,7 @@
 #include <rouse/lock.h>
 #include <rouse/log.h>
 #include <rouse/module.h>
+#include <rouse/netrc.h>
 #include <rouse/text.h>
 #include <rouse/version.h>
 
@@ -62,6 +63,14 @@ static const struct rouse_field cache_fields[] = {
 	ROUSE_FIELD(struct closure_cache, keys, "keys",
 		    "Public keys whose signatures are trusted, whichever cache a path comes from.",
 		    .type = ROUSE_LIST, .item = &key_shape, .max = 16, .shorthand = "keys"),
+	ROUSE_FIELD(struct closure_cache, token, "token",
+		    "A bearer token that a private cache wants; only for an https URL.",
+		    .type = ROUSE_STRING, .secret = true, .min = 1, .max = 8192),
+	ROUSE_FIELD(struct closure_cache, netrc, "netrc",
+		    "A netrc file of this machine with the name and password for a private cache; "
+		    "only for an https URL.",
+		    .type = ROUSE_STRING, .format = "an absolute path",
+		    .valid = rouse_is_absolute_path),
 };
 static const struct rouse_shape cache_shape = {
 	.type = ROUSE_OBJECT,
@@ -168,7 +177,7 @@ static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct closure_conf, caches, "caches",
 		    "Binary caches, in the order in which they are asked.", .type = ROUSE_MAP,
 		    .format = "the name of a cache", .valid = rouse_is_label, .item = &cache_shape,
-		    .max = 16),
+		    .max = ROUSE_MAX_CACHES),
 	ROUSE_WHERE_FIELDS(struct closure_conf, where),
 	ROUSE_FIELD(struct closure_conf, system, "system",
 		    "The system closure that this machine boots.", .type = ROUSE_OBJECT,
@@ -338,6 +347,19 @@ static void check_programs(const struct rouse_list *list, const char *section, c
 	}
 }
 
+/* Secrets are told once, and not where anyone may listen. */
+static void check_secrets(const struct closure_cache *c, struct rouse_problems *problems)
+{
+	const char *what = c->token ? "token" : "netrc";
+
+	if (c->token && c->netrc)
+		rouse_problem(problems, (const char *const[]){ "caches", c->key, NULL },
+			      "\"token\" and \"netrc\": one of them, not both");
+	else if ((c->token || c->netrc) && !rouse_strip_prefix(c->url, "https://"))
+		rouse_problem(problems, (const char *const[]){ "caches", c->key, what, NULL },
+			      "only a cache with an https URL can be told a secret");
+}
+
 static void check(const void *conf_, struct rouse_problems *problems)
 {
 	const struct closure_conf *conf = conf_;
@@ -354,11 +376,13 @@ static void check(const void *conf_, struct rouse_problems *problems)
 		check_programs(&users[i].list, "profiles", users[i].key, problems);
 	for (size_t i = 0; i < n; i++)
 		pinned += w[i].manifest != NULL;
-	for (size_t i = 0; i < conf->caches.n; i++)
+	for (size_t i = 0; i < conf->caches.n; i++) {
 		if (!caches[i].keys.n && (!n || pinned < n))
 			rouse_problem(
 				problems, (const char *const[]){ "caches", caches[i].key, NULL },
 				"\"keys\" is empty: nothing that this cache has could be trusted");
+		check_secrets(&caches[i], problems);
+	}
 }
 
 /* --- facts ------------------------------------------------------------------------------------ */
@@ -643,6 +667,7 @@ struct state {
 	struct rouse_closure *closure;
 	struct rouse_arena arena;
 	int hold; /* no collector runs until generations point to what was found or pulled */
+	char *headers[ROUSE_MAX_CACHES][2]; /* of spec.caches: at most one line each; secret */
 };
 
 static void state_free(void *state)
@@ -652,6 +677,8 @@ static void state_free(void *state)
 	if (!s)
 		return;
 	rouse_closure_free(s->closure);
+	for (size_t i = 0; i < ARRAY_SIZE(s->headers); i++)
+		rouse_secret_free(s->headers[i][0]);
 	rouse_arena_done(&s->arena);
 	if (s->hold >= 0)
 		(void)close(s->hold);
@@ -677,7 +704,22 @@ static int list_keys(struct state *s, const struct closure_conf *conf, struct ro
 	return 0;
 }
 
-static void list_caches(struct state *s, const struct closure_conf *conf)
+/* What a private cache is told. */
+static int introduce(struct state *s, const struct closure_cache *from, size_t i,
+		     struct rouse_err *e)
+{
+	if (from->token)
+		return rouse_bearer_header(&s->headers[i][0], from->token, e);
+	if (!from->netrc)
+		return 0;
+	if (rouse_netrc_read(&s->headers[i][0], from->netrc, from->url, e) < 0)
+		return -1;
+	return s->headers[i][0] ? 0
+				: rouse_fail(e, ROUSE_DOCUMENT, 0,
+					     "'%s' has no password for its host", from->netrc);
+}
+
+static int list_caches(struct state *s, const struct closure_conf *conf, struct rouse_err *e)
 {
 	const struct closure_cache *from = conf->caches.items;
 	struct rouse_cache *caches = rouse_arena_alloc(&s->arena,
@@ -689,11 +731,16 @@ static void list_caches(struct state *s, const struct closure_conf *conf)
 		while (len && from[i].url[len - 1] == '/')
 			len--;
 		caches[i] = (struct rouse_cache){
-			from[i].key, rouse_arena_strndup(&s->arena, from[i].url, len)
+			.name = from[i].key,
+			.url = rouse_arena_strndup(&s->arena, from[i].url, len),
+			.headers = (const char *const *)s->headers[i],
 		};
+		if (introduce(s, &from[i], i, e) < 0)
+			return rouse_wrap(e, "caches.%s", from[i].key);
 	}
 	s->spec.caches = caches;
 	s->spec.n_caches = conf->caches.n;
+	return 0;
 }
 
 static bool needs_network(const struct state *s)
@@ -742,7 +789,8 @@ static int prepare(const void *conf, const struct rouse_plan *p, const struct ro
 	list_roots(s, p);
 	if (!s->spec.n_roots)
 		return 0;
-	list_caches(s, conf);
+	if (list_caches(s, conf, e) < 0)
+		return -1;
 	if (needs_network(s) && c->network && c->network(c->network_arg, c->deadline, e) < 0)
 		return -1;
 	if (list_keys(s, conf, e) < 0)

@@ -15,6 +15,7 @@
 struct closure_cache {
 	const char *key, *url;
 	struct rouse_list keys; /* const char * */
+	const char *token, *netrc;
 };
 
 struct closure_manifest {

@@ -156,6 +156,7 @@ static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_
 	a->cache = cache;
 	a->t = (struct rouse_fetch){
 		.url = a->url,
+		.headers = from->headers,
 		.max_bytes = p ? ROUSE_MAX_NARINFO : ROUSE_MAX_METADATA,
 		.max_redirects = ROUSE_CACHE_REDIRECTS,
 		.deadline = rouse_closure_soon(w->ctx),

@@ -249,6 +249,7 @@ static struct rouse_fetch *next_job(void *ctx)
 	j->url = rouse_fetch_url(c->spec->caches[path->base].url, path_url);
 	j->t = (struct rouse_fetch){
 		.url = j->url,
+		.headers = c->spec->caches[path->base].headers,
 		/* FileSize is nobody's word, but whoever says it must keep it. */
 		.max_bytes = path->file_size ? path->file_size : rouse_narinfo_most(path->nar_size),
 		.max_redirects = ROUSE_CACHE_REDIRECTS,

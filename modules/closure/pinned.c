@@ -221,6 +221,18 @@ static int check_digest(const struct rouse_pin *root, const char *where,
 			  root->manifest_sha256);
 }
 
+/* A manifest in a private cache is asked for as its archives are. */
+static const char *const *headers_for(const struct rouse_closure_spec *spec, const char *url)
+{
+	for (size_t i = 0; i < spec->n_caches; i++) {
+		const char *rest = rouse_strip_prefix(url, spec->caches[i].url);
+
+		if (rest && *rest == '/')
+			return spec->caches[i].headers;
+	}
+	return NULL;
+}
+
 static int load_one(struct rouse_closure *c, const struct rouse_pin *root,
 		    const struct rouse_context *ctx, struct rouse_err *e)
 {
@@ -229,6 +241,7 @@ static int load_one(struct rouse_closure *c, const struct rouse_pin *root,
 	const char *const *caches = NULL;
 	struct rouse_fetch t = {
 		.url = root->manifest_url,
+		.headers = headers_for(c->spec, root->manifest_url),
 		.max_bytes = ROUSE_MAX_MANIFEST,
 		.deadline = rouse_closure_soon(ctx),
 	};

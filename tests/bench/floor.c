@@ -46,7 +46,7 @@ static void die(const struct rouse_err *e)
 
 static void read_info(struct floor *f, const char *name)
 {
-	const struct rouse_cache cache = { "x", "https://x" };
+	const struct rouse_cache cache = { .name = "x", .url = "https://x" };
 	auto_free char *path = rouse_asprintf("%s/%.32s.narinfo", f->cache, name);
 	auto_buf struct rouse_buf text = { 0 };
 	struct rouse_narinfo *n = &f->infos[f->n++];

@@ -62,6 +62,20 @@ ok "second_apply_succeeds" run apply "$r" "$W/good" --yes
 ok "second_apply_writes_nothing" [ "$(find "$r" -printf '%p %i %T@ %C@\n' | sort | sha256sum)" = "$before" ]
 ok "second_apply_asks_nobody" [ ! -s "$W/access.log" ]
 
+# A private cache; its token is nowhere to be seen.
+sed "s|\"url\": \"$HTTPS/second\",|\"url\": \"$HTTPS/private/token\", \"token\": \"canary\",|; s|.*\"away\".*||; s|.*\"first\".*||" "$W/good" >"$W/private.json"
+make_cache zstd zstd
+mkdir -p "$W/private.root"
+ok "private_cache_applies" run apply "$W/private.root" "$W/private.json" --yes
+ok "private_cache_tells_nobody" [ "$(grep -c canary "$W/out")" = 0 ]
+sed -i 's|canary|wrong|' "$W/private.json"
+mkdir -p "$W/private.none"
+run apply "$W/private.none" "$W/private.json" --yes
+ok "private_cache_refuses_another_token" [ $? = 78 ]
+sed -i 's|https://localhost|http://localhost|' "$W/private.json"
+"$ROUSE" check "$W/private.json" >"$W/out" 2>&1
+ok "private_cache_needs_https" grep -q "can be told a secret" "$W/out"
+
 # An update.
 old=$TOP
 make_closure --arg units 61

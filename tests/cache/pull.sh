@@ -74,6 +74,16 @@ ok "check_of_holes_is_as_bad_as_the_worst" [ $? = 77 ]
 ok "check_names_every_hole" [ "$(grep -cE -- "-lib-1.0|-app-2.1|-unit-7.service" "$W/out")" = 3 ]
 ok "check_counts_them" grep -q "3 problems" "$W/out"
 
+# Private caches.
+printf 'machine localhost login me password canary\n' >"$W/netrc"
+ok "private_cache_pulls_with_netrc" pull "$W/private" "$HTTPS/private/basic" -- --netrc "$W/netrc"
+ok "private_cache_is_the_same" same "$W/private"
+printf 'machine elsewhere login me password canary\n' >"$W/netrc"
+mkdir "$W/denied"
+pull "$W/denied" "$HTTPS/private/basic" -- --netrc "$W/netrc"
+ok "private_cache_denies_others" [ $? = 78 ]
+ok "private_cache_says_so" grep -q "access denied" "$W/out"
+
 # umask must not show.
 (umask 077; pull "$W/umask" "file://$W/zstd")
 ok "umask_077_does_not_show" same "$W/umask"

@@ -103,10 +103,13 @@ print(*(x.getsockname()[1] for x in s))')"
 			client_body_temp_path $W/t1; proxy_temp_path $W/t2; fastcgi_temp_path $W/t3;
 			uwsgi_temp_path $W/t4; scgi_temp_path $W/t5;
 			server { listen 127.0.0.1:$a; include $W/locations.conf; }
-			server { listen 127.0.0.1:$b ssl http2; include $W/locations.conf; ssl_certificate $W/tls.pem; ssl_certificate_key $W/tls.key; }
+			server { listen 127.0.0.1:$b ssl http2; include $W/locations.conf; ssl_certificate $W/tls.pem; ssl_certificate_key $W/tls.key;
+				location /private/token/ { if (\$http_authorization != "Bearer canary") { return 401; } alias $W/zstd/; }
+				location /private/basic/ { auth_basic private; auth_basic_user_file $W/htpasswd; alias $W/zstd/; } }
 		}
 	END
 	touch "$W/locations.conf"
+	printf 'me:{PLAIN}canary\n' >"$W/htpasswd"
 	chmod 755 "$W"
 	nginx -c "$W/nginx.conf" -p "$W" 2>/dev/null &
 	server=$!

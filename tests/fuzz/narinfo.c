@@ -12,8 +12,10 @@ FUZZ(narinfo)
 	auto_arena struct rouse_arena arena = { 0 };
 	auto_buf struct rouse_buf print = { 0 };
 	struct rouse_narinfo n = { 0 };
-	static const struct rouse_cache caches[] = { { "a", "https://cache" },
-						     { "b", "s3://bucket?region=x" } };
+	static const struct rouse_cache caches[] = {
+		{ .name = "a", .url = "https://cache" },
+		{ .name = "b", .url = "s3://bucket?region=x" },
+	};
 	uint8_t contents[ROUSE_SHA256_LEN];
 	struct rouse_err e = { 0 };
 

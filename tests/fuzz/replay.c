@@ -21,6 +21,7 @@
 	X(metadata)                                                                                \
 	X(minisign)                                                                                \
 	X(nar)                                                                                     \
+	X(netrc)                                                                                   \
 	X(narinfo)                                                                                 \
 	X(netconf)                                                                                 \
 	X(source)                                                                                  \
