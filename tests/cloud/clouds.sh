@@ -180,6 +180,10 @@ ok gce_that_redirects_is_this_machines_fault [ "$status" = 71 ]
 ok gce_redirect_is_not_followed asked evil 0
 ok gce_redirect_is_not_printed_whole silent
 
+"$ROUSE" facts >"$work/facts" 2>&1
+ok facts_name_the_source grep -q '"name": "gce"' "$work/facts"
+ok facts_say_why grep -q "the firmware's product name is 'Google Compute Engine'" "$work/facts"
+
 machine azure
 serve '{"cloud": "azure", "*": [{"status": 404}], "GET /metadata/instance?api-version=2021-08-01&extended=true":
 	[{"status": 410}]}'

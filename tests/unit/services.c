@@ -259,12 +259,13 @@ static void each_way_to_misbehave_has_its_outcome(struct t *t)
 		}
 }
 
+#define HTML "\"headers\": {\"Content-Type\": \"text/html\"}"
+
 static void json_that_is_none_is_this_machines_fault(struct t *t)
 {
 	static const char *const bodies[] = {
-		"{\"body\": \"<html>canary-4711</html>\", \"headers\": {\"Content-Type\": "
-		"\"text/html\"}}",
-		"{\"body\": \"\"}", "{\"body\": \"{\\\"droplet_id\\\": \\\"canary-4711\"}",
+		"{\"body\": \"<html>canary-4711</html>\", " HTML "}", "{\"body\": \"\"}",
+		"{\"body\": \"{\\\"droplet_id\\\": \\\"canary-4711\"}",
 		"{\"body\": \"{\\\"droplet_id\\\": 99999999999999999999}\"}"
 	};
 	auto_fixture struct fixture x = FIXTURE;
