@@ -13,7 +13,7 @@
 struct rouse_target {
 	const char *root, *facts_file, *only;
 	bool json, yes, draw;
-	struct rouse_pair disks[32]; /* --disk NAME=FILE */
+	struct rouse_pair disks[ROUSE_MAX_DISKS]; /* --disk NAME=FILE */
 	size_t n_disks;
 	struct rouse_arena arena;
 	struct rouse_fetcher *fetcher;

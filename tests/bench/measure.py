@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures one thing at a time into build/bench.json, and prints all of it beside the aims.
 
-measure.py program FILE | check ROUSE | initramfs FILE | boots FRESH AGAIN | table
+measure.py program FILE | check ROUSE | disks ROUSE | initramfs FILE | boots FRESH AGAIN | table
 """
 import json
 import os
@@ -72,6 +72,114 @@ def check(rouse):
     record("check.memory", "check of it: peak memory", best[1] * 1024, "bytes")
 
 
+GIB = 1 << 30
+TWO = {"/boot": {"size": "200MB", "filesystem": "vfat"}, "/": {"filesystem": "ext4"}}
+REPART = {"10-boot.conf": "[Partition]\nType=esp\nFormat=vfat\nLabel=boot\nSizeMinBytes=191M\nSizeMaxBytes=191M\n",
+          "20-root.conf": "[Partition]\nType=root\nFormat=ext4\nLabel=root\n"}
+SCRIPT = """set -e
+sgdisk -n 1:1MiB:+191MiB -t 1:ef00 -c 1:boot -n 2:192MiB:-1MiB -t 2:8304 -c 2:root root.img >/dev/null
+mkfs.vfat -F 32 -n BOOT -S 512 --offset 2048 root.img 195584 >/dev/null
+mkfs.ext4 -q -F -L root -E offset=$((192 << 20)) root.img 8191M
+"""
+SCRIPT_ALL = SCRIPT + "mkfs.xfs -q -L data data.img\nmkswap -q -L swap swap.img\n"
+
+
+class Images:
+    """Sparse images, a document over them, and how long something takes on fresh ones."""
+
+    def __init__(self, rouse, top, disks):
+        self.rouse, self.top = rouse, top
+        self.sizes = {name: size for name, (size, _) in disks.items()}
+        document = {"rouse": 1, "disks": {name: dict(disk, device=f"/dev/{name}") for name, (_, disk) in disks.items()}}
+        with open(f"{top}/doc.json", "w", encoding="utf-8") as f:
+            json.dump(document, f)
+
+    def fresh(self):
+        for name, size in self.sizes.items():
+            path = f"{self.top}/{name}.img"
+            if os.path.exists(path):
+                os.unlink(path)
+            with open(path, "wb") as f:
+                f.truncate(size)
+
+    def run(self, *argv):
+        begin = time.monotonic()
+        r = subprocess.run(argv, cwd=self.top, capture_output=True, check=False)
+        took = time.monotonic() - begin
+        if r.returncode != 0:
+            sys.exit(f"measure: {' '.join(argv)[:200]}: {r.stdout.decode()}{r.stderr.decode()}")
+        return took, r.stdout
+
+    def agent(self, *words):
+        disks = [word for name in self.sizes for word in ("--disk", f"{name}={name}.img")]
+        return self.run(self.rouse, *words, *disks, "doc.json")
+
+    def best(self, act, fresh=True, times=3):
+        best = None
+        for _ in range(times):
+            if fresh:
+                self.fresh()
+            took, out = act()
+            best = took if best is None or took < best else best
+        return best * 1000, out
+
+
+def scale(rouse, what, counts, make):
+    """Apply to fresh images, and the plan that finds nothing to do, for more and more of something."""
+    for n in counts:
+        with tempfile.TemporaryDirectory() as top:
+            images = Images(rouse, top, make(n))
+            took, _ = images.best(lambda: images.agent("apply", "--yes"), times=2)
+            record(f"disks.{what}.{n}.apply", f"{n} {what}: plan and apply", round(took, 1), "ms")
+            took, out = images.best(lambda: images.agent("plan"), fresh=False, times=2)
+            if b"nothing to change" not in out:
+                sys.exit(f"measure: {n} {what} are not what was applied: {out.decode()}")
+            record(f"disks.{what}.{n}.plan", f"{n} {what}: plan that finds nothing to do", round(took, 1), "ms")
+
+
+def compare(rouse):
+    """The disks of a web server, by us and by others, on the same sparse images; what takes a kernel (volumes,
+    arrays) is left out of both."""
+    root = {"root": (8 * GIB, {"partitions": TWO})}
+    more = dict(root, data=(16 * GIB, {"filesystem": "xfs"}), swap=(GIB, {"filesystem": "swap"}))
+    with tempfile.TemporaryDirectory() as top:
+        images = Images(rouse, top, root)
+        ours, _ = images.best(lambda: images.agent("apply", "--yes"), times=5)
+        record("disks.root.apply", "boot and root on one image: plan and apply", round(ours, 1), "ms")
+        theirs, _ = images.best(lambda: images.run("sh", "-c", SCRIPT), times=5)
+        record("disks.root.script", "  sgdisk, mkfs.vfat, mkfs.ext4", round(theirs, 1), "ms")
+        record("disks.root.script.ratio", "  they take, where rouse takes 1", round(theirs / ours, 2), "")
+        os.mkdir(f"{top}/repart.d")
+        for name, text in REPART.items():
+            with open(f"{top}/repart.d/{name}", "w", encoding="utf-8") as f:
+                f.write(text)
+        argv = ["systemd-repart", "--definitions", f"{top}/repart.d", "--empty=require", "--dry-run=no", "--no-pager",
+                "--seed=00000000-0000-4000-8000-000000000001", "root.img"]
+        images.fresh()
+        if subprocess.run(argv, cwd=top, capture_output=True, check=False).returncode == 0:
+            theirs, _ = images.best(lambda: images.run(*argv), times=5)
+            record("disks.root.repart", "  systemd-repart", round(theirs, 1), "ms")
+            record("disks.root.repart.ratio", "  it takes, where rouse takes 1", round(theirs / ours, 2), "")
+        else:
+            print("measure: systemd-repart does not work here; it takes a loop device", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as top:
+        images = Images(rouse, top, more)
+        ours, _ = images.best(lambda: images.agent("apply", "--yes"), times=5)
+        record("disks.web.apply", "the same, xfs for data, swap: plan and apply", round(ours, 1), "ms")
+        theirs, _ = images.best(lambda: images.run("sh", "-c", SCRIPT_ALL), times=5)
+        record("disks.web.script", "  sgdisk, mkfs.vfat, mkfs.ext4, mkfs.xfs, mkswap", round(theirs, 1), "ms")
+        record("disks.web.script.ratio", "  they take, where rouse takes 1", round(theirs / ours, 2), "")
+
+
+def disks(rouse):
+    rouse = os.path.abspath(rouse)
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    compare(rouse)
+    scale(rouse, "disks", (1, 4, 16, 64), lambda n: {f"d{i}": (64 * MIB, {"filesystem": "ext4"}) for i in range(n)})
+    scale(rouse, "partitions", (1, 10, 100), lambda n: {
+        "d": (2 * GIB, {"partitions": {f"p{i}": {"size": "16MiB", "filesystem": "ext4"} for i in range(n)}})})
+
+
 def initramfs(path):
     record("initramfs.size", "initramfs, with modules, libraries and mkfs", os.path.getsize(path), "bytes")
 
@@ -96,6 +204,8 @@ def boot(name, text, path):
 
 
 def show(value, unit):
+    if not unit:
+        return f"{value:.2f}"
     if unit == "bytes":
         return f"{value / MIB:.2f} MiB" if value >= MIB else f"{value / 1024:.0f} KiB"
     return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
@@ -120,7 +230,7 @@ def table():
         print(f"{missed} aim{'s' if missed > 1 else ''} missed")
 
 
-COMMANDS = {"program": program, "check": check, "initramfs": initramfs, "table": table,
+COMMANDS = {"program": program, "check": check, "disks": disks, "initramfs": initramfs, "table": table,
             "boots": lambda fresh, again: (boot("fresh", "blank disk", fresh),
                                            boot("again", "second boot", again))}
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

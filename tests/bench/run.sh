@@ -9,8 +9,8 @@ usage() {
 	cat <<END
 Usage: tests/bench/run.sh [--no-machine]
 
-Measures the binary, the check of a large document, and two boots of a virtual machine in software
-(blank disk, and the same disk again).
+Measures the binary, the check of a large document, disks on image files beside other tools, and two boots
+of a virtual machine in software (blank disk, and the same disk again).
 
   --no-machine   leaves the virtual machine out
 END
@@ -53,6 +53,7 @@ boot() { # FILE
 rm -f build/bench.json
 measure program "$ROUSE"
 measure check "$ROUSE"
+measure disks "$ROUSE"
 if [ -n "$machine" ]; then
 	scene_prepare
 	measure initramfs "$scene_initrd"
