@@ -12,6 +12,7 @@
 	X(accounts)                                                                                \
 	X(dhcp)                                                                                    \
 	X(dhcp6)                                                                                   \
+	X(disk)                                                                                    \
 	X(document)                                                                                \
 	X(elements)                                                                                \
 	X(index)                                                                                   \
