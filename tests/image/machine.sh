@@ -16,6 +16,12 @@ cat >doc.json <<'END'
   "/data":{"filesystem":"ext4","mountOptions":["noatime"]}}}}}
 END
 
+cat >late.json <<'END'
+{"rouse":1,"disks":{"late":{"device":{"serial":"late"},"wait":"90s","filesystem":"ext4"},
+  "gone":{"device":{"serial":"gone"},"missing":"skip","filesystem":"ext4"}}}
+END
+echo '{"document":"file:///late.json"}' >agent.json
+
 cat >guest <<'END'
 #!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /bin /run /tmp
@@ -33,6 +39,23 @@ if [ ! -e /sys/block/vda/vda1 ]; then
 	rouse apply --yes /doc.json && say "first apply"
 	mount | grep -q '/dev/vda3 on /data type ext4 (rw,noatime' && mount | grep -q '/dev/vda1 on /data/boot type vfat' && say "mounted in order"
 	echo precious >/data/file
+	# A boot begins, and the disk that it wants is attached only then
+	late=$(readlink -f "$(dirname "$(grep -l late /sys/block/vd*/serial)")/device")
+	echo "${late##*/}" >/sys/bus/virtio/drivers/virtio_blk/unbind
+	rouse boot --settings /agent.json >/boot.log 2>&1 &
+	boot=$!
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
+		grep -q '"phase": *"facts"' /run/rouse/status.json 2>/dev/null && break
+		sleep 1
+	done
+	sleep 2
+	kill -0 $boot && say "the boot waits"
+	echo "${late##*/}" >/sys/bus/virtio/drivers/virtio_blk/bind
+	wait $boot
+	cat /boot.log
+	rouse plan /late.json >/plan.txt 2>&1
+	cat /plan.txt
+	grep -q 'do without gone' /plan.txt && grep -q 'nothing to change' /plan.txt && say "the late disk was made"
 else
 	mkdir -p /data
 	mount -t ext4 /dev/vda3 /data
@@ -60,7 +83,8 @@ chmod 755 guest
 boot()
 {
 	(cd "$top" && timeout 100 images/vm --kernel build/kernel/vmlinuz --initrd "$tmp/initrd" --append rdinit=/guest \
-		--no-network --memory 1024 --timeout 90 --disk "$tmp/disk.img,serial=grows") >"$1" 2>&1 </dev/null
+		--no-network --memory 1024 --timeout 90 --disk "$tmp/disk.img,serial=grows" \
+		--disk "$tmp/late.img,serial=late") >"$1" 2>&1 </dev/null
 }
 
 says() # FILE WORDS
@@ -74,17 +98,21 @@ initrd()
 	modules=$(cd "$top" && echo build/kernel/lib/modules/*) # whose text index busybox reads
 	(cd "$top" && images/initramfs --agent "$ROUSE" --kernel-modules "$modules" --level 1 \
 		--add "$modules/modules.dep:/modules.dep" \
-		--add "$busybox:/bin/busybox" --add "$tmp/guest:/guest" --add "$tmp/doc.json:/doc.json" --output "$tmp/initrd")
+		--add "$busybox:/bin/busybox" --add "$tmp/guest:/guest" --add "$tmp/doc.json:/doc.json" \
+		--add "$tmp/late.json:/late.json" --add "$tmp/agent.json:/agent.json" --output "$tmp/initrd")
 }
 
 
 image 512M
+truncate -s 64M late.img
 check 'an initramfs for this test' initrd
 boot first.txt
 grep -q 'guest: no disk' first.txt && { tail -n 30 first.txt >&2; exit 1; }
 check 'a blank disk is provisioned by a real kernel' says first.txt 'first apply'
 check 'its filesystems are mounted, outer ones first' says first.txt 'mounted in order'
 check 'nothing is left to do' says first.txt 'nothing left'
+check 'a boot waits for a disk that is not there yet' says first.txt 'the boot waits'
+check 'it takes the disk when it comes, and does without one that may be missing' says first.txt 'the late disk was made'
 truncate -s 1536M disk.img
 boot second.txt
 check 'at the next boot the larger disk is taken' says second.txt 'second apply'
