@@ -14,19 +14,27 @@
 struct options {
 	const char *root;
 	uint64_t number; /* 0: not said */
+	bool now;        /* the running system is to become it */
 };
 
 static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 {
-	static const struct option options[] = { { "root", required_argument, NULL, 'r' }, { 0 } };
+	static const struct option options[] = { { "root", required_argument, NULL, 'r' },
+						 { "switch", no_argument, NULL, 's' },
+						 { 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c != 'r')
+		if (c == 'r')
+			o->root = optarg;
+		else if (c == 's')
+			o->now = true;
+		else
 			return rouse_usage(e, "unknown or incomplete option '%s'",
 					   argv[optind - 1]);
-		o->root = optarg;
 	}
+	if (o->now && !rouse_streq(o->root, "/"))
+		return rouse_usage(e, "--switch is about the running system, and --root is not");
 	if (argc - optind > 1)
 		return rouse_usage(e, "expected one generation, found %d arguments", argc - optind);
 	if (optind < argc && (!rouse_parse_u64(argv[optind], UINT32_MAX, &o->number) || !o->number))
@@ -62,19 +70,28 @@ static const struct rouse_system *find(const struct options *o, const struct rou
 
 /* A NixOS system tells its boot loader; where rouse boots the machine, the profile is all there is.
  * *ret_done: it was told. */
-static int tell_boot_loader(const struct rouse_system *to, bool *ret_done, struct rouse_err *e)
+static int tell_boot_loader(const struct rouse_system *to, bool now, bool *ret_done,
+			    struct rouse_err *e)
 {
 	auto_free char *program = rouse_asprintf("%s/bin/switch-to-configuration", to->path);
-	const char *const argv[] = { program, "boot", NULL };
+	const char *const argv[] = { program, now ? "switch" : "boot", NULL };
 	const struct rouse_proc p = { .argv = argv,
 				      .deadline = rouse_clock_ms() + ROUSE_DEADLINE_SWITCH };
 
 	*ret_done = false;
+	if (access(program, X_OK) < 0 && now)
+		return rouse_fail(
+			e, ROUSE_SYSTEM, ENOENT,
+			"generation %llu is current, but a running system cannot become it: "
+			"'%s'",
+			(unsigned long long)to->number, program);
 	if (access(program, X_OK) < 0)
 		return 0;
 	if (rouse_proc_check(&p, e) < 0)
-		return rouse_wrap(e, "generation %llu is current, but the boot loader was not told",
-				  (unsigned long long)to->number);
+		return rouse_wrap(e, "generation %llu is current, but %s",
+				  (unsigned long long)to->number,
+				  now ? "the running system did not become it"
+				      : "the boot loader was not told");
 	*ret_done = true;
 	return 0;
 }
@@ -95,7 +112,9 @@ static int explain(const struct options *o, const struct rouse_system *to, bool 
 			     s.rolled_from);
 	if (told)
 		(void)printf("The boot loader will start it\n");
-	if (rouse_streq(o->root, "/"))
+	if (o->now)
+		(void)printf("The running system has become it\n");
+	else if (rouse_streq(o->root, "/"))
 		(void)printf("%s\n", to->booted ? "It is what this machine was booted with"
 						: "Reboot to start it");
 	return 0;
@@ -119,7 +138,7 @@ int rouse_cmd_rollback(int argc, char **argv, struct rouse_err *e)
 		return -1;
 	if (!to->current && rouse_rollback(o.root, &s, to, e) < 0)
 		return -1;
-	if (rouse_streq(o.root, "/") && tell_boot_loader(to, &told, e) < 0)
+	if (rouse_streq(o.root, "/") && tell_boot_loader(to, o.now, &told, e) < 0)
 		return -1;
 	return explain(&o, to, told, e);
 }

@@ -43,8 +43,10 @@ void rouse_lock_done(struct rouse_lock *l)
 
 const char *rouse_lock_title(struct rouse_lock *l, const struct rouse_lock_entry *entry)
 {
-	return entry->user ? rouse_arena_printf(&l->arena, "%s/%s", entry->user, entry->name)
-			   : "system";
+	if (!entry->user)
+		return "system";
+	return rouse_arena_printf(&l->arena, "%s/%s", *entry->user ? entry->user : "environment",
+				  entry->name);
 }
 
 /* --- what is wanted --------------------------------------------------------------------------- */
@@ -54,6 +56,8 @@ static json_t *entry_of(const json_t *document, const char *user, const char *na
 {
 	if (!user)
 		return json_object_get(document, "system");
+	if (!*user)
+		return json_object_get(json_object_get(document, "environment"), name);
 	return json_object_get(json_object_get(json_object_get(document, "profiles"), user), name);
 }
 
@@ -114,8 +118,9 @@ static void add_entry(struct rouse_lock *l, const json_t *top, const json_t *mer
 
 static void list_entries(struct rouse_lock *l, const json_t *top, const json_t *merged)
 {
-	const json_t *profiles = json_object_get(top, "profiles");
-	size_t n = 1;
+	const json_t *profiles = json_object_get(top, "profiles"),
+		     *environment = json_object_get(top, "environment");
+	size_t n = 1 + json_object_size(environment);
 	const char *user, *name;
 	json_t *items, *item;
 
@@ -124,6 +129,8 @@ static void list_entries(struct rouse_lock *l, const json_t *top, const json_t *
 	l->entries = rouse_arena_alloc(&l->arena, n * sizeof(*l->entries));
 	if (json_object_get(top, "system"))
 		add_entry(l, top, merged, NULL, NULL);
+	json_object_foreach ((json_t *)environment, name, item)
+		add_entry(l, top, merged, "", name);
 	json_object_foreach ((json_t *)profiles, user, items)
 		json_object_foreach (items, name, item)
 			add_entry(l, top, merged, user, name);
@@ -131,13 +138,13 @@ static void list_entries(struct rouse_lock *l, const json_t *top, const json_t *
 
 static bool is_named(const struct rouse_lock_entry *entry, const char *name)
 {
-	size_t n = entry->user ? strlen(entry->user) : 0;
+	const char *user = entry->user && !*entry->user ? "environment" : entry->user;
+	size_t n = user ? strlen(user) : 0;
 
-	if (!entry->user)
+	if (!user)
 		return rouse_streq(name, "system");
-	return rouse_streq(name, entry->name) ||
-	       (strncmp(name, entry->user, n) == 0 && name[n] == '/' &&
-		rouse_streq(name + n + 1, entry->name));
+	return rouse_streq(name, entry->name) || (strncmp(name, user, n) == 0 && name[n] == '/' &&
+						  rouse_streq(name + n + 1, entry->name));
 }
 
 static int mark_updates(struct rouse_lock *l, struct rouse_err *e)
@@ -271,7 +278,9 @@ static void put_entry(json_t *document, const struct rouse_lock_entry *entry, js
 {
 	json_t *in = document;
 
-	if (entry->user)
+	if (entry->user && !*entry->user)
+		in = json_object_get(document, "environment");
+	else if (entry->user)
 		in = json_object_get(json_object_get(document, "profiles"), entry->user);
 	rouse_json_set(in, entry->user ? entry->name : "system", value);
 }

@@ -17,7 +17,7 @@ enum rouse_lock_how {
 
 /* One closure of the document. */
 struct rouse_lock_entry {
-	const char *user, *name;    /* user NULL: the system */
+	const char *user, *name;    /* user NULL: the system; "": everybody */
 	const json_t *written;      /* in the document */
 	const json_t *old;          /* in what was locked before, or NULL */
 	struct rouse_wanted wanted; /* with what the document says for all */

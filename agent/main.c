@@ -83,6 +83,7 @@ static const struct rouse_command commands[] = {
 	  "  --json             the same as JSON\n" },
 	{ "rollback", rouse_cmd_rollback, "[N]",
 	  "makes generation N current, or the last healthy one before",
+	  "  --switch           the running system becomes it, too; else the next boot does\n"
 	  "  --root DIR         of the system below DIR\n" },
 	{ "gc", rouse_cmd_gc, "", "deletes old generations, and what nothing in the store needs",
 	  "  --keep N           keep the N newest generations (default: \"generations\" of the\n"

@@ -372,6 +372,37 @@ ln -s profile-2-link "$r$profiles/per-user/u/profile"
 ok "profiles_gc_runs_again" rouse "$r" gc --keep 1
 ok "what_only_an_old_generation_of_a_user_had_goes" store_is "$r" "$W/names-5"
 
+# Going back, also of the running system: the system's own program is told which.
+mkdir -p "$W/switched/nix"
+mount -t tmpfs tmpfs /var/lib # of this namespace: what is remembered is not the host's
+mount --bind "$W/switched/nix" /nix
+for i in 1 2; do
+	mkdir -p "$W/system-$i/bin"
+	printf '#!/bin/sh\necho "%s $1" >%s\nexit $(cat %s)\n' "$i" "$W/told" "$W/status" >"$W/system-$i/bin/switch-to-configuration"
+	chmod +x "$W/system-$i/bin/switch-to-configuration"
+	mkdir -p $profiles
+	ln -s "$(nix-store --add "$W/system-$i")" $profile-$i-link
+done
+ln -s system-2-link $profile
+back() { # back WANTED [OPTION…]: from the second; what was told
+	ln -sfn system-2-link $profile
+	rm -f "$W/told"
+	"$ROUSE" rollback "${@:2}" >"$W/out" 2>&1
+	[ "$(cat "$W/told")" = "$1" ]
+}
+echo 0 >"$W/status"
+ok "rollback_tells_the_boot_loader" back "1 boot"
+ok "rollback_says_reboot" says "Reboot to start it"
+ok "rollback_switches_the_running_system" back "1 switch" --switch
+ok "rollback_says_it_has_switched" says "The running system has become it"
+echo 1 >"$W/status"
+ok "rollback_that_fails_to_switch_tells" back "1 switch" --switch
+ok "rollback_that_fails_to_switch_says_so" says "the running system did not become it"
+umount /nix
+umount /var/lib
+rouse "$W/empty" rollback --switch
+ok "switch_of_another_root_is_usage" [ $? = 64 ]
+
 # Nothing there at all.
 mkdir "$W/empty"
 ok "empty_root_gc" rouse "$W/empty" gc

@@ -159,6 +159,10 @@ edit "$(doc "$HTOP, $PG, \"curl\": \"*\"")"
 ok a_new_package_is_locked lock
 ok a_new_package_is_of_the_locked_release is "$(pin profiles deploy curl path)" "$curlbin"
 ok a_new_package_moves_nothing_else is "$(diff "$W/first" "$W/web.lock.json" | grep -c '^<')" 0
+cp "$W/first" "$W/web.lock.json"
+edit "$(doc "$HTOP, $PG" | sed 's/"hostname"/"environment": { "curl": "*" }, "hostname"/')"
+ok programs_for_all_are_locked lock
+ok programs_for_all_are_of_the_locked_release is "$(pin environment curl path)" "$curlbin"
 edit "$(doc '"htop": "3.3.*"')"
 lock
 ok a_new_pattern_is_looked_up_there test $status = 78
