@@ -95,7 +95,7 @@ static int load_db(const char *program, const char *chroot, const struct rouse_b
 /* From here on Nix has its own list, and changes it. */
 static int forget_left(const struct rouse_store *s, struct rouse_err *e)
 {
-	if (unlinkat(s->root.fd, LEFT_FOR_NIX + 1, 0) < 0 && errno != ENOENT)
+	if (unlinkat(s->root.fd, &LEFT_FOR_NIX[1], 0) < 0 && errno != ENOENT)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot remove '%s'", LEFT_FOR_NIX);
 	return 0;
 }
