@@ -44,7 +44,7 @@ J         = --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell n
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all tools check unit demo bench lint analyze fuzz install deb clean deps compile_commands.json
+.PHONY: all tools check unit demo bench lint analyze fuzz install deb rpm clean deps compile_commands.json
 
 all: $(B)/rouse
 tools: $(TOOLS)
@@ -178,14 +178,26 @@ $(B)/rouse.8: $(B)/rouse packaging/man/rouse.8.in
 	$(Q){ sed '/^@SCHEMA@$$/,$$d' packaging/man/rouse.8.in; $(B)/rouse schema --man; \
 		sed '1,/^@SCHEMA@$$/d' packaging/man/rouse.8.in; } | sed 's/@VERSION@/$(VERSION)/' >$@
 
-install: all $(B)/rouse.8
+$(B)/completion/rouse: $(B)/rouse packaging/completion/generate
+	$(Q)mkdir -p $(@D)
+	$(Q)packaging/completion/generate $(B)/rouse zsh >$(@D)/_rouse
+	$(Q)packaging/completion/generate $(B)/rouse fish >$(@D)/rouse.fish
+	$(Q)packaging/completion/generate $(B)/rouse bash >$@
+
+install: all $(B)/rouse.8 $(B)/completion/rouse
 	install -D -m 0755 $(B)/rouse $(DESTDIR)$(SBINDIR)/rouse
 	install -d -m 0755 $(DESTDIR)$(UNITDIR)
-	for unit in rouse.service rouse-activate.service rouse-health.service; do \
+	for unit in rouse.service rouse-activate.service rouse-health.service rouse-initrd.service; do \
 		sed 's,/usr/sbin/,$(SBINDIR)/,' packaging/systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit; \
 		chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit; \
 	done
 	install -D -m 0644 $(B)/rouse.8 $(DESTDIR)$(MANDIR)/man8/rouse.8
+	install -D -m 0644 $(B)/completion/rouse $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rouse
+	install -D -m 0644 $(B)/completion/_rouse $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_rouse
+	install -D -m 0644 $(B)/completion/rouse.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rouse.fish
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/99rouse packaging/dracut/99rouse/*.sh
+	install -D -m 0755 packaging/initramfs-tools/hooks/rouse $(DESTDIR)$(PREFIX)/share/initramfs-tools/hooks/rouse
+	install -D -m 0644 packaging/initramfs-tools/scripts/rouse $(DESTDIR)$(PREFIX)/share/initramfs-tools/scripts/rouse
 	install -d -m 0755 $(DESTDIR)/etc/rouse/override.d $(DESTDIR)$(PREFIX)/share/doc/rouse/examples
 	install -m 0644 packaging/examples/*.json $(DESTDIR)$(PREFIX)/share/doc/rouse/examples
 
@@ -196,6 +208,13 @@ deb: all
 	$(if $(Q),@echo '  DEB     $(B)/rouse.deb')
 	$(Q)packaging/cloud-init/build $(VERSION) $(B)/rouse-cloud-init.deb
 	$(if $(Q),@echo '  DEB     $(B)/rouse-cloud-init.deb')
+
+rpm: all
+	$(Q)rm -rf $(B)/rpm
+	$(Q)$(MAKE) --no-print-directory install DESTDIR=$(B)/rpm/stage PREFIX=/usr >/dev/null
+	$(Q)rpmbuild -bb --quiet --define 'stage $(CURDIR)/$(B)/rpm/stage' --define 'rouse_version $(VERSION)' \
+		--define '_unitdir_ /usr/lib/systemd/system' --define '_topdir $(CURDIR)/$(B)/rpm/top' packaging/rpm/rouse.spec
+	$(if $(Q),@ls $(B)/rpm/top/RPMS/*/*.rpm | sed 's/^/  RPM     /')
 
 clean:
 	rm -rf build

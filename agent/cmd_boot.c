@@ -4,6 +4,7 @@
 #include <getopt.h>
 
 #include <rouse/boot.h>
+#include <rouse/init.h>
 #include <rouse/log.h>
 
 int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
@@ -14,13 +15,14 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		{ "settings", required_argument, NULL, 's' },
 		{ "again", no_argument, NULL, 'a' },
 		{ "activate", no_argument, NULL, 'c' },
+		{ "initrd", no_argument, NULL, 'i' },
 		{ 0 },
 	};
 	struct rouse_boot_options o = { .root = "/",
 					.run = "/run/rouse",
 					.settings = "/etc/rouse/agent.json" };
 	struct rouse_boot_result result;
-	bool activate = false;
+	bool activate = false, initrd = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -33,6 +35,8 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 			o.again = true;
 		else if (c == 'c')
 			activate = true;
+		else if (c == 'i')
+			initrd = true;
 		else if (c == 'u')
 			o.run = optarg;
 		else
@@ -45,6 +49,8 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		rouse_log_open_console("/dev/console");
 	if (activate)
 		return rouse_boot_activate(&o, e);
+	if (initrd)
+		return rouse_initrd_run(&o, e);
 	e->kind = (enum rouse_kind)rouse_boot_run(&o, &result);
 	return e->kind == ROUSE_OK ? 0 : -1; /* the report has said why */
 }

@@ -6,6 +6,7 @@
 
 #include <rouse/boot.h>
 #include <rouse/clock.h>
+#include <rouse/health.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/log.h>
@@ -50,6 +51,7 @@ bool hold_until(struct rouse_report *r, const struct rouse_policy *p,
 			return true;
 		rouse_log(ROUSE_LOG_WARNING, "health", "%s; holding", e.text);
 		count_try(r, hold, e.text);
+		rouse_health_beat(r); /* who waits for this machine goes on waiting */
 	}
 	rouse_report_set(r, "action", json_string(rouse_action_word(ROUSE_ACT_ABANDON)));
 	return false;

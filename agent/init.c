@@ -385,7 +385,7 @@ static void leave(struct supervisor *s, char **argv)
 	if (r == 0 && s->target.handoff.kexec) {
 		rouse_log(ROUSE_LOG_INFO, "init", "starting the kernel of '%s'",
 			  s->target.handoff.init);
-		if (init_kexec(s->target.handoff.root, &e) < 0)
+		if (rouse_handoff_kexec(s->target.handoff.root, &e) < 0)
 			rouse_log(ROUSE_LOG_ERROR, "init", "%s; switching root instead", e.text);
 	}
 	if (r == 0)

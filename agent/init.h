@@ -30,10 +30,6 @@ _Noreturn void init_work(const struct rouse_boot_options *parents, int pipe);
  * the root of this process and deletes the files of the initramfs, which are memory. When it
  * fails, everything is where it was. */
 must_check int init_switch_root(const char *root, struct rouse_err *e);
-/* Gives the machine to the kernel that was loaded, with the filesystems below `root` written out.
- * Returns only when that failed; everything is where it was then. */
-must_check int init_kexec(const char *root, struct rouse_err *e);
-
 /* Leaves a child behind that runs the health checks, under an `init` that is not systemd. */
 void init_leave_watcher(const char *init);
 /* Starts `init` with nothing of ours but the console. Returns only when that failed. */

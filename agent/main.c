@@ -15,7 +15,12 @@ static const struct rouse_command commands[] = {
 	  "the boot: source, document, plan, apply, hand-off",
 	  "  --root DIR         provision the system below DIR (default /)\n"
 	  "  --run DIR          status and report (default /run/rouse)\n"
-	  "  --settings FILE    the image's settings (default /etc/rouse/agent.json)\n" },
+	  "  --settings FILE    the image's settings (default /etc/rouse/agent.json)\n"
+	  "  --initrd           in somebody else's initrd: make the root, mount it at /sysroot "
+	  "(or\n"
+	  "                     --root DIR), and tell systemd what to start there\n"
+	  "  --again            a try before this one has failed, and the machine is held\n"
+	  "  --activate         switch a NixOS to the system that a boot has made current\n" },
 	{ "check", rouse_cmd_check, "[DOC]", "validates a document offline; prints every error",
 	  "  DOC                without it: what the boot used, with this machine's overrides\n"
 	  "  --override DIR     merge the overrides of this directory, too\n"

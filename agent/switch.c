@@ -167,7 +167,7 @@ static void remount(const char *root, unsigned long flags)
 	}
 }
 
-int init_kexec(const char *root, struct rouse_err *e)
+int rouse_handoff_kexec(const char *root, struct rouse_err *e)
 {
 	sync();
 	remount(root, MS_RDONLY);

@@ -17,6 +17,12 @@ struct rouse_root;
 /* Never returns: ends in the closure's init, or holds the machine with a verdict. */
 int rouse_init_main(int argc, char **argv);
 
+struct rouse_boot_options;
+/* The boot in somebody else's initrd: the root is made and mounted at o->root ("/sysroot" when it is
+ * "/"), and that initrd's init, which may be systemd, is told what to start there. A machine that is
+ * held stays in here. */
+must_check int rouse_initrd_run(const struct rouse_boot_options *o, struct rouse_err *e);
+
 /* Brings one network interface up: modules are there; waits for a link, asks DHCPv4 (RFC 2131),
  * sets addresses, routes, MTU and /etc/resolv.conf. Every interface is tried at once; the
  * first lease wins. Idempotent: returns at once when a default route exists. */
@@ -76,5 +82,8 @@ must_check int rouse_handoff_prove(const struct rouse_root *r, const char *init,
 				   struct rouse_err *e);
 /* Behind the boot of an image: switches this NixOS to its current generation. */
 must_check int rouse_handoff_activate(bool *ret_units_failed, struct rouse_err *e);
+/* Gives the machine to the kernel that was loaded, with the filesystems below `root` written out.
+ * Returns only when that failed; everything is where it was then. */
+must_check int rouse_handoff_kexec(const char *root, struct rouse_err *e);
 must_check int rouse_handoff_write(const struct rouse_handoff *h, struct rouse_err *e);
 must_check int rouse_handoff_read(struct rouse_handoff *ret, struct rouse_err *e);

@@ -30,6 +30,7 @@ static const char unit_text[] = "[Unit]\n"
 				"Conflicts=shutdown.target\n"
 				"Before=boot-complete.target shutdown.target\n"
 				"ConditionPathExists=/run/rouse/report.json\n"
+				"ConditionPathExists=!/etc/initrd-release\n"
 				"\n"
 				"[Service]\n"
 				"Type=oneshot\n"
@@ -128,8 +129,13 @@ static int copy_hidden(struct dl_phdr_info *info, unused_arg size_t size, void *
 static int keep_initramfs(struct rouse_err *e)
 {
 	struct statfs s = { 0 };
+	struct stat first, self;
 
 	(void)umount2(AGENT_DIR, MNT_DETACH); /* of a try before this one */
+	/* Who else leaves an initramfs deletes all of it. */
+	if (stat("/proc/1/exe", &first) < 0 || stat("/proc/self/exe", &self) < 0 ||
+	    first.st_dev != self.st_dev || first.st_ino != self.st_ino)
+		return 0;
 	if (statfs("/", &s) < 0 || (s.f_type != RAMFS_MAGIC && s.f_type != TMPFS_MAGIC) ||
 	    (mkdir("/" ROUSE_KEPT_DIR, 0755) < 0 && errno != EEXIST))
 		return 0;

@@ -1,0 +1,139 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The agent in the initrds of others: one with systemd, built by dracut, and one of initramfs-tools.
+# Both are built by the tools themselves out of what `make install` installs, and boot a root that the
+# agent finds, grows and mounts; what starts there looks at what it was left.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+PATH=$PATH:/usr/sbin:/sbin
+CC=${CC:-cc}
+[ "$(id -u)" = 0 ] || { echo '1..0 # SKIP needs root'; exit 0; }
+for tool in qemu-system-x86_64 dracut mkinitramfs mke2fs sfdisk zstd; do
+	command -v $tool > /dev/null || { echo "1..0 # SKIP needs $tool"; exit 0; }
+done
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+count=0 failures=0
+ok() # NAME COMMAND [ARG]...
+{
+	name=$1
+	shift
+	count=$((count + 1))
+	if "$@"; then
+		echo "ok $count - $name"
+	else
+		echo "not ok $count - $name"
+		failures=$((failures + 1))
+	fi
+}
+
+said() # PATTERN
+{
+	grep -q -e "$1" "$dir/console" || { tail -n 40 "$dir/console" | sed 's/^/#   /'; return 1; }
+}
+
+kernel=build/kernel
+good=/nix/store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-good
+
+make_disk()
+{
+	tree=$dir/tree
+	mkdir -p "$tree$good" "$tree/nix/var/nix/profiles" "$tree/var/lib/rouse"
+	echo '{ "rouse": 1 }' > "$tree/var/lib/rouse/document.json"
+	cp "$dir/init" "$tree$good/real-init"
+	ln -s $good/real-init "$tree$good/init"
+	ln -s $good "$tree/nix/var/nix/profiles/system-1-link"
+	ln -s system-1-link "$tree/nix/var/nix/profiles/system"
+	truncate -s 64M "$dir/disk.img"
+	echo 'label: gpt
+start=2048, size=102400, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709' | sfdisk -q "$dir/disk.img" &&
+		mke2fs -q -F -t ext4 -E offset=1048576 -d "$tree" "$dir/disk.img" 50M
+}
+
+# Runs a command where what `make install` made is installed, and the kernel's modules are, too.
+installed() # COMMAND [ARG]...
+{
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	unshare --mount sh -euc '
+		stage=$1 modules=$2
+		shift 2
+		over()
+		{
+			[ -d "$2" ] || mkdir -p "$2"
+			mount -t overlay -o "ro,lowerdir=$1:$2" overlay "$2"
+		}
+		over "$stage/usr/sbin" /usr/sbin
+		over "$stage/lib/systemd/system" /usr/lib/systemd/system
+		over "$stage/usr/lib/dracut/modules.d" /usr/lib/dracut/modules.d
+		over "$stage/usr/share/initramfs-tools" /usr/share/initramfs-tools
+		over "$stage/etc" /etc
+		over "$stage/boot" /boot
+		over "$modules" /usr/lib/modules
+		"$@"
+	' installed "$dir/stage" "$PWD/$kernel/lib/modules" "$@"
+}
+
+prepare()
+{
+	images/kernel --dir $kernel || return
+	version=$(cat $kernel/version)
+	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/init" tests/boot/init/init.c &&
+		make --no-print-directory install DESTDIR="$dir/stage" > /dev/null && make_disk || return
+	cat > "$dir/stage/etc/rouse/web.json" << END
+{ "rouse": 1, "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } } }
+END
+	echo '{ "document": "/etc/rouse/web.json" }' > "$dir/stage/etc/rouse/agent.json"
+	: > "$dir/stage/etc/rouse/initramfs"
+	# mkinitramfs looks there for what the kernel can unpack
+	mkdir "$dir/stage/boot" && echo CONFIG_RD_ZSTD=y > "$dir/stage/boot/config-$version"
+	mkdir -p "$dir/conf"
+	cp -r /etc/initramfs-tools/. "$dir/conf" && sed -i 's/^MODULES=.*/MODULES=list/' "$dir/conf/initramfs.conf"
+	mkdir -p "$dir/conf/hooks"
+	cat > "$dir/conf/hooks/document" << 'END'
+#!/bin/sh
+[ "${1:-}" != prereqs ] || exit 0
+. /usr/share/initramfs-tools/hook-functions
+copy_file config /etc/rouse/web.json
+END
+	chmod +x "$dir/conf/hooks/document"
+	installed dracut --force --no-hostonly --no-early-microcode --kver "$version" --compress 'zstd -3' --quiet \
+		--modules 'base dracut-systemd fs-lib rouse systemd systemd-initrd udev-rules' \
+		--install /etc/rouse/web.json "$dir/dracut.img" &&
+		installed mkinitramfs -d "$dir/conf" -c zstd -o "$dir/initramfs-tools.img" "$version"
+}
+
+boot() # INITRD APPEND
+{
+	images/vm --kernel $kernel/vmlinuz --initrd "$1" --append "$2" --timeout 240 --disk "$dir/disk.img" \
+		--snapshot 2> "$dir/qemu" | tr -d '\r' > "$dir/console"
+}
+
+if ! prepare > "$dir/prepare" 2>&1; then
+	tail -n 30 "$dir/prepare" | sed 's/^/# /'
+	printf '1..1\nnot ok 1 - %s\n' "cannot build the initrds"
+	exit 1
+fi
+
+boot "$dir/dracut.img" 'quiet systemd.show_status=no word-for-init'
+ok "dracut: the agent finds the root and grows it" said 'disks: grow partition 1'
+ok "dracut: systemd starts the system's init" said "^NEXT-INIT $good/init"
+ok "dracut: it has come to its end" said '^CHECK-END'
+ok "dracut: the agent has traveled and starts" said '^CHECK ok the agent has traveled and starts'
+ok "dracut: its unit is wanted" said '^CHECK ok its unit is wanted'
+ok "dracut: the report has traveled" said '^CHECK ok the report has traveled'
+ok "dracut: no process, descriptor or signal of the initrd is left" [ "$(grep -c \
+	'^CHECK ok \(three descriptors\|no signal is\|no process is left\|the environment is\|nothing is left of\)' "$dir/console")" = 7 ]
+ok "dracut: the root is the disk's" said "^CHECK ok the root is the disk's"
+
+boot "$dir/initramfs-tools.img" 'boot=rouse quiet word-for-init'
+ok "initramfs-tools: the agent finds the root and grows it" said 'disks: grow partition 1'
+ok "initramfs-tools: the system's init starts" said "^NEXT-INIT $good/init"
+ok "initramfs-tools: it has come to its end" said '^CHECK-END'
+ok "initramfs-tools: the agent has traveled and starts" said '^CHECK ok the agent has traveled and starts'
+ok "initramfs-tools: the report has traveled" said '^CHECK ok the report has traveled'
+ok "initramfs-tools: the root is the disk's" said "^CHECK ok the root is the disk's"
+echo "1..$count"
+[ $failures = 0 ]

@@ -1,0 +1,87 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The NixOS module evaluates with Nix itself, and says what the units of packaging/systemd say. What it
+# uses of nixpkgs' lib is written out here.
+# shellcheck disable=SC2317 # ok() calls the functions that look unreachable
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+command -v nix-instantiate > /dev/null || { echo '1..0 # SKIP needs nix-instantiate'; exit 0; }
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+export NIX_STORE_DIR="$dir/store" NIX_STATE_DIR="$dir/state" NIX_LOG_DIR="$dir/log" HOME="$dir"
+export NIX_REMOTE='' NIX_CONF_DIR="$dir" NIX_PATH=''
+cat > "$dir/eval.nix" << END
+{ enable, initrd }:
+let
+  lib = {
+    mkEnableOption = text: { default = false; inherit text; };
+    mkOption = x: x;
+    mkIf = yes: x: if yes then x else { };
+    mkMerge = builtins.foldl' merge { };
+    types = { package = "package"; attrs = "attrs"; };
+  };
+  merge = a: b: a // builtins.mapAttrs
+    (k: v: if a ? \${k} && builtins.isAttrs v && builtins.isAttrs a.\${k} then merge a.\${k} v else v) b;
+  module = import $PWD/packaging/nix/module.nix {
+    inherit lib;
+    config.services.rouse = {
+      inherit enable;
+      initrd.enable = initrd;
+      package = "/rouse";
+      settings = { document = "/etc/web.json"; };
+    };
+    pkgs = { writeText = name: text: { inherit name text; }; dosfstools = "/dosfstools"; cacert = "/cacert"; };
+  };
+in module.config // { options = builtins.attrNames module.options.services.rouse; }
+END
+
+count=0 failures=0
+ok() # NAME COMMAND [ARG]...
+{
+	name=$1
+	shift
+	count=$((count + 1))
+	if "$@" > "$dir/why" 2>&1; then
+		echo "ok $count - $name"
+	else
+		echo "not ok $count - $name"
+		sed 's/^/#   /' "$dir/why"
+		failures=$((failures + 1))
+	fi
+}
+
+# Is this (Python) true of the configuration `c`?
+holds() # ENABLE INITRD EXPRESSION
+{
+	config=$dir/config.$1.$2
+	[ -s "$config" ] ||
+		nix-instantiate --eval --strict --json --arg enable "$1" --arg initrd "$2" "$dir/eval.nix" > "$config" || return
+	python3 -c 'import json, sys; c = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else print(c) or 1)' \
+		"$config" "$3"
+}
+
+# A value of a unit file of ours
+value() # FILE KEY
+{
+	sed -n "s/^$2=//p" "packaging/systemd/$1"
+}
+
+ok "disabled, it says nothing" holds false false 'list(c) == ["options"]'
+ok "its settings are a file of its own" holds true false \
+	'json.loads(c["environment"]["etc"]["rouse/agent.json"]["source"]["text"]) == {"document": "/etc/web.json"}'
+ok "in an image, the boot is before sysinit.target" holds true false \
+	'c["systemd"]["services"]["rouse"]["wantedBy"] == ["sysinit.target"] and "boot" not in c'
+for unit in rouse rouse-health rouse-activate; do
+	ok "$unit runs what its unit file runs" holds true false \
+		"c['systemd']['services']['$unit']['serviceConfig']['ExecStart'] == '$(value "$unit.service" ExecStart | sed 's,/usr/sbin/,/rouse/bin/,')'"
+	ok "$unit has the time that its unit file has" holds true false \
+		"c['systemd']['services']['$unit']['serviceConfig']['TimeoutStartSec'] == '$(value "$unit.service" TimeoutStartSec)'"
+done
+ok "in an initrd, the agent makes the root" holds false true \
+	'c["boot"]["initrd"]["systemd"]["services"]["rouse-initrd"]["requiredBy"] == ["initrd-root-fs.target"]'
+ok "in an initrd, the system is not that of init=" holds false true \
+	'c["boot"]["initrd"]["systemd"]["services"]["initrd-find-nixos-closure"]["enable"] is False'
+ok "in an initrd, health is checked, and nothing is made twice" holds false true \
+	'list(c["systemd"]["services"]) == ["rouse-health"]'
+echo "1..$count"
+exit $((failures > 0))
