@@ -163,7 +163,7 @@ analyze-sources:
 	$(Q)for f in $(SRC); do $(CC) $(ALLFLAGS) -fanalyzer -c -o /dev/null $$f || exit 1; done
 	$(Q)cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability \
 		--library=.cppcheck.xml --suppress=memleak --suppress=resourceLeak \
-		--suppress=uninitvar:agent/sigv4.c -Iinclude -D_GNU_SOURCE -DROUSE_VERSION='"x"' agent modules
+		--suppress=uninitvar:agent/sigv4.c -Iinclude -D_GNU_SOURCE -D__x86_64__ -DROUSE_VERSION='"x"' agent modules
 	$(Q)clang-tidy --quiet $(SRC) -- $(filter-out -ftrivial-auto-var-init=zero,$(ALLFLAGS))
 
 compile_commands.json:
