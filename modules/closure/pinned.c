@@ -237,7 +237,6 @@ static int load_one(struct rouse_closure *c, const struct rouse_pin *root,
 		    const struct rouse_context *ctx, struct rouse_err *e)
 {
 	auto_arena struct rouse_arena arena = { 0 };
-	auto_paths struct rouse_paths paths = { 0 };
 	const char *const *caches = NULL;
 	struct rouse_fetch t = {
 		.url = root->manifest_url,
