@@ -17,6 +17,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -317,6 +318,9 @@ struct disks_filesystem {
 	int (*make)(const struct disks_target *t, struct rouse_err *e);
 	/* Size, free bytes and inodes from the superblock at `offset` of fd; false when unknown. */
 	bool (*usage)(int fd, uint64_t offset, struct disks_content *ret);
+	/* … of one that is mounted, with its root at fd, where the superblock on the disk lags behind
+	 * what the kernel has; 0: unknown. May be NULL. */
+	uint64_t (*mounted_size)(int fd);
 	/* Mounted, with its root at fd. NULL: it never grows, or only so: */
 	int (*grow)(int fd, uint64_t size, struct rouse_err *e);
 	/* Not mounted, on all of this node, which it fills then. */
@@ -597,6 +601,7 @@ must_check int disks_crypt_apply(unsigned op, const struct disks_action *a,
 const char *disks_array_metadata(const struct disks_disk *d);
 /* Where the array `name` is found when it runs. */
 #define DISKS_ARRAY_DIR "/dev/md/"
+#define DISKS_ANY_LEVEL UINT_MAX /* ASSEMBLE: the members know */
 /* Adds "arrays": what runs, or waits for more of its members. */
 void disks_md_observe(const struct rouse_context *c, json_t *facts);
 must_check int disks_md_apply(unsigned op, const struct disks_action *a,

@@ -138,15 +138,97 @@ static bool is_there_already(const char *root, const char *baked)
 	return holds_traces(fd, baked);
 }
 
+/* Members of one array, by its UUID. */
+struct members {
+	const char *uuid, *devices[ROUSE_MAX_ARRAY + 1];
+	size_t n;
+};
+
+static void add_member(struct members *all, size_t *n, const char *node, const json_t *content)
+{
+	const json_t *s;
+	size_t i, k;
+
+	json_array_foreach (json_object_get(content, "signatures"), i, s) {
+		const char *uuid = json_string_value(json_object_get(s, "uuid"));
+
+		if (!node || !uuid ||
+		    !rouse_streq(json_string_value(json_object_get(s, "type")),
+				 "linux_raid_member"))
+			continue;
+		for (k = 0; k < *n && strcmp(all[k].uuid, uuid) != 0; k++)
+			;
+		if (k == ROUSE_MAX_GROUPS)
+			return;
+		*n += k == *n;
+		all[k].uuid = uuid;
+		if (all[k].n < ROUSE_MAX_ARRAY)
+			all[k].devices[all[k].n++] = node;
+	}
+}
+
+static bool runs(const json_t *facts, const char *uuid)
+{
+	const json_t *array;
+	size_t i;
+
+	json_array_foreach (json_object_get(facts, "arrays"), i, array)
+		if (rouse_streq(json_string_value(json_object_get(array, "uuid")), uuid))
+			return true;
+	return false;
+}
+
+/* Starts arrays that have what they had when they last ran. True when there is one more. */
+static bool assemble(const json_t *facts)
+{
+	const struct rouse_context c = { .initramfs = true };
+	struct members all[ROUSE_MAX_GROUPS] = { 0 };
+	const json_t *disk, *entry;
+	size_t n = 0, i, k;
+	bool more = false;
+
+	json_array_foreach (json_object_get(facts, "disks"), i, disk) {
+		add_member(all, &n, json_string_value(json_object_get(disk, "device")),
+			   json_object_get(disk, "content"));
+		json_array_foreach (json_object_get(disk, "partitions"), k, entry)
+			add_member(all, &n, json_string_value(json_object_get(entry, "device")),
+				   json_object_get(entry, "content"));
+	}
+	for (i = 0; i < n; i++) {
+		auto_free char *node = rouse_asprintf("%sfallback%zu", DISKS_ARRAY_DIR, i);
+		const struct disks_action a = { .source = node,
+						.array_uuid = all[i].uuid,
+						.devices = all[i].devices,
+						.level = DISKS_ANY_LEVEL };
+		struct rouse_err e = { 0 };
+
+		if (runs(facts, all[i].uuid))
+			continue;
+		if (disks_md_apply(DISKS_OP_ASSEMBLE, &a, &c, &e) < 0)
+			rouse_log(ROUSE_LOG_WARNING, "fallback", "%s, ignoring", e.text);
+		else
+			more = true;
+	}
+	return more;
+}
+
 static int look(const struct rouse_context *c, struct candidate *found, struct rouse_err *e)
 {
 	const struct disks_conf none = { 0 };
 	auto_json json_t *facts = json_object();
-	const json_t *disk, *entry, *group;
+	const json_t *disk, *entry, *group, *array;
 	size_t i, k;
 
 	if (disks_observe(&none, c, facts, e) < 0)
 		return -1;
+	if (assemble(facts)) {
+		json_object_clear(facts);
+		if (disks_observe(&none, c, facts, e) < 0)
+			return -1;
+	}
+	json_array_foreach (json_object_get(facts, "arrays"), i, array)
+		look_at_node(json_string_value(json_object_get(array, "device")),
+			     json_object_get(array, "content"), found);
 	json_array_foreach (json_object_get(facts, "disks"), i, disk)
 		json_array_foreach (json_object_get(disk, "partitions"), k, entry)
 			look_at_entry(json_string_value(json_object_get(disk, "device")), entry,

@@ -356,8 +356,8 @@ static int load_modules(unsigned level, struct rouse_err *e)
 	if (rouse_kmod_load("md-mod", e) < 0 && e->sys != ENOENT)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(modules); i++)
-		if (modules[i].level == level && rouse_kmod_load(modules[i].module, e) < 0 &&
-		    e->sys != ENOENT)
+		if ((modules[i].level == level || level == DISKS_ANY_LEVEL) &&
+		    rouse_kmod_load(modules[i].module, e) < 0 && e->sys != ENOENT)
 			return -1; /* what a kernel lacks may be built in */
 	return 0;
 }

@@ -124,6 +124,15 @@ struct xfs_growfs { /* struct xfs_growfs_data */
 #define XFS_GEOMETRY _IOR('X', 100, struct xfs_geometry)
 #define XFS_GROWFS _IOW('X', 110, struct xfs_growfs)
 
+static uint64_t mounted_size_of_xfs(int fd)
+{
+	struct xfs_geometry g = { 0 };
+
+	return ioctl(fd, XFS_GEOMETRY, &g) == 0 && g.block && g.blocks <= INT64_MAX / g.block
+		       ? g.blocks * g.block
+		       : 0;
+}
+
 static int grow_xfs(int fd, uint64_t size, struct rouse_err *e)
 {
 	struct xfs_geometry g = { 0 };
@@ -196,6 +205,7 @@ const struct disks_filesystem disks_xfs = {
 	.print_uuid = disks_uuid_print,
 	.make = make_xfs,
 	.usage = usage_of_xfs,
+	.mounted_size = mounted_size_of_xfs,
 	.grow = grow_xfs,
 };
 

@@ -40,6 +40,18 @@ static bool devno_of(const char *sys_name, dev_t *ret)
 	return *end == '\0';
 }
 
+/* What the kernel has, where the superblock that was read lags behind it. */
+static void add_size(const char *type, const char *target, json_t *content)
+{
+	const struct disks_filesystem *fs = type ? disks_filesystem_find(type) : NULL;
+	auto_fd int fd = fs && fs->mounted_size ? open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+						: -1;
+	uint64_t size = fd >= 0 ? fs->mounted_size(fd) : 0;
+
+	if (size)
+		rouse_json_set_int(content, "size", size);
+}
+
 static void add_mount(struct libmnt_fs *fs, json_t *content, json_t *mounts)
 {
 	const char *target = mnt_fs_get_target(fs), *root = mnt_fs_get_root(fs);
@@ -58,6 +70,7 @@ static void add_mount(struct libmnt_fs *fs, json_t *content, json_t *mounts)
 		rouse_json_set_bool(content, "readOnly", (v.f_flag & ST_RDONLY) != 0);
 		rouse_json_set_int(content, "free", (uint64_t)v.f_bavail * v.f_frsize);
 		rouse_json_set_int(content, "inodes", v.f_favail);
+		add_size(mnt_fs_get_fstype(fs), target, content);
 	}
 	rouse_json_append_string(mounts, target);
 }
