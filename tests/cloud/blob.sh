@@ -204,6 +204,9 @@ ok redirect_to_http_is_refused fails 78 'a redirect may lead to https'
 # --- authorities ---
 boot https://evil.example/v1/AUTH_acme/fleet/web.json "{ \"ca\": \"$work/store.pem\" }"
 ok pinned_authority_boots boots
+cat "$work/other.pem" "$work/store.pem" >"$work/both.pem"
+boot https://evil.example/v1/AUTH_acme/fleet/web.json "{ \"ca\": \"$work/both.pem\" }"
+ok pinned_authority_may_be_one_of_two boots
 boot https://evil.example/v1/AUTH_acme/fleet/web.json "{ \"ca\": \"$work/other.pem\" }"
 ok another_authority_is_untrusted fails 77 'certificate'
 ok another_authority_gets_no_request saw '"target"' 0

@@ -211,7 +211,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                           "status": status, "code": code, "signed": "Authorization" in self.headers,
                           "token": "x-amz-security-token" in self.headers,
                           "condition": "If-None-Match" in self.headers,
-                          "agent": self.client_address[1]})
+                          "agent": self.client_address[1], "ms": int(time.monotonic() * 1000)})
         self.send_response_only(status)
         for name, value in {"Date": self.date_time_string(int(self.service.now())), **headers}.items():
             self.send_header(name, value)

@@ -259,6 +259,31 @@ bucket
 boot s3://acme/web.json '{ "deadline": "3s" }'
 ok s3_private_bucket_without_a_role_is_denied fails 78 'the instance has no role (AccessDenied'
 
+# --- what others on the machine see meanwhile; and that a server's wish is heard ---
+watch() { # what the agent's processes show of themselves, while there is no file "enough"
+	while [ ! -e "$work/enough" ]; do
+		for p in /proc/[0-9]*; do
+			[ "$(cat "$p/comm")" = rouse ] && tr '\0' '\n' <"$p/cmdline" && tr '\0' '\n' <"$p/environ"
+		done
+		sleep 0.1
+	done >"$work/seen" 2>/dev/null
+}
+apart() { # the time between two requests for the document, in ms
+	# shellcheck disable=SC2046 # one number a line
+	set -- $(sed -n 's/.*"ms": \([0-9]*\)}/\1/p' "$work/requests")
+	echo $(($2 - $1))
+}
+imds "$(has_role)"
+bucket '' '"script": {"acme/web.json": [{"status": 503, "headers": {"Retry-After": "2"}, "body": "<Error><Code>SlowDown</Code></Error>"}]}'
+watch &
+boot s3://acme/web.json
+: >"$work/enough"
+wait $!
+ok s3_retry_after_boots boots
+ok s3_retry_after_is_heard [ "$(apart)" -ge 2000 ]
+ok s3_agent_was_seen grep -q -- --settings "$work/seen"
+ok s3_credentials_are_in_no_command_line_and_no_environment [ -z "$(grep canary "$work/seen")" ]
+
 # --- signatures beside, bases beneath ---
 imds "$(has_role)"
 key=$("$ROUSE" keygen --output "$work/secret" acme-1)
