@@ -31,22 +31,41 @@ int rouse_acquire_network(const struct rouse_boot_options *o, uint64_t deadline,
 	return early ? rouse_net_up(deadline, e) : 0;
 }
 
+/* The source that the image names, whatever else is there; NULL: it names none. */
+static const struct rouse_source *named_source(const struct rouse_settings *s)
+{
+	for (size_t i = 0; s->document && rouse_sources[i]; i++)
+		if (rouse_streq(rouse_sources[i]->name, s->document))
+			return rouse_sources[i];
+	return NULL;
+}
+
+/* The one that recognises itself; a disk with a document may be on its way. */
+static const struct rouse_source *detect(struct rouse_machine *m, uint64_t deadline, char *why,
+					 size_t why_size)
+{
+	const struct rouse_source *source = rouse_source_detect(m, why, why_size);
+
+	if (!source && rouse_udev_runs()) {
+		rouse_udev_settle(deadline);
+		source = rouse_source_detect(m, why, why_size);
+	}
+	return source;
+}
+
 int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_settings *s,
 			 struct rouse_fetcher *f, uint64_t deadline, struct rouse_found *ret,
 			 struct rouse_err *e)
 {
 	struct rouse_machine m = { 0 };
-	const struct rouse_source *source;
-	char why[256] = "";
+	const struct rouse_source *named = named_source(s), *source = named;
+	char why[256] = "the image names it";
 	int r = 0;
 
 	if (rouse_machine_open(&m, "", e) < 0)
 		return -1;
-	source = rouse_source_detect(&m, why, sizeof(why));
-	if (!source && rouse_udev_runs()) { /* a disk with a document may be on its way */
-		rouse_udev_settle(deadline);
-		source = rouse_source_detect(&m, why, sizeof(why));
-	}
+	if (!named)
+		source = detect(&m, deadline, why, sizeof(why));
 	if (source) {
 		rouse_log(ROUSE_LOG_INFO, "source", "%s: %s", source->name, why);
 		ret->source = source->name;
@@ -57,7 +76,8 @@ int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_
 			       "recognised, the "
 			       "kernel command line has no rouse.document=, the image no "
 			       "\"document\" setting");
-	if (r == 0 && ((source && source->network) || (s->document && !is_local(s->document))))
+	if (r == 0 &&
+	    ((source && source->network) || (!named && s->document && !is_local(s->document))))
 		r = rouse_acquire_network(o, deadline, e);
 	if (r == 0 && source) {
 		r = source->fetch(source, &m, f, deadline, ret, e);
@@ -124,7 +144,7 @@ static int load_top(struct rouse_loader *l, const struct rouse_settings *s,
 	}
 	if (s->document && *s->document == '/')
 		return rouse_load_file(d, s->document, e);
-	if (s->document)
+	if (s->document && !named_source(s))
 		return rouse_load_url(l, d, s->document, s->sha256, false, e);
 	return rouse_fail(e, ROUSE_DOCUMENT, 0,
 			  "%s has no user-data for this machine, and the image names no document",

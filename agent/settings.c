@@ -7,15 +7,24 @@
 #include <rouse/fs.h>
 #include <rouse/generations.h>
 #include <rouse/json.h>
+#include <rouse/source.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
 #include "minisign.h"
 
+static bool is_source(const char *s)
+{
+	for (size_t i = 0; rouse_sources[i]; i++)
+		if (rouse_streq(rouse_sources[i]->name, s))
+			return true;
+	return false;
+}
+
 static bool is_document(const char *s)
 {
-	return rouse_is_absolute_path(s) || rouse_is_url(s);
+	return rouse_is_absolute_path(s) || rouse_is_url(s) || is_source(s);
 }
 
 static const struct rouse_shape key_shape = { .type = ROUSE_STRING,
@@ -59,10 +68,12 @@ static const struct rouse_field fleet_fields[] = {
 };
 
 static const struct rouse_field fields[] = {
-	ROUSE_FIELD(struct rouse_settings, document, "document",
-		    "Where the document is when no source on the machine says it.",
-		    .type = ROUSE_STRING, .format = "an absolute path or a URL",
-		    .valid = is_document),
+	ROUSE_FIELD(
+		struct rouse_settings, document, "document",
+		"Where the document is when no source on the machine says it; or the only source "
+		"that is asked.",
+		.type = ROUSE_STRING, .format = "an absolute path, a URL or the name of a source",
+		.valid = is_document),
 	ROUSE_FIELD(struct rouse_settings, sha256, "sha256", "The digest that pins \"document\".",
 		    .type = ROUSE_STRING, .format = "64 lower-case hex digits",
 		    .valid = rouse_is_sha256_hex),
@@ -151,7 +162,7 @@ static int decode(struct rouse_settings *s, const char *path, struct rouse_err *
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
 			       "%s: requireSignature: no signature can be right without \"keys\"",
 			       path);
-	else if (s->document && !rouse_is_absolute_path(s->document) &&
+	else if (s->document && !rouse_is_absolute_path(s->document) && !is_source(s->document) &&
 		 !rouse_strip_prefix(s->document, "file://") && !s->sha256 && !s->require_signature)
 		r = rouse_fail(
 			e, ROUSE_DOCUMENT, 0,

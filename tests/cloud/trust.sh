@@ -59,7 +59,8 @@ document() { # MEMBERS
 }
 boots() { [ "$status" = 0 ] && [ -e "$work/root/etc/motd" ]; }
 fails() { # STATUS TEXT: nothing was written
-	[ "$status" = "$1" ] && grep -q -- "$2" "$work/run/status.json" && [ ! -e "$work/root/etc/motd" ]
+	case $status in $1) ;; *) return 1 ;; esac
+	grep -q -- "$2" "$work/run/status.json" && [ ! -e "$work/root/etc/motd" ]
 }
 is() { [ "$1" = "$2" ]; }
 digest() { sha256sum "$1" | cut -d' ' -f1; }
@@ -131,6 +132,13 @@ ok signatures_without_keys_are_a_mistake fails 78 'requireSignature'
 boot "{ \"document\": \"https://example.org/web.json\" }"
 ok a_url_without_a_pin_is_a_mistake fails 78 'whoever answers there'
 
+boot '{ "document": "cmdline" }' "rouse.document=file://$DOC rouse.sha256=$(digest "$DOC")"
+ok a_source_that_the_image_names_is_asked boots
+boot '{ "document": "ec2", "deadline": "2s" }' "rouse.document=file://$DOC rouse.sha256=$(digest "$DOC")"
+ok a_source_that_the_image_names_is_the_only_one fails 7[15] 'ec2'
+boot '{ "document": "ec3" }'
+ok a_source_that_is_none_is_a_mistake fails 78 'the name of a source, found'
+
 # --- old documents ---
 rm -rf "$work/root"
 document '"generation": 7'
@@ -170,6 +178,9 @@ boot
 ok base_boots boots
 ok base_is_merged grep -q '"hostname": "base"' "$work/run/document.json"
 printf ' ' >>"$work/base.json"
+boot
+ok base_that_the_machine_has_needs_nobody boots
+rm -rf "$work/root"
 boot
 ok base_that_differs_is_refused fails 77 'base.json: the SHA-256 is'
 document "\"from\": { \"url\": \"file://$DOC\", \"sha256\": \"$(digest "$work/base.json")\" }"

@@ -114,7 +114,7 @@ static void wrong_settings_name_what_is_wrong(struct t *t)
 		{ "[]", "object" },
 		{ "{\"documnet\": \"/a\"}", "documnet" },
 		{ "{\"document\": 7}", "document" },
-		{ "{\"document\": \"a.json\"}", "an absolute path or a URL" },
+		{ "{\"document\": \"a.json\"}", "an absolute path, a URL or the name of a source" },
 		{ "{\"document\": \"https://example.com/a.json\"}", "a URL needs \"sha256\"" },
 		{ "{\"document\": \"/a\", \"document\": \"/b\"}", "duplicate" },
 		{ "{\"keys\": [\"x\"]}", "a public key" },
