@@ -19,6 +19,7 @@
 #include "acquire.h"
 #include "freshness.h"
 #include "layers.h"
+#include "load.h"
 #include "phases.h"
 
 static void say_progress(void *arg, const char *what, uint64_t done, uint64_t total)
@@ -197,7 +198,7 @@ static void start_herald(struct boot *b)
 	b->herald = rouse_herald_start(&b->report, &health, true);
 }
 
-static int provision(struct boot *b, struct rouse_err *e)
+static int plan(struct boot *b, struct rouse_err *e)
 {
 	struct rouse_run *run = &b->run;
 
@@ -208,7 +209,34 @@ static int provision(struct boot *b, struct rouse_err *e)
 		return -1;
 
 	boot_begin_phase(b, "plan");
-	if (rouse_run_plan(run, e) < 0 || rouse_run_enter(run, e) < 0 ||
+	return rouse_run_plan(run, e) < 0 ? -1 : rouse_run_enter(run, e);
+}
+
+/* An initramfs sees the overrides of the machine only now, when its root is mounted and nothing is
+ * changed yet. They count as much as they do in a system: what is planned is planned anew with them. */
+static int plan_with_overrides(struct boot *b, struct rouse_err *e)
+{
+	size_t before = b->document.n_layers;
+
+	if (!b->options->initramfs)
+		return 0;
+	if (rouse_load_overrides(&b->document, b->options->root, e) < 0)
+		return -1;
+	if (b->document.n_layers == before)
+		return 0;
+	rouse_run_done(&b->run); /* borrows from the document as it was */
+	if (rouse_document_finish(&b->document, &b->found.instance, e) < 0 ||
+	    rouse_acquire_check_caches(&b->settings, &b->document, e) < 0)
+		return -1;
+	record_document(b);
+	return keep_document(b, b->options->run, "", e) < 0 ? -1 : plan(b, e);
+}
+
+static int provision(struct boot *b, struct rouse_err *e)
+{
+	struct rouse_run *run = &b->run;
+
+	if (plan(b, e) < 0 || plan_with_overrides(b, e) < 0 ||
 	    rouse_freshness_check_seen(&b->document, b->options->root, e) < 0)
 		return -1;
 	if (boot_check_attempts(b, e) < 0)

@@ -149,13 +149,7 @@ static void say_next(const struct edit *x)
 				       ? rouse_strdup("")
 				       : rouse_asprintf(" --root %s", x->root_path);
 
-	if (x->running.initramfs)
-		(void)printf("This machine boots through an initramfs, which reads its own %s "
-			     "only: rebuild "
-			     "that to keep this.\n",
-			     ROUSE_OVERRIDE_DIR);
-	else
-		(void)printf("It counts from the next boot on.\n");
+	(void)printf("It counts from the next boot on.\n");
 	(void)printf("To see what it changes, and to change it now:\n"
 		     "    rouse plan --only %s%s\n    rouse apply --only %s%s\n",
 		     x->section, root, x->section, root);

@@ -19,7 +19,7 @@
 /* Who the machine is and how it booted, as kept with the layers. */
 struct rouse_running {
 	struct rouse_instance instance; /* strings in json, tags in arena */
-	bool initramfs;                 /* the boot ran there, and saw the initramfs' /etc only */
+	bool initramfs;                 /* the boot ran there */
 	bool flattened; /* no layers were kept: one layer that holds overrides, too */
 	char *name;     /* the file that was read, for messages */
 	json_t *json;
