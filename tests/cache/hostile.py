@@ -354,6 +354,26 @@ def refused(name, p, store, status, word):
            f"status {p.returncode}, wanted {status}; '{word}' in:", p.stderr, there)
 
 
+def ask_nix(name, root, cache, keys, path, refuses):
+    """NIX=1 prints what real Nix says of each case where it says otherwise; differences.md has the reasons."""
+    if not os.environ.get("NIX"):
+        return
+    home = f"{W}/nix-{name}"
+    os.makedirs(home + "/conf")
+    with open(home + "/conf/nix.conf", "w", encoding="ascii") as f:
+        f.write(f"build-users-group =\nsandbox = false\nsubstituters = {cache}\nconnect-timeout = 2\n"
+                f"download-attempts = 1\nstalled-download-timeout = 3\n"
+                f"trusted-public-keys = {' '.join(k.public for k in keys)}\n")
+    p = subprocess.run(["nix-store", "--realise", "/nix/store/" + root], capture_output=True, timeout=60, check=False,
+                       env={**os.environ, "NIX_CONF_DIR": home + "/conf", "HOME": home,
+                            "NIX_REMOTE": f"local?root={home}/root"})
+    took = p.returncode == 0 and os.path.lexists(f"{home}/root/nix/store/{path}")
+    if took == refuses or p.returncode < 0:
+        with LOCK:
+            print(f"# nix {'accepts' if took else 'refuses' if p.returncode > 0 else 'dies of'} {name}", flush=True)
+    subprocess.run(["rm", "-rf", home], check=False)  # it may have made a tree too deep for us
+
+
 @later
 def hostile(name, status, word=BAD, scheme="http", keys=(KEY,), timeout="20s", rules=(), pin="", **defect):
     where = f"{W}/{name}"
@@ -363,6 +383,7 @@ def hostile(name, status, word=BAD, scheme="http", keys=(KEY,), timeout="20s", r
     cache = f"file://{where}" if scheme == "file" else f"{BASE}/{name}"
     p, store = pull(name, root, [cache], keys, timeout, pin)
     refused(name, p, store, status, word)
+    ask_nix(name, root, cache, keys, defect.get("full") or BAD, True)
     remove(where)
     remove(f"{W}/store-{name}")
 
@@ -377,6 +398,8 @@ def accepted(name, scheme="http", keys=(KEY,), look=None, rules=(), **defect):
     there = sorted(os.listdir(store)) if os.path.isdir(store) else []
     ok = p.returncode == OK and there == sorted([defect.get("full") or BAD, store_name("good"), store_name("root")])
     report(name, ok and (look is None or look(f"{store}/{BAD}")), f"status {p.returncode}:", p.stderr, there)
+    ask_nix(name, root, f"file://{where}" if scheme == "file" else f"{BASE}/{name}", keys,
+            defect.get("full") or BAD, False)
     remove(where)
     remove(f"{W}/store-{name}")
 
