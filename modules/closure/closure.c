@@ -97,12 +97,12 @@ static const struct rouse_field manifest_fields[] = {
 		    .max = ROUSE_MAX_CLOSURE_SIZE),
 };
 
-static const struct rouse_field wanted_fields[] = { ROUSE_WANTED_FIELDS(struct closure_pin,
-									wanted) };
+static const struct rouse_field wanted_fields[] = { ROUSE_WANTED_FIELDS(struct closure_wanted,
+									where) };
 static const struct rouse_field lock_fields[] = {
 	ROUSE_FIELD(struct rouse_lock_record, wanted, "wanted", "What was to be found.",
 		    .type = ROUSE_OBJECT, .fields = wanted_fields,
-		    .n_fields = ARRAY_SIZE(wanted_fields), .size = sizeof(struct closure_pin)),
+		    .n_fields = ARRAY_SIZE(wanted_fields), .size = sizeof(struct closure_wanted)),
 	ROUSE_FIELD(struct rouse_lock_record, release, "release",
 		    "The release of the channel in which it was found.", .type = ROUSE_STRING),
 	ROUSE_FIELD(struct rouse_lock_record, revision, "revision",

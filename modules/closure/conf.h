@@ -23,6 +23,11 @@ struct closure_manifest {
 	int64_t paths, nar_size, download_size; /* 0: not said */
 };
 
+/* What the record of a lock says was wanted: a struct of its own, for the table of its fields. */
+struct closure_wanted {
+	struct rouse_wanted where;
+};
+
 /* The system, or a program of a profile. */
 struct closure_pin {
 	const char *key; /* of a program */
