@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of planning share: plan.c (disks, partitions, filesystems), groups.c (LVM), uses.c
- * (mounts and growth). */
+/* What the parts of planning share: plan.c (disks, filesystems), judge.c (consent), partitions.c
+ * (tables), groups.c (LVM), uses.c (mounts and growth). */
 #pragma once
 
 #include "disks.h"
@@ -104,11 +104,27 @@ const char *disks_node_of(struct planner *p, const struct place *w);
 const struct disks_partition *disks_conf_of(struct planner *p, const struct disks_disk *d);
 /* The UUID that what is made there gets. */
 void disks_uuid_of(const struct planner *p, const struct place *w, uint8_t ret[static 16]);
+/* … and as this filesystem shows it. */
+void disks_uuids_of(const struct planner *p, const struct place *w,
+		    const struct disks_filesystem *fs, uint8_t uuid[static 16],
+		    char shown[static DISKS_GUID_LEN]);
+/* Made on a device of its own, not by offset on a disk. */
+static inline bool disks_has_node(const struct place *w)
+{
+	return w->volume || w->node;
+}
+/* Made when the table has published it; until then the pending mark lies there. */
+bool disks_is_late(const struct place *w);
+/* What is wanted there, for messages. */
+const char *disks_what_is_wanted(struct planner *p, const struct place *w);
 /* Is our unfinished work there? */
 bool disks_is_pending(const struct planner *p, const struct place *w);
 /* What shall become of what is there, when `fs` is wanted. */
 int disks_judge(struct planner *p, const struct place *w, const struct disks_filesystem *fs,
 		enum verdict *ret);
+/* May all of the disk be given up? */
+int disks_consent_to_disk(struct planner *p, const struct disks_disk *d,
+			  const struct disks_fact *f);
 /* All of it: judged, made, mounted, grown. */
 int disks_plan_place(struct planner *p, const struct place *w);
 int disks_needs_program(struct planner *p, const struct place *w, const char *program);
@@ -137,7 +153,13 @@ void disks_hoist(struct planner *p);
 int disks_plan_member(struct planner *p, const struct place *w);
 int disks_plan_groups(struct planner *p);
 
-/* A step on a disk. */
+/* A disk with partitions: its table, and all that stands on it. */
+int disks_plan_partitions(struct planner *p, const struct disks_disk *d,
+			  const struct disks_fact *f);
+
+/* A step on a disk; the second one may be the last of that disk. */
+struct disks_action *disks_new_action(struct planner *p, const struct disks_disk *d,
+				      const struct disks_fact *f);
 struct disks_action *disks_action_on(struct planner *p, const struct place *w);
 int disks_plan_image(struct planner *p, const struct place *w);
 /* Behind the table that publishes it. */
