@@ -3,7 +3,8 @@
  * The module `disks`, inside. The document's section (conf), what the machine has (facts), what a
  * step carries (action), and the tables of filesystems and partition types.
  *
- *   conf.c check.c device.c types.c names.c  tables and checks of the section
+ *   conf.c device.c types.c names.c  tables of the section
+ *   rules.c check.c places.c  checks of it
  *   facts.c         table of the facts
  *   match.c         which disk a name means (pure)
  *   layout.c        where partitions go (pure)
