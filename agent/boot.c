@@ -163,12 +163,17 @@ void boot_prepare_run(struct boot *b)
 
 static int acquire(struct boot *b, struct rouse_err *e)
 {
+	int r;
+
 	boot_begin_phase(b, "source");
-	if (rouse_settings_load(&b->settings, b->options->settings, e) < 0 ||
-	    rouse_acquire_source(b->options, &b->settings, b->fetcher,
-				 deadline_in(b, ROUSE_DEADLINE_SOURCE), &b->found, e) < 0)
+	if (rouse_settings_load(&b->settings, b->options->settings, e) < 0)
 		return -1;
+	r = rouse_acquire_source(b->options, &b->settings, b->fetcher,
+				 deadline_in(b, ROUSE_DEADLINE_SOURCE), &b->found, e);
+	/* Also when nobody answered: the firmware tells which machine it is that fails. */
 	boot_record_instance(b);
+	if (r < 0)
+		return -1;
 
 	boot_begin_phase(b, "document");
 	if (rouse_acquire_document(b->options, &b->settings, &b->found, b->fetcher,

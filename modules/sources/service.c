@@ -353,19 +353,21 @@ static int read_rows(struct rouse_imds *i, struct rouse_found *f, const struct s
 	return service_read(f, items, n, "the metadata service's answer", &body, e);
 }
 
-/* The firmware knows it too: another who answers at the link-local address is found out. */
+/* The firmware knows it too: another who answers at the link-local address is found out. That is the
+ * business of this machine's network: the others, and their document, are not to blame. */
 static int check_identity(const struct service *s, const struct rouse_found *f,
 			  const char *firmware, struct rouse_err *e)
 {
 	if (!f->instance.id && !s->may_lack_id)
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "the metadata service does not say which instance this is");
-	if (firmware && f->instance.id && strcasecmp(firmware, f->instance.id) != 0)
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
-				  "the metadata service says that this is instance '%s', the "
-				  "firmware says '%s'",
-				  f->instance.id, firmware);
-	return 0;
+	if (!firmware || !f->instance.id || strcasecmp(firmware, f->instance.id) == 0)
+		return 0;
+	(void)rouse_fail(e, ROUSE_UNTRUSTED, 0,
+			 "the metadata service says that this is instance '%s', the firmware says "
+			 "'%s'",
+			 f->instance.id, firmware);
+	return rouse_blame(e, ROUSE_LOCAL);
 }
 
 int service_fetch(const struct service *s, const char *base, const char *firmware,
@@ -390,6 +392,9 @@ int service_fetch(const struct service *s, const char *base, const char *firmwar
 	if (r == 0 && !checked)
 		r = check_identity(s, ret, firmware, e);
 	rouse_imds_done(&i);
+	/* What an impostor says of the machine is kept no more than its document. */
+	if (r < 0 && e->kind == ROUSE_UNTRUSTED)
+		ret->instance = (struct rouse_instance){ .cloud = s->cloud };
 	return r;
 }
 

@@ -62,7 +62,12 @@ stop() {
 }
 
 boot() { # [SETTINGS]: the status in $status, what was said in $work/out
-	rm -rf "$work/root" "$work/run"
+	rm -rf "$work/root"
+	again "$@"
+}
+
+again() { # [SETTINGS]: the same machine boots once more
+	rm -rf "$work/run"
 	mkdir -p "$work/root/etc" "$work/run"
 	printf '%s' "${1:-{\}}" >"$work/agent.json"
 	chmod 600 "$work/agent.json"
@@ -95,6 +100,14 @@ mkdir -p "$work/root/etc/rouse/override.d"
 echo '{ "hostname": "db-{instance.id}" }' >"$work/root/etc/rouse/override.d/10-db.json"
 "$ROUSE" plan --root "$work/root" --only hostname >"$work/out" 2>&1
 ok ec2_plan_without_a_document_knows_document_override_and_instance grep -q db-i-0abc123def4567890 "$work/out"
+
+# The metadata service is away in the next boot of the same machine, which the firmware tells.
+stop
+again '{ "deadline": "1s" }'
+ok ec2_that_is_away_is_unavailable [ "$status" = 75 ]
+ok ec2_that_is_away_is_this_machines_fault grep -q '"fault": *"local"' "$work/run/report.json"
+ok ec2_that_is_away_leaves_the_instance_its_id grep -q '"id": *"i-0abc123def4567890"' "$work/run/report.json"
+ok ec2_that_is_away_leaves_the_instance_its_cloud grep -q '"cloud": *"ec2"' "$work/run/report.json"
 
 serve '{"GET /latest/user-data": [{"status": 404, "needs_token": true}]}'
 boot
@@ -147,6 +160,9 @@ machine 'Amazon EC2' i-0ffffffffffffffff quiet
 serve '{}'
 boot
 ok ec2_of_another_instance_than_the_firmware_says_is_untrusted [ "$status" = 77 ]
+ok ec2_of_another_instance_is_this_machines_fault grep -q '"fault": *"local"' "$work/run/report.json"
+ok ec2_of_another_instance_is_not_asked_for_its_user_data asked user-data 0
+ok ec2_of_another_instance_is_reported_as_the_firmware_says grep -q '"id": *"i-0ffffffffffffffff"' "$work/run/report.json"
 
 machine 'QEMU' '' quiet
 serve '{}'

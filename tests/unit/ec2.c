@@ -301,7 +301,7 @@ static void a_service_that_names_another_instance_than_the_firmware_is_untrusted
 	r = service_fetch(&service_ec2, base, "i-0ffffffffffffffff", f, rouse_clock_ms() + LONG,
 			  &found, &e);
 	rouse_found_done(&found);
-	T_CHECK(t, r < 0 && e.kind == ROUSE_UNTRUSTED);
+	T_CHECK(t, r < 0 && e.kind == ROUSE_UNTRUSTED && e.fault == ROUSE_LOCAL);
 	T_CHECK(t, server_count(&s, "user-data") == 0);
 	r = service_fetch(&service_ec2, base, "i-0abc123def4567890", f, rouse_clock_ms() + LONG,
 			  &found, &e);

@@ -310,7 +310,7 @@ static void another_instance_than_the_firmware_says_is_untrusted(struct t *t)
 	T_CHECK(t, play(&x, "{\"cloud\": \"hetzner\"}"));
 	T_CHECK(t, service_fetch(&service_hetzner, base, "1", x.f, rouse_clock_ms() + LONG,
 				 &x.found, &x.e) == -1);
-	T_CHECK(t, x.e.kind == ROUSE_UNTRUSTED);
+	T_CHECK(t, x.e.kind == ROUSE_UNTRUSTED && x.e.fault == ROUSE_LOCAL);
 	T_CHECK(t, server_count(&x.server, "userdata") == 0);
 }
 
