@@ -534,24 +534,36 @@ static enum outcome judge_status(struct transfer *tr, struct rouse_err *e)
 	return again ? TRANSFER_AGAIN : TRANSFER_FAILED;
 }
 
+/* OpenSSL's words for it (SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, SSL_R_UNSUPPORTED_PROTOCOL): libcurl has
+ * one code for this and for a connection that was lost in its handshake. */
+static bool is_old_tls(CURLcode code, const char *error)
+{
+	return code == CURLE_SSL_CONNECT_ERROR &&
+	       (strstr(error, "alert protocol version") || strstr(error, "unsupported protocol"));
+}
+
 static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_err *e)
 {
 	enum rouse_kind kind = ROUSE_UNAVAILABLE;
+	const char *why = tr->error[0] ? tr->error : curl_easy_strerror(code);
 	char url[512];
 
 	/* Every other code is about reaching the server, and may be better in a moment. */
 	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_ISSUER_ERROR ||
-	    code == CURLE_SSL_PINNEDPUBKEYNOTMATCH || code == CURLE_SSL_INVALIDCERTSTATUS)
+	    code == CURLE_SSL_PINNEDPUBKEYNOTMATCH || code == CURLE_SSL_INVALIDCERTSTATUS) {
 		kind = ROUSE_UNTRUSTED;
-	else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
-		 code == CURLE_LOGIN_DENIED)
+	} else if (is_old_tls(code, tr->error)) {
+		kind = ROUSE_UNTRUSTED;
+		why = "the server speaks neither TLS 1.2 nor 1.3";
+	} else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
+		   code == CURLE_LOGIN_DENIED) {
 		kind = ROUSE_DOCUMENT;
-	else if (code == CURLE_OUT_OF_MEMORY || code == CURLE_SSL_CACERT_BADFILE ||
-		 code == CURLE_SSL_ENGINE_INITFAILED)
+	} else if (code == CURLE_OUT_OF_MEMORY || code == CURLE_SSL_CACERT_BADFILE ||
+		   code == CURLE_SSL_ENGINE_INITFAILED) {
 		kind = ROUSE_SYSTEM;
+	}
 	(void)rouse_fail(e, kind, 0, "cannot fetch '%s': %s",
-			 rouse_print_url(url, sizeof(url), tr->url),
-			 tr->error[0] ? tr->error : curl_easy_strerror(code));
+			 rouse_print_url(url, sizeof(url), tr->url), why);
 	return kind == ROUSE_UNAVAILABLE ? TRANSFER_AGAIN : TRANSFER_FAILED;
 }
 

@@ -299,6 +299,9 @@ def listen(args, script, log):
     if args.tls:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(args.tls)
+        if os.environ.get("IMDS_OLD_TLS"):
+            tls.minimum_version, tls.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+            tls.set_ciphers("ALL:@SECLEVEL=0")
     family = socket.AF_INET6 if ":" in args.bind else socket.AF_INET
     if "/" in args.bind:
         family = socket.AF_UNIX
@@ -326,7 +329,8 @@ def main():
     p.add_argument("--scenario", metavar="FILE", help="a JSON file, or the JSON text itself")
     p.add_argument("--log", metavar="FILE", help="one JSON line per request is appended")
     p.add_argument("--state", metavar="FILE", help="counters, shared by the processes of --stdio")
-    p.add_argument("--tls", metavar="PEM", help="serve https with this key and certificate")
+    p.add_argument("--tls", metavar="PEM", help="serve https with this key and certificate; with $IMDS_OLD_TLS "
+                   "nothing newer than TLS 1.1")
     p.add_argument("--stdio", action="store_true")
     p.add_argument("--detached", action="store_true", help="do not end with stdin")
     args = p.parse_args()

@@ -8,6 +8,7 @@
 
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
+#include <rouse/proc.h>
 
 #include "../lib/server.h"
 #include "../lib/tap.h"
@@ -22,6 +23,7 @@ struct fixture {
 	struct rouse_fetcher *f;
 	struct rouse_buf pem;
 	struct rouse_err e;
+	unsigned tries;
 };
 
 static void fixture_done(struct fixture *x)
@@ -34,7 +36,7 @@ static void fixture_done(struct fixture *x)
 #define auto_fixture __attribute__((cleanup(fixture_done)))
 #define FIXTURE                                                                                    \
 	{                                                                                          \
-		.metadata = SERVER_INIT, .server = SERVER_INIT                                     \
+		.metadata = SERVER_INIT, .server = SERVER_INIT, .tries = 1                         \
 	}
 
 /* A self-signed certificate for localhost, valid between two times from now, and its key. */
@@ -83,7 +85,7 @@ static int get(struct fixture *x, struct rouse_fetcher *f, const char *url, bool
 	struct rouse_fetch t = { .url = url,
 				 .max_bytes = 4096,
 				 .deadline = rouse_clock_ms() + LONG,
-				 .max_tries = 1,
+				 .max_tries = x->tries,
 				 .link_local = link_local };
 	int r = rouse_fetch(f, &t, &x->e);
 
@@ -158,6 +160,52 @@ static void an_expired_certificate_stays_expired(struct t *t)
 	T_CHECK(t, x.e.kind == ROUSE_UNTRUSTED);
 }
 
+/* Only so is a refusal the client's: the server does speak what it is to be refused for. */
+static bool old_client_succeeds(const struct fixture *x)
+{
+	auto_free char *to = rouse_asprintf("localhost:%u", x->server.port);
+	const char *const argv[] = { "openssl",         "s_client", "-tls1_1", "-cipher",
+				     "ALL:@SECLEVEL=0", "-connect", to,        NULL };
+	struct rouse_proc p = { .argv = argv, .deadline = rouse_clock_ms() + LONG };
+	struct rouse_err e;
+
+	return rouse_proc_check(&p, &e) == 0;
+}
+
+static void a_server_of_tls_1_1_is_refused(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+	bool ready = setenv("IMDS_OLD_TLS", "1", 1) == 0 && begin(&x, -DAY, YEAR);
+
+	(void)unsetenv("IMDS_OLD_TLS");
+	T_CHECK(t, ready);
+	T_CHECK(t, old_client_succeeds(&x));
+	x.tries = 0; /* as many as there is time for */
+	T_CHECK(t, get_secure(&x, x.f) < 0);
+	T_CHECK(t, x.e.kind == ROUSE_UNTRUSTED);
+	T_HAS(t, x.e.text, "neither TLS 1.2 nor 1.3");
+	T_CHECK(t, rouse_fetcher_counters(x.f).requests == 1);
+	T_CHECK(t, server_count(&x.server, "/a") == 0);
+}
+
+/* While an authority is replaced, an image has both; either may stand first. */
+static void either_of_two_authorities_is_trusted(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE, old = FIXTURE;
+	auto_free char *both = NULL, *reversed = NULL;
+
+	T_CHECK(t, begin(&x, -DAY, YEAR) && begin(&old, -DAY, YEAR));
+	rouse_fetcher_set_ca(x.f, old.pem.data);
+	T_CHECK(t, get_secure(&x, x.f) < 0 && x.e.kind == ROUSE_UNTRUSTED);
+	both = rouse_asprintf("%s%s", old.pem.data, x.pem.data);
+	reversed = rouse_asprintf("%s%s", x.pem.data, old.pem.data);
+	rouse_fetcher_set_ca(x.f, both);
+	T_CHECK(t, get_secure(&x, x.f) == 0);
+	rouse_fetcher_set_ca(x.f, reversed);
+	T_CHECK(t, get_secure(&x, x.f) == 0);
+	T_CHECK(t, get_secure(&old, x.f) == 0);
+}
+
 static void the_build_is_the_floor(struct t *t)
 {
 	struct tls_clock c = { 0 };
@@ -177,4 +225,5 @@ static void the_build_is_the_floor(struct t *t)
 T_MAIN(T(a_certificate_of_the_future_needs_to_be_told_the_time),
        T(only_the_metadata_service_is_believed),
        T(a_metadata_service_that_is_behind_changes_nothing),
-       T(an_expired_certificate_stays_expired), T(the_build_is_the_floor))
+       T(an_expired_certificate_stays_expired), T(a_server_of_tls_1_1_is_refused),
+       T(either_of_two_authorities_is_trusted), T(the_build_is_the_floor))
