@@ -8,7 +8,8 @@
  *   facts.c         table of the facts
  *   match.c         which disk a name means (pure)
  *   layout.c        where partitions go (pure)
- *   plan.c judge.c partitions.c raid.c groups.c uses.c  steps and refusals (pure)
+ *   plan.c judge.c partitions.c raid.c uses.c  steps and refusals (pure)
+ *   groups.c volumes.c extents.c  … of volume groups (pure)
  *   observe.c inspect.c content.c gpt.c nvme.c  read the machine
  *   apply.c table.c mount.c node.c and one file for each filesystem  write it
  *   md.c lvm.c      do both for arrays and volumes

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the parts of planning share: plan.c (disks, filesystems), judge.c (consent), partitions.c
- * (tables), groups.c (LVM), uses.c (mounts and growth). */
+ * (tables), groups.c, volumes.c and extents.c (LVM), uses.c (mounts and growth). */
 #pragma once
 
 #include "disks.h"
@@ -152,6 +152,33 @@ void disks_hoist(struct planner *p);
 /* A partition that is to be a physical volume; then, behind all disks, all groups. */
 int disks_plan_member(struct planner *p, const struct place *w);
 int disks_plan_groups(struct planner *p);
+
+/* The group that is being planned. */
+struct work {
+	struct planner *p;
+	struct group *g;
+	const struct disks_group *fact; /* NULL: to be made */
+	uint64_t extent, total, used;   /* extents */
+	size_t n_room;
+	uint64_t room[2 * ROUSE_MAX_MEMBERS]; /* free extents on each physical volume, about */
+	const char *const *devices;
+};
+
+/* How a volume lies on physical volumes: on so many, of which so many hold what counts. */
+struct spread {
+	uint64_t images, data;
+	bool meta; /* one extent more on each */
+};
+
+/* A step on the group. */
+struct disks_action *disks_group_action(const struct work *w);
+/* As it is there; NULL: to be made. */
+const struct disks_volume *disks_volume_named(const struct work *w, const char *name);
+struct spread disks_spread_of(const struct work *w, const struct disks_partition *v);
+/* How many extents volume i will have; what it takes more is used up. */
+int disks_size_volume(struct work *w, size_t i, const struct disks_volume *there, uint64_t *ret);
+/* All of volume i: sized, made or grown, and what stands on it. */
+int disks_plan_volume(struct work *w, size_t i);
 
 /* A disk with partitions: its table, and all that stands on it. */
 int disks_plan_partitions(struct planner *p, const struct disks_disk *d,
