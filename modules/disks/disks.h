@@ -7,7 +7,7 @@
  *   rules.c check.c places.c  checks of it
  *   facts.c         table of the facts
  *   match.c         which disk a name means (pure)
- *   layout.c        where partitions go (pure)
+ *   layout.c shares.c entries.c  where partitions go (pure)
  *   plan.c judge.c partitions.c raid.c uses.c  steps and refusals (pure)
  *   groups.c volumes.c extents.c  … of volume groups (pure)
  *   observe.c inspect.c content.c gpt.c nvme.c  read the machine

@@ -8,12 +8,7 @@
  */
 #include "layout.h"
 
-#include <string.h>
-
 #include <rouse/text.h>
-
-/* Places that the document gives need not be whole MiB. */
-#define EXACT (4 * KIB)
 
 static uint64_t sectors_of_entries(uint64_t sector)
 {
@@ -25,162 +20,6 @@ uint64_t disks_usable_end(uint64_t size, uint64_t sector)
 	uint64_t sectors = size / sector, table = 1 + sectors_of_entries(sector);
 
 	return sectors > table ? (sectors - table) * sector : 0;
-}
-
-static uint64_t round_up(uint64_t n, uint64_t unit)
-{
-	return (n + unit - 1) / unit * unit;
-}
-
-static uint64_t up(uint64_t n)
-{
-	return round_up(n, DISKS_GRAIN);
-}
-
-static uint64_t down(uint64_t n)
-{
-	return n / DISKS_GRAIN * DISKS_GRAIN;
-}
-
-static bool has_size(const struct disks_partition *p)
-{
-	return p->size.bytes || p->size.percent;
-}
-
-/* The size that the document asks for; a percentage is one of all usable space. */
-static uint64_t wanted(const struct layouter *l, const struct disks_partition *p)
-{
-	uint64_t usable = l->end > DISKS_GRAIN ? l->end - DISKS_GRAIN : 0, n;
-
-	if (p->size.bytes)
-		return round_up(p->size.bytes, p->start.bytes ? EXACT : DISKS_GRAIN);
-	n = down(usable / 100 * p->size.percent);
-	return n ? n : DISKS_GRAIN;
-}
-
-static int no_room(const struct layouter *l, const struct disks_partition *p, uint64_t need,
-		   uint64_t have)
-{
-	char a[16], b[16];
-
-	return rouse_fail(l->e, ROUSE_DOCUMENT, 0,
-			  "disks.%s: no room on '%s' for \"%s\": it needs %s, %s are free there",
-			  l->d->key, l->f->device, p->key, rouse_print_size(a, need),
-			  rouse_print_size(b, have));
-}
-
-/* What its filesystem takes; what holds none may be as small as anybody says. */
-static uint64_t smallest(const struct disks_partition *p)
-{
-	const struct disks_filesystem *fs = p->filesystem ? disks_filesystem_find(p->filesystem)
-							  : NULL;
-
-	return fs ? up(fs->min) : EXACT;
-}
-
-/* Without a size: at least, and at most, this. */
-static uint64_t least(const struct disks_partition *p)
-{
-	uint64_t n = smallest(p) > DISKS_GRAIN ? smallest(p) : DISKS_GRAIN;
-
-	return up(p->min.bytes) > n ? up(p->min.bytes) : n;
-}
-
-static uint64_t most(const struct disks_partition *p)
-{
-	uint64_t n = down(p->max.bytes);
-
-	return !n || n < least(p) ? (p->max.bytes ? least(p) : UINT64_MAX) : n;
-}
-
-static uint64_t weight(const struct disks_partition *p)
-{
-	return p->weight ? (uint64_t)p->weight : 1;
-}
-
-/* ---- shares ---------------------------------------------------------------------------------- */
-
-struct claim {
-	const struct disks_partition *p;
-	struct disks_slot *slot;
-	uint64_t min, max, size;
-	bool fixed;
-};
-
-/* The first claim whose share breaks its bound gets that bound, and the others share anew. Minima come
- * first: what a maximum frees must not go to somebody who had to give. */
-static bool fix_one(struct claim *claims, size_t n, uint64_t left, uint64_t weights, bool minima)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct claim *c = &claims[i];
-		uint64_t share = weights ? left / weights * weight(c->p) +
-						   left % weights * weight(c->p) / weights
-					 : 0;
-
-		if (c->fixed || (minima ? share >= c->min : share <= c->max))
-			continue;
-		c->size = minima ? c->min : c->max;
-		c->fixed = true;
-		return true;
-	}
-	return false;
-}
-
-/* Shares `total` bytes, whole MiB, by weight within the bounds; false when the minima exceed it. What
- * rounding leaves goes to the last one that may have it, or a second plan would grow it. */
-static bool share_out(struct claim *claims, size_t n, uint64_t total)
-{
-	uint64_t left, weights;
-	struct claim *last = NULL;
-
-	do {
-		left = total;
-		weights = 0;
-		for (size_t i = 0; i < n; i++) {
-			if (claims[i].fixed && claims[i].size > left)
-				return false;
-			left -= claims[i].fixed ? claims[i].size : 0;
-			weights += claims[i].fixed ? 0 : weight(claims[i].p);
-		}
-	} while (fix_one(claims, n, left, weights, true) ||
-		 fix_one(claims, n, left, weights, false));
-	for (size_t i = 0; i < n; i++) {
-		struct claim *c = &claims[i];
-
-		if (c->fixed)
-			continue;
-		c->size = down(left / weights * weight(c->p) +
-			       left % weights * weight(c->p) / weights);
-		last = c;
-	}
-	for (size_t i = 0; last && i < n; i++)
-		left -= claims[i].fixed ? 0 : claims[i].size;
-	if (last)
-		last->size = left < last->max - last->size ? last->size + left : last->max;
-	return true;
-}
-
-static struct claim claim_of(const struct disks_partition *p, struct disks_slot *s)
-{
-	struct claim c = { .p = p, .slot = s, .min = least(p), .max = most(p) };
-
-	if (s->entry && s->size > c.min)
-		c.min = s->size;
-	if (c.max < c.min)
-		c.max = c.min;
-	return c;
-}
-
-static int no_share(const struct layouter *l, const struct claim *claims, size_t n, uint64_t total)
-{
-	uint64_t need = 0;
-
-	for (size_t i = 0; i < n; i++)
-		need += claims[i].min;
-	return no_room(l, claims[n - 1].p, n == 1 ? need : claims[n - 1].min,
-		       n == 1 || need - claims[n - 1].min > total
-			       ? total
-			       : total - (need - claims[n - 1].min));
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -290,21 +129,23 @@ static int place_run(struct layouter *l, const struct run *r)
 
 	for (size_t i = r->from; i < r->to; i++)
 		if (has_size(&p[i]))
-			taken = (i == r->from ? taken : up(taken)) + wanted(l, &p[i]);
+			taken = (i == r->from ? taken : up(taken)) + disks_size_wanted(l, &p[i]);
 	taken = up(taken);
 	for (size_t i = r->from; i < r->to; i++)
 		if (!has_size(&p[i]))
-			claims[n++] = claim_of(&p[i], &l->ret->slots[i]);
-	if (n && taken <= r->end && !share_out(claims, n, r->end - taken))
-		return no_share(l, claims, n, r->end - taken);
+			claims[n++] = disks_claim_of(&p[i], &l->ret->slots[i]);
+	if (n && taken <= r->end && !disks_share_out(claims, n, r->end - taken))
+		return disks_no_share(l, claims, n, r->end - taken);
 	for (size_t i = r->from; i < r->to; i++) {
-		uint64_t size = has_size(&p[i]) ? wanted(l, &p[i]) : claims[c++].size, left;
+		uint64_t size = has_size(&p[i]) ? disks_size_wanted(l, &p[i]) : claims[c++].size,
+			 left;
 
 		at = i == r->from ? at : up(at);
 		left = r->end > at ? r->end - at : 0;
-		if (size > left || size < smallest(&p[i]))
-			return no_room(l, &p[i], size > smallest(&p[i]) ? size : smallest(&p[i]),
-				       left);
+		if (size > left || size < disks_smallest(&p[i]))
+			return disks_no_room(
+				l, &p[i],
+				size > disks_smallest(&p[i]) ? size : disks_smallest(&p[i]), left);
 		if (make_slot(l, i, at, size) < 0)
 			return -1;
 		at += size;
@@ -386,7 +227,7 @@ static uint64_t room_for(const struct layouter *l, const struct disks_slot *s)
  * it is met as far as there is room. */
 static int grow_sized(struct layouter *l, struct disks_slot *s)
 {
-	uint64_t want = wanted(l, s->conf), room = room_for(l, s);
+	uint64_t want = disks_size_wanted(l, s->conf), room = room_for(l, s);
 	char a[16], b[16];
 
 	if (s->conf->size.percent && want > room)
@@ -409,7 +250,7 @@ static int grow_sized(struct layouter *l, struct disks_slot *s)
 /* Without a size it takes what is behind it, within its bounds. */
 static int grow_rest(struct layouter *l, struct disks_slot *s)
 {
-	struct claim c = claim_of(s->conf, s);
+	struct claim c = disks_claim_of(s->conf, s);
 	uint64_t room = room_for(l, s), want = room < c.max ? room : c.max;
 
 	if (s->conf->min.bytes && s->size + DISKS_GRAIN <= up(s->conf->min.bytes) &&
@@ -471,9 +312,11 @@ static int add_at_start(struct layouter *l, size_t i)
 	room = limit - start;
 	if (!has_size(p))
 		room = down(limit) > start ? down(limit) - start : 0;
-	size = has_size(p) ? wanted(l, p) : room < most(p) ? room : most(p);
-	if (size > room || size < (has_size(p) ? EXACT : least(p)))
-		return no_room(l, p, has_size(p) ? size : least(p), room);
+	size = has_size(p)                 ? disks_size_wanted(l, p)
+	       : room < disks_most_size(p) ? room
+					   : disks_most_size(p);
+	if (size > room || size < (has_size(p) ? EXACT : disks_least_size(p)))
+		return disks_no_room(l, p, has_size(p) ? size : disks_least_size(p), room);
 	use(l, start, size);
 	return make_slot(l, i, start, size);
 }
@@ -483,7 +326,7 @@ static int add_sized(struct layouter *l, size_t i)
 {
 	const struct disks_partition *p = (const struct disks_partition *)l->d->partitions.items +
 					  i;
-	uint64_t at = DISKS_GRAIN, start = 0, size = 0, best = 0, need = wanted(l, p);
+	uint64_t at = DISKS_GRAIN, start = 0, size = 0, best = 0, need = disks_size_wanted(l, p);
 
 	while (next_area(l, &at, &start, &size)) {
 		best = size > best ? size : best;
@@ -494,7 +337,7 @@ static int add_sized(struct layouter *l, size_t i)
 		use(l, start, need);
 		return make_slot(l, i, start, need);
 	}
-	return no_room(l, p, need, best);
+	return disks_no_room(l, p, need, best);
 }
 
 /* Those without a size share the largest area, with the one that grows from its beginning. */
@@ -513,18 +356,18 @@ static int add_rest(struct layouter *l)
 		}
 	before = growing_from(l, where);
 	if (before) {
-		claims[n++] = claim_of(before->conf, before);
+		claims[n++] = disks_claim_of(before->conf, before);
 		best += where - before->start;
 		where = before->start;
 	}
 	old = n;
 	for (size_t i = 0; i < l->ret->n; i++)
 		if (!l->ret->slots[i].conf && !has_size(&p[i]))
-			claims[n++] = claim_of(&p[i], &l->ret->slots[i]);
+			claims[n++] = disks_claim_of(&p[i], &l->ret->slots[i]);
 	if (n == old)
 		return 0;
-	if (!share_out(claims, n, best))
-		return no_share(l, claims, n, best);
+	if (!disks_share_out(claims, n, best))
+		return disks_no_share(l, claims, n, best);
 	for (size_t k = 0; k < n; k++) {
 		if (k < old && claims[k].size > before->size)
 			grow_to(l, before, claims[k].size);
