@@ -12,6 +12,8 @@ struct bucket {
 	const struct bucket_ops *ops;
 };
 struct bucket_ops {
+	/* What to look at when no connection comes about at all; NULL: nothing in particular. */
+	const char *no_route;
 	/* Finds credentials, which may ask the metadata service, and makes the request for a try. */
 	int (*prepare)(struct transfer *tr, struct rouse_err *e);
 	const char *(*url)(const struct bucket *b);

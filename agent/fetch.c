@@ -321,6 +321,17 @@ static int settle_all(struct run *run, struct rouse_err *e)
 	return 0;
 }
 
+static int past_deadline(const struct transfer *tr, struct rouse_err *e)
+{
+	const char *no_route = transfer_no_route(tr);
+	char url[512];
+
+	return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
+			  "cannot fetch '%s': %s%sno complete answer before the deadline",
+			  rouse_print_url(url, sizeof(url), tr->url), no_route,
+			  *no_route ? ": " : "");
+}
+
 /* Starts the tries whose time has come, and ends what is past its deadline. */
 static int wake(struct run *run, struct rouse_err *e)
 {
@@ -329,14 +340,11 @@ static int wake(struct run *run, struct rouse_err *e)
 
 	for (; tr; tr = next) {
 		struct rouse_err failure = { 0 };
-		char url[512];
 		int r = 0;
 
 		next = tr->next;
 		if (now >= tr->t->deadline)
-			r = rouse_fail(&failure, ROUSE_UNAVAILABLE, 0,
-				       "cannot fetch '%s': no complete answer before the deadline",
-				       rouse_print_url(url, sizeof(url), tr->url));
+			r = past_deadline(tr, &failure);
 		else if (tr->retry_at && now >= tr->retry_at)
 			r = begin(tr, &failure);
 		if (r < 0 && finish(run, tr, &failure, e) < 0)

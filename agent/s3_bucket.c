@@ -263,6 +263,8 @@ static enum outcome s3_judge_answer(struct transfer *tr, struct rouse_err *e)
 }
 
 const struct bucket_ops s3_ops = {
+	.no_route = "no route to S3: a subnet without an internet or NAT gateway needs an "
+		    "endpoint for S3",
 	.prepare = s3_prepare,
 	.url = s3_url,
 	.add_headers = s3_add_headers,

@@ -238,6 +238,7 @@ static int on_request(void *arg, char *to, char *from, int to_port, int from_por
 	int family = strchr(to, ':') ? AF_INET6 : AF_INET;
 
 	(void)from, (void)to_port, (void)from_port;
+	tr->connected = true;
 	if (tr->t->link_local || inet_pton(family, to, address) != 1 ||
 	    !is_metadata_address(family, address))
 		return CURL_PREREQFUNC_OK;
@@ -395,6 +396,7 @@ int transfer_prepare(struct transfer *tr, struct rouse_err *e)
 	if (!tr->easy)
 		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot prepare a request");
 	tr->error[0] = '\0';
+	tr->connected = false;
 	set_callbacks(tr);
 	set_tls(tr);
 	set_bounds(tr);
@@ -542,10 +544,21 @@ static bool is_old_tls(CURLcode code, const char *error)
 	       (strstr(error, "alert protocol version") || strstr(error, "unsupported protocol"));
 }
 
+const char *transfer_no_route(const struct transfer *tr)
+{
+	curl_off_t resolved = 0, reached = 0;
+
+	if (!tr->bucket || !tr->bucket->ops->no_route || !tr->easy || tr->connected)
+		return "";
+	(void)curl_easy_getinfo(tr->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+	(void)curl_easy_getinfo(tr->easy, CURLINFO_CONNECT_TIME_T, &reached);
+	return resolved && !reached ? tr->bucket->ops->no_route : "";
+}
+
 static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_err *e)
 {
 	enum rouse_kind kind = ROUSE_UNAVAILABLE;
-	const char *why = tr->error[0] ? tr->error : curl_easy_strerror(code);
+	const char *no_route = "", *why = tr->error[0] ? tr->error : curl_easy_strerror(code);
 	char url[512];
 
 	/* Every other code is about reaching the server, and may be better in a moment. */
@@ -562,8 +575,11 @@ static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_
 		   code == CURLE_SSL_ENGINE_INITFAILED) {
 		kind = ROUSE_SYSTEM;
 	}
-	(void)rouse_fail(e, kind, 0, "cannot fetch '%s': %s",
-			 rouse_print_url(url, sizeof(url), tr->url), why);
+	if (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT)
+		no_route = transfer_no_route(tr);
+	(void)rouse_fail(e, kind, 0, "cannot fetch '%s': %s%s%s",
+			 rouse_print_url(url, sizeof(url), tr->url), no_route,
+			 *no_route ? ": " : "", why);
 	return kind == ROUSE_UNAVAILABLE ? TRANSFER_AGAIN : TRANSFER_FAILED;
 }
 

@@ -32,6 +32,7 @@ struct transfer {
 	char date[40], content_length[24], bucket_region[33];
 	bool delivered; /* the sink has got a byte (in any try since the last restart) */
 	bool full;      /* enough of an error's body was read */
+	bool connected; /* a request could be sent */
 	bool stopped;   /* a callback ended it, for the reason in `stop` */
 	struct rouse_err stop;
 };
@@ -61,6 +62,9 @@ enum outcome {
 must_check int transfer_prepare(struct transfer *tr, struct rouse_err *e);
 /* Judges a try that libcurl ended with `code`; fills t->status and, but for DONE and MOVED, *e. */
 enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err *e);
+/* What an object store says when its address does not answer at all, for a try that is running or has
+ * just ended; "" when there is nothing to say. Static storage. */
+const char *transfer_no_route(const struct transfer *tr);
 /* Gives the handle back to the pool. */
 void transfer_release(struct transfer *tr);
 /* Adds a line to the header of the try that is being prepared. */

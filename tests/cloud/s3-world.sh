@@ -73,7 +73,7 @@ imds() { # RULES
 	end "$imds_pid"
 	: >"$work/asked"
 	: >"$work/port"
-	python3 tests/cloud/imds.py --detached --bind 169.254.169.254 --port 80 --user-data "$work/user-data" \
+	python3 tests/cloud/imds.py --detached --bind "${imds_bind:-169.254.169.254}" --port 80 --user-data "$work/user-data" \
 		--scenario "{$1}" --log "$work/asked" >"$work/port" &
 	imds_pid=$!
 	wait_for "$work/port"
@@ -84,7 +84,7 @@ s3() { # CONFIG
 	: >"$work/requests"
 	: >"$work/ready"
 	printf '%s' "$1" >"$work/s3.json"
-	python3 tests/cloud/s3.py --config "$work/s3.json" --log "$work/requests" --tls "$work/tls.pem" >"$work/ready" &
+	python3 tests/cloud/s3.py --bind "${s3_bind:-0.0.0.0}" --config "$work/s3.json" --log "$work/requests" --tls "$work/tls.pem" >"$work/ready" &
 	s3_pid=$!
 	wait_for "$work/ready"
 }

@@ -24,6 +24,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import ssl
 import threading
 import time
@@ -235,6 +236,8 @@ def main():
     args = p.parse_args()
     with open(args.config) as f:
         Handler.service = Service(json.load(f), args.log)
+    if ":" in args.bind:
+        http.server.ThreadingHTTPServer.address_family = socket.AF_INET6
     http.server.ThreadingHTTPServer.request_queue_size = 128
     http.server.ThreadingHTTPServer.daemon_threads = True
     servers = [http.server.ThreadingHTTPServer((args.bind, args.port), Handler)]

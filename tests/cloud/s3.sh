@@ -145,6 +145,11 @@ elsewhere() { # HEADERS [STATUS]
 	bucket '' "\"script\": {\"acme/web.json\": [{\"status\": ${2:-307}, \"headers\": {$1}}]}"
 	boot s3://acme/web.json
 }
+# As a HEAD gets it: the header says all, there is no body.
+bucket '"region": "eu-central-1"' '"script": {"acme/web.json": [{"status": 400, "headers": {"x-amz-bucket-region": "eu-central-1"}}]}'
+boot s3://acme/web.json
+ok s3_elsewhere_400_without_a_body_boots boots
+ok s3_elsewhere_400_without_a_body_asks_twice saw '"method"' 2
 bucket '' '"script": {"acme/web.json": [{"status": 301, "headers": {"x-amz-bucket-region": "eu-central-1"}},
 	{"status": 301, "headers": {"x-amz-bucket-region": "eu-west-1"}}]}'
 boot s3://acme/web.json

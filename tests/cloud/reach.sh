@@ -1,0 +1,162 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# How S3 is reached, or is not: names that resolve late, names of one address family or of two, packets
+# that vanish, a machine that has no IPv4 at all.
+# shellcheck disable=SC2317 # ok() calls the functions that look unreachable
+set -u
+
+ROUSE=${ROUSE:-build/rouse}
+if [ "$(id -u)" != 0 ]; then
+	echo '1..0 # SKIP needs root'
+	exit 0
+fi
+if [ "${1:-}" != inside ]; then
+	work=$(mktemp -d /tmp/rouse-reach-XXXXXX)
+	trap 'rm -rf "$work"' EXIT
+	timeout 300 unshare --net --uts --mount --propagation private "$0" inside "$work"
+	exit $?
+fi
+
+work=$2
+failed=0
+count=0
+dns_pid=
+# shellcheck source=tests/cloud/s3-world.sh
+. tests/cloud/s3-world.sh
+
+ok() { # NAME CONDITION…
+	name=$1
+	shift
+	count=$((count + 1))
+	if "$@"; then
+		echo "ok $count - $name"
+	else
+		failed=1
+		echo "not ok $count - $name"
+		sed 's/^/# /' "$work/out" "$work/requests" "$work/asked" "$work/queries"
+	fi
+}
+
+dns() { # ADDRESS [OPTION…]
+	end "$dns_pid"
+	: >"$work/queries"
+	: >"$work/listens"
+	at=$1
+	shift
+	python3 tests/cloud/dns.py --bind "$at" --log "$work/queries" "$@" >"$work/listens" &
+	dns_pid=$!
+	wait_for "$work/listens"
+}
+resolver() { # ADDRESS: the file stays the same one, for it is a mount
+	echo "nameserver $1" >"$work/resolv.conf"
+}
+
+boot() { # [SETTINGS]: the status in $status, what was said in $work/out
+	rm -rf "$work/root" "$work/run"
+	mkdir -p "$work/root/etc" "$work/run"
+	printf '%s' "${1:-{\}}" >"$work/agent.json"
+	chmod 600 "$work/agent.json"
+	: >"$work/requests"
+	: >"$work/asked"
+	: >"$work/queries"
+	timeout 100 "$ROUSE" boot --root "$work/root" --run "$work/run" --settings "$work/agent.json" >"$work/out" 2>&1
+	status=$?
+}
+boots() { [ "$status" = 0 ] && grep -q 'from a bucket' "$work/root/etc/motd"; }
+fails() { # STATUS TEXT
+	[ "$status" = "$1" ] && grep -q -- "$2" "$work/run/status.json"
+}
+queried() { [ "$(grep -c -- "$1" "$work/queries")" -ge "$2" ]; }
+
+s3_world || { echo '1..0 # SKIP no mount'; exit 0; }
+umount /etc/hosts
+echo '127.0.0.1 localhost' >"$work/hosts"
+echo 'hosts: files dns' >"$work/nsswitch.conf"
+: >"$work/resolv.conf"
+for file in hosts nsswitch.conf resolv.conf; do
+	mount --bind "$work/$file" "$(realpath "/etc/$file")" || { echo '1..0 # SKIP no mount'; exit 0; }
+done
+DOCUMENT='{ "rouse": 1, "files": { "/etc/motd": { "contents": "from a bucket\n" } } }'
+QUOTED=$(printf '%s' "$DOCUMENT" | sed 's/\\/\\\\/g; s/"/\\"/g')
+printf 's3://acme/web.json#sha256=%s' "$(printf '%s' "$DOCUMENT" | sha256sum | cut -d' ' -f1)" >"$work/user-data"
+imds "$(has_role)"
+serve() { # ADDRESS
+	s3_bind=$1 s3 '{"keys": {"ASIAGOOD": {"secret": "'$SECRET'", "token": "'$TOKEN'"}},
+		"buckets": {"acme": {"region": "eu-west-1", "objects": {"web.json": "'"$QUOTED"'"}}}}'
+}
+serve ::
+
+# --- name servers that are not ready ---
+resolver 127.0.0.1
+dns 127.0.0.1 --fail 6 --answer '.*=127.0.0.1'
+boot
+ok dns_that_fails_first_is_asked_again boots
+ok dns_that_fails_first_has_failed queried ' 2$' 6
+
+# Without a name server in the file the resolver asks this machine, where one says that it knows nothing.
+: >"$work/resolv.conf"
+dns 127.0.0.1 --fail 100000
+own=$dns_pid
+dns_pid=
+ip address add 10.9.9.9/32 dev lo
+python3 tests/cloud/dns.py --bind 10.9.9.9 --log "$work/late" --answer '.*=127.0.0.1' >"$work/listens2" &
+dns_pid=$!
+wait_for "$work/listens2"
+(wait_for "$work/queries" && resolver 10.9.9.9) &
+boot
+wait $!
+ok resolv_conf_that_is_late_is_read boots
+ok resolv_conf_that_is_late_was_missed_first queried ' 2$' 1
+ok resolv_conf_that_is_late_names_who_is_asked [ -s "$work/late" ]
+end "$own"
+
+# --- one family, two families ---
+resolver 127.0.0.1
+dns 127.0.0.1 --answer '.*=::1'
+boot
+ok name_with_ipv6_alone_boots boots
+tunnel=
+if ip tuntap add hole mode tun && ip address add 10.8.0.1/24 dev hole && ip link set hole up &&
+	ip -6 address add 2001:db8:7::1/64 dev hole nodad; then
+	tunnel=y
+	dns 127.0.0.1 --answer '.*=2001:db8:7::2' --answer '.*=127.0.0.1'
+	before=$(date +%s)
+	boot
+	after=$(date +%s)
+	ok name_with_dead_ipv6_boots_by_ipv4 boots
+	ok name_with_dead_ipv6_has_both queried ' AAAA 0$' 1
+	# A connection to the dead address alone is given up after 10 s.
+	ok name_with_dead_ipv6_is_left_early [ $((after - before)) -lt 9 ]
+	ok name_with_dead_ipv6_needs_one_request saw '"method"' 1
+
+	# --- a network without a way out ---
+	dns 127.0.0.1 --answer '.*=10.8.0.2'
+	boot '{ "deadline": "2s" }'
+	ok s3_without_a_route_is_unavailable fails 75 "cannot fetch 's3://acme/web.json': no route to S3"
+	ok s3_without_a_route_says_what_may_be_missing fails 75 'NAT gateway'
+fi
+dns 127.0.0.1 --answer '.*=127.0.0.2'
+serve ::1
+boot '{ "deadline": "1s" }'
+ok s3_that_refuses_connections_is_unavailable fails 75 'no route to S3'
+
+# --- no IPv4 ---
+[ -z "$tunnel" ] || ip link del hole
+ip -4 address flush dev lo
+ip address add fd00:ec2::254/128 dev lo
+end "$imds_pid"
+imds_pid=
+imds_bind=fd00:ec2::254 imds "$(has_role)"
+dns ::1 --answer '.*\.s3\.dualstack\..*=::1' --answer '.*=127.0.0.1'
+resolver ::1
+boot
+ok machine_without_ipv4_boots boots
+ok machine_without_ipv4_asks_the_name_that_has_ipv6 saw '"host": "acme.s3.dualstack.eu-west-1.amazonaws.com"' 1
+ok machine_without_ipv4_asks_once saw '"method"' 1
+ok machine_without_ipv4_gets_its_role asked security-credentials/web 1
+
+end "$imds_pid"
+end "$s3_pid"
+end "$dns_pid"
+echo "1..$count"
+exit $failed
