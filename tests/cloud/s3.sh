@@ -202,6 +202,21 @@ ok s3_denied_key_is_asked_for_once saw '"method"' 1
 bucket '' '"script": {"acme/web.json": [{"status": 304}]}'
 boot s3://acme/web.json
 ok s3_not_modified_without_a_copy_fails fails 78 'HTTP 304'
+
+# --- who answers is not S3, or not all of it comes: what arrives is measured, and not read ---
+portal='{"headers": {"Content-Type": "text/html"}, "body": "<html>canary, please log in</html>"}'
+bucket '' '"script": {"acme/web.json": ['"$portal"', '"$portal"']}'
+boot s3://acme/web.json
+ok s3_captive_portal_is_untrusted fails 77 'the SHA-256 is'
+ok s3_captive_portal_is_asked_once saw '"method"' 1
+bucket '' '"script": {"acme/web.json": [{"body": "{ \"rouse\": 1 }"}]}'
+boot s3://acme/web.json
+ok s3_part_of_a_document_is_untrusted fails 77 'the SHA-256 is'
+bucket '' '"script": {"acme/web.json": [{"headers": {"Content-Encoding": "gzip"}, "body": "'"$QUOTED"'"}]}'
+boot s3://acme/web.json
+ok s3_encoding_that_nobody_asked_for_is_not_undone boots
+
+# --- what passes ---
 bucket '' '"script": {"acme/web.json": [{"status": 503, "body": "<Error><Code>SlowDown</Code></Error>"},
 	{"status": 400, "body": "<Error><Code>RequestTimeout</Code></Error>"}]}'
 boot s3://acme/web.json
