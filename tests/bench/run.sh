@@ -7,19 +7,22 @@ set -eu
 
 usage() {
 	cat <<END
-Usage: tests/bench/run.sh [--no-machine]
+Usage: tests/bench/run.sh [--no-machine] [--no-closure]
 
-Measures the binary, the check of a large document, disks on image files beside other tools, and two boots
-of a virtual machine in software (blank disk, and the same disk again).
+Measures the binary, the check of a large document, disks on image files beside other tools, closures
+beside real Nix (as root), and two boots of a virtual machine in software (blank disk, and the same disk
+again).
 
   --no-machine   leaves the virtual machine out
+  --no-closure   leaves the closures out
 END
 }
 
-machine=1
+machine=1 closure=1
 for arg in "$@"; do
 	case $arg in
 	--no-machine) machine='' ;;
+	--no-closure) closure='' ;;
 	--help) usage && exit 0 ;;
 	*) echo "bench: unknown argument '$arg'" >&2 && usage >&2 && exit 64 ;;
 	esac
@@ -64,5 +67,8 @@ if [ -n "$machine" ]; then
 	boot "$scene/fresh.json"
 	boot "$scene/again.json"
 	measure boots "$scene/fresh.json" "$scene/again.json"
+fi
+if [ -n "$closure" ] && [ "$(id -u)" = 0 ]; then
+	python3 tests/bench/closure.py --scale 0.5 --rounds 3 plain slow one present small
 fi
 measure table
