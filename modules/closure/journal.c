@@ -116,10 +116,11 @@ void rouse_journal_adopt(struct rouse_store *s)
 	struct dirent *entry;
 
 	while (d && s->staging < 0 && (entry = readdir(d))) {
+		size_t n = strlen(entry->d_name);
 		auto_fd int dir = -1;
 
 		if (!rouse_strip_prefix(entry->d_name, ROUSE_STAGING_PREFIX) ||
-		    strlen(entry->d_name) >= sizeof(s->staging_name))
+		    n >= sizeof(s->staging_name))
 			continue;
 		dir = openat(s->dir, entry->d_name,
 			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -128,7 +129,7 @@ void rouse_journal_adopt(struct rouse_store *s)
 			rouse_paths_done(&s->kept);
 			continue;
 		}
-		(void)snprintf(s->staging_name, sizeof(s->staging_name), "%s", entry->d_name);
+		memcpy(s->staging_name, entry->d_name, n + 1);
 		s->staging = take(dir, -1);
 	}
 	if (d)
