@@ -246,7 +246,6 @@ static void add_table_change(struct planner *p, const struct disks_disk *d,
 	p->last = a;
 }
 
-/* First what a table will publish, then the table, then what stands on partitions that are there. */
 static void note_node(struct planner *p, const struct place *w, bool after)
 {
 	if (after && p->n_nodes < ARRAY_SIZE(p->nodes))
@@ -258,6 +257,7 @@ static void note_node(struct planner *p, const struct place *w, bool after)
 								    !disks_is_pending(p, w) };
 }
 
+/* First what a table will publish, then the table, then what stands on partitions that are there. */
 static int plan_places(struct planner *p, const struct disks_disk *d, const struct disks_fact *f,
 		       const struct disks_layout *l, bool claimed, bool after)
 {
