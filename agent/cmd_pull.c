@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <rouse/clock.h>
 #include <rouse/closure.h>
@@ -243,6 +244,8 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 	if (rouse_closure_resolve(c, ctx, e) < 0 ||
 	    rouse_closure_make_room(c, ctx, NULL, NULL, 0, true, &hold, e) < 0)
 		return -1;
+	if (mkdir(ctx->root, 0755) < 0 && errno != EEXIST)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", ctx->root);
 	if (hold < 0 && rouse_store_hold(ctx->root, true, ctx->deadline, &hold, e) < 0)
 		return -1;
 	size = rouse_closure_measure(c);

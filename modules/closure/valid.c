@@ -63,6 +63,23 @@ int rouse_closure_valid(const char *root, const struct rouse_pin *roots, size_t 
 	return 0;
 }
 
+/* Of a root that is yet to be made: in a directory that is there. */
+static int stat_parent(const char *root, struct statvfs *ret, struct rouse_err *e)
+{
+	auto_free char *parent = rouse_strdup(root);
+	char *slash;
+
+	while ((slash = strrchr(parent, '/')) && slash > parent && !slash[1])
+		*slash = '\0'; /* "dir/" is "dir" */
+	if (slash)
+		slash[slash == parent] = '\0';
+	if (statvfs(slash ? parent : ".", ret) == 0)
+		return 0;
+	return rouse_fail(e, ROUSE_SYSTEM, errno,
+			  "cannot look at the filesystem of '%s', which is to hold the store",
+			  root);
+}
+
 /* The filesystem that has, or will have, the store. */
 static int stat_store(const struct rouse_context *ctx, struct statvfs *ret, struct rouse_err *e)
 {
@@ -77,8 +94,7 @@ static int stat_store(const struct rouse_context *ctx, struct statvfs *ret, stru
 			return rouse_fail(e, ROUSE_SYSTEM, errno,
 					  "cannot look at the filesystem of '%s'", path);
 	}
-	return rouse_fail(e, ROUSE_SYSTEM, ENOENT, "cannot look at the filesystem of '%s'",
-			  ctx->root);
+	return stat_parent(ctx->root, ret, e);
 }
 
 static int look_for_room(const struct rouse_context *ctx, struct rouse_room *ret,

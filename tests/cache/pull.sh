@@ -59,6 +59,8 @@ mkdir "$W/dry"
 ok "dry_run_succeeds" pull "$W/dry" "$HTTP/zstd" -- --dry-run
 ok "dry_run_says_the_sizes" grep -q "would pull $(wc -l <"$W/names") of .* MiB, .* to download" "$W/out"
 ok "dry_run_writes_nothing" [ -z "$(ls -A "$W/dry")" ]
+ok "root_that_is_not_there_is_made" "$ROUSE" pull --cache "$HTTP/zstd" --key "$KEY" --store "$W/made/" "$TOP"
+ok "it_has_the_store" [ -d "$W/made/nix/store" ]
 ok "json_lists_every_path" [ "$(pull "$W/json" "$HTTP/zstd" -- --json --jobs 1; grep -c '"milliseconds"' "$W/out")" = "$(wc -l <"$W/names")" ]
 ok "check_of_a_whole_closure" pull "$W/dry" "$HTTP/xz" -- --check
 ok "check_says_so" grep -q "whole: $(wc -l <"$W/names") paths" "$W/out"
