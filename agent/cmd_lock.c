@@ -228,7 +228,8 @@ static void print_entry(FILE *to, struct rouse_lock *l, const struct rouse_lock_
 	(void)fprintf(to, "%-5s  %s: ", word, rouse_lock_title(l, entry));
 	if (rouse_streq(word, "moved"))
 		(void)fprintf(to, "%s -> ", label_of(old_path(entry)));
-	(void)fprintf(to, "%s, %zu path%s, %s\n", label_of(entry->path), entry->closure_paths,
+	(void)fprintf(to, "%s, %llu path%s, %s\n", label_of(entry->path),
+		      (unsigned long long)entry->closure_paths,
 		      entry->closure_paths == 1 ? "" : "s",
 		      rouse_print_size(size, entry->closure_bytes));
 }

@@ -67,8 +67,9 @@ static int split(struct parser *p, const char *text, size_t len)
 
 	for (const char *s = text, *end = text + len, *next; s < end; s = next) {
 		const char *line_end = memchr(s, '\n', (size_t)(end - s));
-		struct line l = { .number = ++number };
+		struct line l = { 0 };
 
+		l.number = ++number;
 		line_end = line_end ? line_end : end;
 		next = line_end + 1;
 		l.len = (size_t)(line_end - s);

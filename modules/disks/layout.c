@@ -124,7 +124,7 @@ static int place_run(struct layouter *l, const struct run *r)
 {
 	const struct disks_partition *p = l->d->partitions.items;
 	struct claim claims[ROUSE_MAX_PARTITIONS];
-	uint64_t at = r->start, taken = r->start;
+	uint64_t at = r->start, taken = at;
 	size_t n = 0, c = 0;
 
 	for (size_t i = r->from; i < r->to; i++)
