@@ -17,18 +17,23 @@ SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)$(if $(FUZZER), -fsa
 PKGS     := libcurl jansson fdisk blkid mount ext2fs libssl libcrypto libzstd liblzma zlib libbrotlidec libkmod
 
 flag      = $(shell echo 'int x;' | $(CC) -Werror $(1) -x c -c -o /dev/null - 2>/dev/null && echo $(1))
+ldflag    = $(shell echo 'int main(void) { return 0; }' | \
+	$(CC) -Wl,--fatal-warnings $(1) -x c -o /dev/null - 2>/dev/null && echo $(1))
 WARN     := -Wall -Wextra -Wshadow -Wundef -Wformat=2 -Wvla -Wconversion -Wno-sign-conversion \
 	-Wswitch-enum -Wmissing-prototypes -Wstrict-prototypes -Wcast-align -Wimplicit-fallthrough \
 	-Wwrite-strings $(if $(or $(WERROR),$(CI)),-Werror)
 HARDEN   := -fstack-protector-strong $(call flag,-fstack-clash-protection) \
 	$(call flag,-fcf-protection=full) $(call flag,-ftrivial-auto-var-init=zero) -fPIE
-OPT      ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer $(SANFLAGS) -fno-sanitize-recover=all,-O2 -g \
+# For size: what is slow here is in the libraries, and an initramfs is read and unpacked at every boot.
+SMALL    := -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+OPT      ?= $(if $(SAN),-O1 -g -fno-omit-frame-pointer $(SANFLAGS) -fno-sanitize-recover=all,-Os -g $(SMALL) \
 	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(call flag,-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3),3,2))
 PKGFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 CFLAGS   ?=
 ALLFLAGS := -std=gnu17 -D_GNU_SOURCE -DROUSE_VERSION='"$(VERSION)"' -Iinclude $(PKGFLAGS) $(OPT) $(WARN) $(HARDEN) $(CFLAGS)
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2 -lcom_err -pthread
-ALLLD    := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
+ALLLD    := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections \
+	$(call ldflag,-Wl$(comma)-z$(comma)pack-relative-relocs) $(SANFLAGS) $(LDFLAGS)
 
 SRC      := $(sort $(wildcard agent/*.c modules/*.c modules/*/*.c))
 OBJ      := $(SRC:%.c=$(B)/obj/%.o)
