@@ -7,6 +7,8 @@
 #include <rouse/document.h>
 #include <rouse/text.h>
 
+#include "interpolate.h"
+#include "problems.h"
 #include "s3.h"
 
 struct reader {
@@ -17,73 +19,6 @@ struct reader {
 	size_t n_keys;
 };
 
-void rouse_problems_done(struct rouse_problems *p)
-{
-	size_t kept = p->n < ROUSE_MAX_PROBLEMS ? p->n : ROUSE_MAX_PROBLEMS;
-
-	for (size_t i = 0; i < kept; i++) {
-		for (size_t k = 0; k < p->items[i].n_keys; k++)
-			free((char *)p->items[i].keys[k]);
-		free(p->items[i].keys);
-		free(p->items[i].path);
-		free(p->items[i].message);
-	}
-	*p = (struct rouse_problems){ 0 };
-}
-
-char *rouse_path_of_keys(const char *const *keys, size_t n)
-{
-	struct rouse_buf path = { 0 };
-
-	rouse_buf_printf(&path, "%s", "");
-	for (size_t i = 0; i < n; i++) {
-		if (keys[i][0] == '#')
-			rouse_buf_printf(&path, "[%s]", keys[i] + 1);
-		else if (keys[i][0] &&
-			 strspn(keys[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					 "0123456789_-") == strlen(keys[i]))
-			rouse_buf_printf(&path, "%s%s", path.len ? "." : "", keys[i]);
-		else
-			rouse_buf_printf(&path, "[\"%s\"]", keys[i]);
-	}
-	return path.data;
-}
-
-static void add_problem(struct rouse_problems *p, const char *const *keys, size_t n_keys,
-			bool at_key, char *message)
-{
-	struct rouse_problem *item;
-
-	if (p->n++ >= ROUSE_MAX_PROBLEMS) {
-		free(message);
-		return;
-	}
-	item = &p->items[p->n - 1];
-	item->path = rouse_path_of_keys(keys, n_keys);
-	item->message = message;
-	rouse_one_line(item->path);
-	rouse_one_line(item->message);
-	item->at_key = at_key;
-	item->n_keys = n_keys;
-	item->keys = rouse_calloc(n_keys, sizeof(*item->keys));
-	for (size_t i = 0; i < n_keys; i++)
-		item->keys[i] = rouse_strdup(keys[i]);
-}
-
-void rouse_problem(struct rouse_problems *p, const char *const *keys, const char *fmt, ...)
-{
-	char message[1024];
-	va_list ap;
-	size_t n = 0;
-
-	while (keys[n])
-		n++;
-	va_start(ap, fmt);
-	(void)vsnprintf(message, sizeof(message), fmt, ap);
-	va_end(ap);
-	add_problem(p, keys, n, false, rouse_strdup(message));
-}
-
 static like_printf(3, 4) void wrong(struct reader *r, bool at_key, const char *fmt, ...)
 {
 	char message[1024];
@@ -92,7 +27,7 @@ static like_printf(3, 4) void wrong(struct reader *r, bool at_key, const char *f
 	va_start(ap, fmt);
 	(void)vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	add_problem(r->problems, r->keys, r->n_keys, at_key, rouse_strdup(message));
+	problems_add(r->problems, r->keys, r->n_keys, at_key, rouse_strdup(message));
 }
 
 static const struct rouse_field *find_field(const struct rouse_shape *shape, const char *name)
@@ -193,89 +128,6 @@ static bool expected(struct reader *r, const struct rouse_shape *shape, const js
 	return false;
 }
 
-/* The value of a name inside {instance.…}; *known says whether such a name exists at all. */
-static const char *instance_value(const struct rouse_instance *i, const char *name, bool *known)
-{
-	static const struct rouse_instance nobody = {
-		.id = "x", .type = "x", .region = "x", .zone = "x", .hostname = "x"
-	};
-	const struct rouse_instance *from = i ? i : &nobody;
-	const char *tag = rouse_strip_prefix(name, "tags.");
-	const struct {
-		const char *name, *value;
-	} names[] = { { "id", from->id },
-		      { "type", from->type },
-		      { "region", from->region },
-		      { "zone", from->zone },
-		      { "hostname", from->hostname } };
-
-	for (size_t n = 0; n < ARRAY_SIZE(names); n++)
-		if (strcmp(name, names[n].name) == 0) {
-			*known = true;
-			return names[n].value;
-		}
-	*known = tag && *tag;
-	if (!*known || !i)
-		return *known ? "x" : NULL;
-	for (size_t n = 0; n < i->tags.n; n++) {
-		const struct rouse_pair *pair = (const struct rouse_pair *)i->tags.items + n;
-
-		if (strcmp(pair->key, tag) == 0)
-			return pair->value;
-	}
-	return NULL;
-}
-
-/* Replaces {instance.…} (and "{{" by "{"). NULL after a problem was added. */
-static const char *interpolate(struct reader *r, const char *s)
-{
-	auto_buf struct rouse_buf out = { 0 };
-
-	if (!strchr(s, '{'))
-		return s;
-	while (*s) {
-		const char *close, *value;
-		char name[160];
-		bool known = false;
-		size_t plain = strcspn(s, "{");
-
-		rouse_buf_printf(&out, "%.*s", (int)plain, s);
-		s += plain;
-		if (!*s)
-			break;
-		if (s[1] == '{') {
-			rouse_buf_printf(&out, "{");
-			s += 2;
-			continue;
-		}
-		close = strchr(s, '}');
-		if (!close || (size_t)(close - s) >= sizeof(name)) {
-			wrong(r, false,
-			      "\"{\" opens a name such as {instance.id}; write \"{{\" for a brace");
-			return NULL;
-		}
-		(void)snprintf(name, sizeof(name), "%.*s", (int)(close - s - 1), s + 1);
-		value = rouse_strip_prefix(name, "instance.")
-				? instance_value(r->instance, name + strlen("instance."), &known)
-				: NULL;
-		if (!known) {
-			wrong(r, false,
-			      "unknown name {%s}; known: {instance.id}, .type, .region, .zone, "
-			      ".hostname, "
-			      ".tags.NAME",
-			      name);
-			return NULL;
-		}
-		if (!value) {
-			wrong(r, false, "this machine has no {%s}", name);
-			return NULL;
-		}
-		rouse_buf_printf(&out, "%s", value);
-		s = close + 1;
-	}
-	return rouse_arena_strdup(r->arena, out.data ? out.data : "");
-}
-
 static const char *word_at(const void *ctx, size_t i)
 {
 	return ((const char *const *)ctx)[i];
@@ -310,9 +162,12 @@ static bool read_string(struct reader *r, const struct rouse_shape *shape, const
 	if (!s)
 		return expected(r, shape, json);
 	if (shape->interpolate) {
-		s = interpolate(r, s);
-		if (!s)
+		struct rouse_err e = { 0 };
+
+		if (interpolate(s, r->instance, r->arena, &s, &e) < 0) {
+			wrong(r, false, "%s", e.text);
 			return false;
+		}
 	}
 	n = strlen(s);
 	if (shape->max > 0 && (n < (size_t)shape->min || n > (size_t)shape->max)) {
