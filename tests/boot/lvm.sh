@@ -80,13 +80,13 @@ prepare()
 
 if ! prepare > "$scene/prepare.log" 2>&1; then
 	sed 's/^/# /' "$scene/prepare.log"
-	echo "Bail out! the scene cannot be set"
+	printf '1..1\nnot ok 1 - %s\n' "the scene cannot be set"
 	exit 1
 fi
 scene_initrd=$scene/lvm.initramfs
 scene_document "$scene/doc.json"
 sed -i 's|"/":     { "filesystem": "ext4" }|"/":     { "lvm": "system", "filesystem": "ext4" }|' "$scene/doc.json"
-grep -q '"lvm"' "$scene/doc.json" || { echo "Bail out! the scene's document has changed"; exit 1; }
+grep -q '"lvm"' "$scene/doc.json" || { printf '1..1\nnot ok 1 - %s\n' "the scene's document has changed"; exit 1; }
 scene_publish "$scene/doc.json"
 
 scene_disk 3G

@@ -62,7 +62,7 @@ mkdir "$tmp/tree"
 echo 'precious usr' > "$tmp/tree/file"
 head -c 300000 /dev/urandom > "$tmp/tree/more"
 { mksquashfs "$tmp/tree" "$tmp/usr.img" -quiet -no-progress && veritysetup format "$tmp/usr.img" "$tmp/usr.hash"; } \
-	> "$tmp/verity.log" 2>&1 || { sed 's/^/# /' "$tmp/verity.log"; echo 'Bail out! no image'; exit 1; }
+	> "$tmp/verity.log" 2>&1 || { sed 's/^/# /' "$tmp/verity.log"; printf '1..1\nnot ok 1 - %s\n' "no image"; exit 1; }
 sed -i "s/@ROOT@/$(sed -n 's/^Root hash:[[:space:]]*//p' "$tmp/verity.log")/
 	s/@IMAGE@/$(sha256sum < "$tmp/usr.img" | cut -d ' ' -f 1)/
 	s/@HASH@/$(sha256sum < "$tmp/usr.hash" | cut -d ' ' -f 1)/" "$tmp/doc.json"
@@ -201,7 +201,7 @@ grew() # NAME MIB: by that much at least
 
 if ! prepare > "$tmp/prepare.log" 2>&1; then
 	sed 's/^/# /' "$tmp/prepare.log"
-	echo "Bail out! no initramfs"
+	printf '1..1\nnot ok 1 - %s\n' "no initramfs"
 	exit 1
 fi
 

@@ -10,12 +10,12 @@ command -v brotli >/dev/null || { echo "1..0 # SKIP needs brotli"; exit 0; }
 begin_world
 for name in lib htop1 htop2 pg15 pg16a pg16b pgjit curlbin curl other unsigned system1 system2 db; do
 	path=$(nix-store -Q -r "$(nix-instantiate -Q "$HERE/channel.nix" -A $name 2>/dev/null)" 2>/dev/null)
-	[ -n "$path" ] || { echo "Bail out! Nix does not build '$name'"; exit 1; }
+	[ -n "$path" ] || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build '$name'"; exit 1; }
 	declare "$name=$path"
 done
 # shellcheck disable=SC2154 # declared above
 make_cache cache zstd "$htop1" "$htop2" "$pg15" "$pg16a" "$pg16b" "$pgjit" "$curlbin" "$curl" "$other" \
-	"$system1" "$system2" "$db" || { echo "Bail out! no cache"; exit 1; }
+	"$system1" "$system2" "$db" || { printf '1..1\nnot ok 1 - %s\n' "no cache"; exit 1; }
 nix copy --quiet --to "file://$W/cache?compression=zstd" "$unsigned" 2>/dev/null
 sizes() { nix path-info -r -s "$1" | awk '{ n += $2 } END { print n }'; }
 hash_of() { nix hash to-sri "$(nix-store -q --hash "$1")"; }

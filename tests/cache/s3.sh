@@ -24,10 +24,10 @@ leave() {
 	leave_nix
 }
 
-make_closure || { echo "Bail out! Nix does not build the closure"; exit 1; }
+make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }
 list_closure >"$W/names"
 describe /nix/store "$W/names" >"$W/original"
-make_cache bucket/deep/zstd zstd || { echo "Bail out! no cache"; exit 1; }
+make_cache bucket/deep/zstd zstd || { printf '1..1\nnot ok 1 - %s\n' "no cache"; exit 1; }
 mkdir "$W/empty"
 s3_world || { echo "1..0 # SKIP no mount"; exit 0; }
 touch "$W/user-data"
