@@ -37,7 +37,7 @@ ALLLD    := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed -Wl,--gc-sec
 
 SRC      := $(sort $(wildcard agent/*.c modules/*.c modules/*/*.c))
 OBJ      := $(SRC:%.c=$(B)/obj/%.o)
-CORE     := $(filter-out $(B)/obj/agent/main.o,$(OBJ))
+CORE     := $(B)/librouse.a
 UNIT     := $(patsubst tests/unit/%.c,$(B)/unit/%,$(sort $(wildcard tests/unit/*.c)))
 HARNESS  := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/*.c))))
 REPLAY   := $(B)/unit/fuzz-replay
@@ -70,6 +70,12 @@ $(B)/rouse: $(OBJ)
 	$(if $(Q),@echo '  LD      $@')
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
 
+# All but main(), for tests and tools: each links what it names, not the whole agent.
+$(CORE): $(filter-out $(B)/obj/agent/main.o,$(OBJ))
+	$(if $(Q),@echo '  AR      $@')
+	$(Q)rm -f $@
+	$(Q)$(AR) rcsT $@ $^
+
 $(B)/obj/%.o: %.c
 	$(if $(Q),@echo '  CC      $<')
 	$(Q)mkdir -p $(@D)
@@ -96,9 +102,11 @@ $(TOOLS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(CORE)
 
 # Programs side by side; of a test that fails, all it says.
 PROVE    := -j$(shell nproc) $(if $(V),-v,--failures --comments)
+# What packaging/deps installed comes first: a version manager's python3 takes ten times as long to start.
+TESTPATH := PATH="/usr/sbin:/usr/bin:/sbin:/bin:$$PATH"
 unit: $(TESTS)
 	$(Q)packaging/deps unit
-	$(Q)prove $(PROVE) $(TESTS)
+	$(Q)$(TESTPATH) prove $(PROVE) $(TESTS)
 
 # Suites are executable scripts that print TAP; files beside them that are not executable are theirs.
 SUITES   := cases cloud cache image fault fuzz boot
@@ -123,12 +131,12 @@ check-san:
 
 .PHONY: san
 san: all $(TESTS)
-	$(Q)ROUSE=$(B)/rouse prove $(PROVE) $(TESTS) $(wildcard tests/cases/*.sh)
+	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) $(TESTS) $(wildcard tests/cases/*.sh)
 
 # Two rows side by side: boots, which take longest and want their processors, and all others, of
 # which some may not meet (a /nix of their own, names in the kernel).
 check-suites: all $(TESTS)
-	$(Q)ROUSE=$(B)/rouse prove $(PROVE) --timer --rules='seq=tests/boot/*' \
+	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) --timer --rules='seq=tests/boot/*' \
 		--rules='seq=**' $(SCRIPTS) $(TESTS)
 
 demo:
