@@ -11,7 +11,7 @@
 #include <rouse/imds.h>
 #include <rouse/limits.h>
 
-#define PATIENCE 9000
+#define PATIENCE 30000 /* ms; a held-up server answers within it */
 
 struct router {
 	const char *options[8]; /* of router6.py */
