@@ -48,6 +48,11 @@ struct rouse_sha256 *rouse_sha256_new(void)
 	return h;
 }
 
+void rouse_sha256_reset(struct rouse_sha256 *h)
+{
+	demand(EVP_DigestInit_ex(h->ctx, NULL, NULL));
+}
+
 void rouse_sha256_update(struct rouse_sha256 *h, const void *data, size_t n)
 {
 	if (n)

@@ -136,6 +136,8 @@
 #define ROUSE_PULL_WINDOW (8 * MIB)
 #define ROUSE_PULL_SHARE (5 * MIB)
 #define ROUSE_PULL_MEMORY (20 * MIB)
+/* A decoder that has written more than this is not kept for the next archive: its window is as large. */
+#define ROUSE_PULL_KEEP (1 * MIB)
 /* Output of a decoder before it is hashed and written: fits a CPU's L2 cache. */
 #define ROUSE_UNPACK_BUFFER (128 * KIB)
 /* What is written before the disk is told to begin with it. */

@@ -13,6 +13,7 @@
 struct rouse_sha256; /* a running SHA-256 (FIPS 180-4) */
 
 struct rouse_sha256 *rouse_sha256_new(void);
+void rouse_sha256_reset(struct rouse_sha256 *h); /* to its beginning; cheaper than a new one */
 void rouse_sha256_update(struct rouse_sha256 *h, const void *data, size_t n);
 void rouse_sha256_final(struct rouse_sha256 *h, uint8_t ret[static ROUSE_SHA256_LEN]);
 void rouse_sha256_free(struct rouse_sha256 *h); /* accepts NULL */

@@ -21,6 +21,8 @@ struct decoder {
 		    struct rouse_err *e);
 	/* No more bytes come. NULL where feed() has always given all that it could. */
 	int (*end)(void *state, const struct decoder_out *out, struct rouse_err *e);
+	/* Ready for other data, with the memory that it has. NULL: it cannot be used again. */
+	bool (*reset)(void *state);
 	void (*free)(void *state);
 };
 

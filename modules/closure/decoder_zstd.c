@@ -61,4 +61,12 @@ static int end(void *state, const struct decoder_out *out unused_arg, struct rou
 	return s->open ? decoder_cut_off(e, "zstd") : 0;
 }
 
-const struct decoder decoder_zstd = { begin, feed, end, release };
+static bool reset(void *state)
+{
+	struct state *s = state;
+
+	s->open = true;
+	return !ZSTD_isError(ZSTD_DCtx_reset(s->zstd, ZSTD_reset_session_only));
+}
+
+const struct decoder decoder_zstd = { begin, feed, end, reset, release };

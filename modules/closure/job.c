@@ -23,12 +23,14 @@ struct job {
 	struct rouse_fetch t;
 	struct worker *w;
 	struct rouse_path *path;
-	struct job *next, **link; /* of w->jobs */
+	struct job *next, **link; /* of w->jobs, or (next alone) of w->spare */
 	uint64_t memory, began;
+	bool began_before; /* its download begins anew */
 	struct rouse_unpack *unpack;
 	struct rouse_sha256 *hash;
 	struct rouse_sha256 *contents; /* of path->contents; else NULL */
 	uint64_t out;                  /* bytes that came out of the decoder */
+	uint64_t most;                 /* … of any archive that was decoded with it */
 	struct rouse_nar nar;
 	struct rouse_tree tree;
 	char *url;
@@ -83,26 +85,46 @@ static int look_at_data(void *arg, const void *data, size_t n, struct rouse_err 
 
 static const struct rouse_nar_ops look_ops = { .file = look_at_file, .data = look_at_data };
 
+/* Is there something under its name in the staging directory? */
+static bool may_be_there(const struct job *j)
+{
+	return j->began_before || j->path->failure ||
+	       rouse_paths_find(&j->w->p->store->kept, j->path->name);
+}
+
+static void forget_output(struct job *j)
+{
+	__atomic_sub_fetch(&j->w->p->bytes, j->out, __ATOMIC_RELAXED);
+	j->most = j->out > j->most ? j->out : j->most;
+	j->out = 0;
+}
+
 /* Puts a job at its beginning; also when its download begins anew. */
 static int job_begin(void *arg, struct rouse_err *e)
 {
 	struct job *j = arg;
 	struct rouse_store *s = j->w->p->store;
 
-	rouse_unpack_free(take(j->unpack, NULL));
-	rouse_sha256_free(take(j->hash, NULL));
 	rouse_tree_done(&j->tree);
-	if (s && rouse_store_discard(s, j->path->name, e) < 0)
+	if (s && may_be_there(j) && rouse_store_discard(s, j->path->name, e) < 0)
 		return -1;
-	__atomic_sub_fetch(&j->w->p->bytes, j->out, __ATOMIC_RELAXED);
-	j->out = 0;
-	j->hash = rouse_sha256_new();
+	forget_output(j);
+	j->began_before = true;
+	if (j->hash)
+		rouse_sha256_reset(j->hash);
+	else
+		j->hash = rouse_sha256_new();
 	rouse_sha256_free(take(j->contents, NULL));
 	j->contents = j->path->contents ? rouse_sha256_new() : NULL;
 	rouse_tree_begin(&j->tree, s ? s->staging : -1, j->path->name);
 	j->tree.contents = j->contents;
 	rouse_nar_begin(&j->nar, j->path->nar_size, s ? &rouse_tree_ops : &look_ops, &j->tree);
-	j->unpack = rouse_unpack_new(j->path->compression, threads_of(j), take_unpacked, j, e);
+	if (j->unpack && (rouse_unpack_compression(j->unpack) != j->path->compression ||
+			  !rouse_unpack_reset(j->unpack)))
+		rouse_unpack_free(take(j->unpack, NULL));
+	if (!j->unpack)
+		j->unpack = rouse_unpack_new(j->path->compression, threads_of(j), take_unpacked, j,
+					     e);
 	return j->unpack ? 0 : -1;
 }
 
@@ -151,25 +173,68 @@ static int job_check(struct job *j, struct rouse_err *e)
 	return check_contents(j, e);
 }
 
-static void job_free(struct job *j)
+/* A job for a path, with the decoder and the hash of one that has ended, if there is one: for a small
+ * archive, making them would cost more than using them. */
+static struct job *job_new(struct worker *w, struct rouse_path *path, uint64_t memory)
 {
-	struct pull *p = j->w->p;
+	struct job *j = w->spare;
+
+	if (j)
+		w->spare = j->next;
+	else
+		j = rouse_calloc(1, sizeof(*j));
+	j->w = w;
+	j->path = path;
+	j->memory = memory;
+	j->began = rouse_clock_ms();
+	j->began_before = false;
+	j->next = w->jobs;
+	j->link = &w->jobs;
+	if (j->next)
+		j->next->link = &j->next;
+	w->jobs = j;
+	return j;
+}
+
+static void free_spare(struct worker *w)
+{
+	struct job *next;
+
+	for (struct job *j = w->spare; j; j = next) {
+		next = j->next;
+		rouse_unpack_free(j->unpack);
+		rouse_sha256_free(j->hash);
+		free(j);
+	}
+	w->spare = NULL;
+}
+
+static void job_end(struct job *j)
+{
+	struct worker *w = j->w;
+	struct pull *p = w->p;
 
 	*j->link = j->next;
 	if (j->next)
 		j->next->link = j->link;
-	j->w->memory -= j->memory;
+	w->memory -= j->memory;
 	(void)pthread_mutex_lock(&p->mutex);
 	p->memory -= j->memory;
-	(void)pthread_cond_broadcast(&p->changed);
+	if (p->waiting)
+		(void)pthread_cond_broadcast(&p->changed);
 	(void)pthread_mutex_unlock(&p->mutex);
-	rouse_unpack_free(j->unpack);
-	rouse_sha256_free(j->hash);
-	rouse_sha256_free(j->contents);
+	rouse_sha256_free(take(j->contents, NULL));
 	rouse_tree_done(&j->tree);
 	rouse_buf_done(&j->t.body_out);
-	free(j->url);
-	free(j);
+	free(take(j->url, NULL));
+	j->most = j->out > j->most ? j->out : j->most;
+	j->out = 0;
+	if (j->most > ROUSE_PULL_KEEP) {
+		rouse_unpack_free(take(j->unpack, NULL));
+		j->most = 0;
+	}
+	j->next = w->spare;
+	w->spare = j;
 }
 
 /* --- the queue -------------------------------------------------------------------------------- */
@@ -235,16 +300,7 @@ static struct rouse_fetch *next_job(void *ctx)
 
 	if (!path)
 		return NULL;
-	j = rouse_calloc(1, sizeof(*j));
-	j->w = w;
-	j->path = path;
-	j->memory = memory;
-	j->began = rouse_clock_ms();
-	j->next = w->jobs;
-	j->link = &w->jobs;
-	if (j->next)
-		j->next->link = &j->next;
-	w->jobs = j;
+	j = job_new(w, path, memory);
 	path_url = rouse_asprintf("/%s", path->url);
 	j->url = rouse_fetch_url(c->spec->caches[path->base].url, path_url);
 	j->t = (struct rouse_fetch){
@@ -262,7 +318,7 @@ static struct rouse_fetch *next_job(void *ctx)
 	};
 	if (job_begin(j, &e) < 0) {
 		pull_fail(w->p, &e);
-		job_free(j);
+		job_end(j);
 		return NULL;
 	}
 	return &j->t;
@@ -278,7 +334,7 @@ static void job_failed(struct job *j, const struct rouse_err *why)
 	if (e.kind != ROUSE_SYSTEM || !strstr(e.text, j->path->name))
 		(void)rouse_wrap(&e, "'" ROUSE_STORE_PREFIX "%s' from '%s'", j->path->name,
 				 rouse_print_url(url, sizeof(url), j->url));
-	__atomic_sub_fetch(&p->bytes, j->out, __ATOMIC_RELAXED);
+	forget_output(j);
 	(void)pthread_mutex_lock(&p->mutex);
 	if (e.kind == ROUSE_SYSTEM || e.kind == ROUSE_BUG || e.sys == ECANCELED) {
 		pull_set_error(p, &e);
@@ -315,7 +371,7 @@ static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 		if (p->store)
 			(void)!rouse_store_discard(p->store, j->path->name, &why);
 	}
-	job_free(j);
+	job_end(j);
 	/* `stop` ends the other transfers of this worker, too. */
 	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED)
 		       ? rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped")
@@ -328,8 +384,10 @@ static bool wait_for_room(struct worker *w)
 	bool more;
 
 	(void)pthread_mutex_lock(&p->mutex);
+	p->waiting++;
 	while (!p->stop && p->next < p->n_queue && !is_room(p, w))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
+	p->waiting--;
 	more = !p->stop && p->next < p->n_queue;
 	(void)pthread_mutex_unlock(&p->mutex);
 	return more;
@@ -347,7 +405,8 @@ void *worker_run(void *arg)
 			break;
 		}
 	while (w->jobs)
-		job_free(w->jobs);
+		job_end(w->jobs);
+	free_spare(w);
 	(void)pthread_mutex_lock(&w->p->mutex);
 	w->p->running--;
 	(void)pthread_cond_broadcast(&w->p->changed);

@@ -19,7 +19,7 @@ struct pull {
 	struct rouse_store *store; /* NULL: archives are looked at and go nowhere */
 
 	pthread_mutex_t mutex;     /* guards what follows */
-	pthread_cond_t changed;    /* something ended, or memory was given back */
+	pthread_cond_t changed;    /* a worker ended, or memory that one waits for was given back */
 	struct rouse_path **queue; /* largest first; next … n_queue are to be done */
 	size_t next, n_queue;
 	uint64_t queue_bytes;         /* of the queue, unpacked, when the workers started */
@@ -30,6 +30,7 @@ struct pull {
 	struct rouse_path **failed; /* their cache could not deliver; another one may */
 	size_t n_failed;
 	unsigned running;       /* workers */
+	unsigned waiting;       /* … for memory */
 	unsigned most_workers;  /* as many as there are processors for; const once started */
 	struct rouse_err error; /* the first fatal one; stops everything */
 
@@ -48,8 +49,9 @@ struct worker {
 	struct pull *p;
 	pthread_t thread;
 	struct rouse_fetcher *fetcher;
-	char *buf;        /* where decoders of this thread put their output */
-	struct job *jobs; /* running */
+	char *buf;         /* where decoders of this thread put their output */
+	struct job *jobs;  /* running */
+	struct job *spare; /* ended, and to be used again */
 	uint64_t memory;
 };
 void *worker_run(void *worker);

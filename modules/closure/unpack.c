@@ -16,6 +16,7 @@ static const struct decoder *const decoders[] = {
 _Static_assert(ARRAY_SIZE(decoders) == ROUSE_COMPRESSIONS_, "a decoder for each compression");
 
 struct rouse_unpack {
+	enum rouse_compression compression;
 	const struct decoder *decoder; /* NULL: bytes pass as they are */
 	void *state;
 	rouse_unpack_sink sink;
@@ -38,6 +39,7 @@ struct rouse_unpack *rouse_unpack_new(enum rouse_compression c, unsigned threads
 {
 	auto_of(unpack) struct rouse_unpack *u = rouse_calloc(1, sizeof(*u));
 
+	u->compression = c;
 	u->decoder = decoders[c];
 	u->sink = sink;
 	u->arg = arg;
@@ -56,6 +58,16 @@ void rouse_unpack_free(struct rouse_unpack *u)
 	if (u->state)
 		u->decoder->free(u->state);
 	free(u);
+}
+
+bool rouse_unpack_reset(struct rouse_unpack *u)
+{
+	return !u->decoder || (u->decoder->reset && u->decoder->reset(u->state));
+}
+
+enum rouse_compression rouse_unpack_compression(const struct rouse_unpack *u)
+{
+	return u->compression;
 }
 
 int rouse_unpack_feed(struct rouse_unpack *u, const void *data, size_t n, void *buf, size_t size,

@@ -28,6 +28,10 @@ AUTO_DEFINE(struct rouse_unpack *, unpack, rouse_unpack_free, NULL)
 
 must_check int rouse_unpack_feed(struct rouse_unpack *u, const void *data, size_t n, void *buf,
 				 size_t size, struct rouse_err *e);
+/* Makes it ready for other data of the same compression, whatever became of the last. False: it cannot
+ * be used again. */
+must_check bool rouse_unpack_reset(struct rouse_unpack *u);
+enum rouse_compression rouse_unpack_compression(const struct rouse_unpack *u);
 /* Demands that the last frame or stream is complete. */
 must_check int rouse_unpack_end(struct rouse_unpack *u, void *buf, size_t size,
 				struct rouse_err *e);

@@ -34,6 +34,7 @@ struct floor {
 
 struct one {
 	struct rouse_sha256 *hash;
+	struct rouse_unpack *unpack; /* kept from one archive to the next */
 	struct rouse_nar nar;
 	struct rouse_tree tree;
 };
@@ -73,27 +74,31 @@ static int take_bytes(void *arg, const void *data, size_t n, struct rouse_err *e
 	return rouse_nar_feed(&o->nar, data, n, e);
 }
 
-static void write_one(struct floor *f, const struct rouse_narinfo *n, char *in, char *buf)
+static void write_one(struct floor *f, const struct rouse_narinfo *n, struct one *o, char *in,
+		      char *buf)
 {
 	auto_free char *path = rouse_asprintf("%s/%s", f->cache, n->url);
 	auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct one o = { .hash = rouse_sha256_new() };
 	struct rouse_err e = { 0 };
-	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(n->compression, 1, take_bytes, &o,
-								  &e);
 	uint8_t hash[ROUSE_SHA256_LEN];
 	ssize_t got;
 
-	rouse_tree_begin(&o.tree, f->out, n->name);
-	rouse_nar_begin(&o.nar, n->nar_size, &rouse_tree_ops, &o.tree);
-	while ((got = read(fd, in, ROUSE_UNPACK_BUFFER)) > 0)
-		if (rouse_unpack_feed(u, in, (size_t)got, buf, ROUSE_UNPACK_BUFFER, &e) < 0)
-			die(&e);
-	if (rouse_unpack_end(u, buf, ROUSE_UNPACK_BUFFER, &e) < 0 || rouse_nar_end(&o.nar, &e) < 0)
+	if (o->unpack && (rouse_unpack_compression(o->unpack) != n->compression ||
+			  !rouse_unpack_reset(o->unpack)))
+		rouse_unpack_free(take(o->unpack, NULL));
+	if (!o->unpack && !(o->unpack = rouse_unpack_new(n->compression, 1, take_bytes, o, &e)))
 		die(&e);
-	rouse_sha256_final(o.hash, hash);
-	rouse_sha256_free(o.hash);
-	rouse_tree_done(&o.tree);
+	rouse_sha256_reset(o->hash);
+	rouse_tree_begin(&o->tree, f->out, n->name);
+	rouse_nar_begin(&o->nar, n->nar_size, &rouse_tree_ops, &o->tree);
+	while ((got = read(fd, in, ROUSE_UNPACK_BUFFER)) > 0)
+		if (rouse_unpack_feed(o->unpack, in, (size_t)got, buf, ROUSE_UNPACK_BUFFER, &e) < 0)
+			die(&e);
+	if (rouse_unpack_end(o->unpack, buf, ROUSE_UNPACK_BUFFER, &e) < 0 ||
+	    rouse_nar_end(&o->nar, &e) < 0)
+		die(&e);
+	rouse_sha256_final(o->hash, hash);
+	rouse_tree_done(&o->tree);
 	if (memcmp(hash, n->nar_hash, sizeof(hash)) != 0)
 		exit(1);
 }
@@ -103,10 +108,13 @@ static void *work(void *arg)
 	struct floor *f = arg;
 	auto_free char *in = rouse_calloc(1, ROUSE_UNPACK_BUFFER);
 	auto_free char *buf = rouse_calloc(1, ROUSE_UNPACK_BUFFER);
+	struct one o = { .hash = rouse_sha256_new() };
 	size_t i;
 
 	while ((i = __atomic_fetch_add(&f->next, 1, __ATOMIC_RELAXED)) < f->n)
-		write_one(f, &f->infos[i], in, buf);
+		write_one(f, &f->infos[i], &o, in, buf);
+	rouse_unpack_free(o.unpack);
+	rouse_sha256_free(o.hash);
 	return NULL;
 }
 

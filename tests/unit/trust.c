@@ -45,6 +45,13 @@ static void sha256_in_pieces_equals_sha256_at_once(struct t *t)
 	rouse_sha256_final(h, pieces);
 	rouse_sha256_of(data, sizeof(data), whole);
 	T_CHECK(t, memcmp(pieces, whole, sizeof(whole)) == 0);
+	for (int i = 0; i < 2; i++) { /* after its end, and in the middle */
+		rouse_sha256_reset(h);
+		rouse_sha256_update(h, data, 99);
+	}
+	rouse_sha256_final(h, pieces);
+	rouse_sha256_of(data, 99, whole);
+	T_CHECK(t, memcmp(pieces, whole, sizeof(whole)) == 0);
 }
 
 /* RFC 4231 sections 4.2, 4.3 and 4.7 (a key longer than a block). */

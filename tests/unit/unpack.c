@@ -2,6 +2,7 @@
 #include "../lib/tap.h"
 
 #include <lzma.h>
+#include <zstd.h>
 
 #include <rouse/limits.h>
 #include <rouse/mem.h>
@@ -111,4 +112,62 @@ static void xz_blocks_that_are_damaged_are_refused(struct t *t)
 	}
 }
 
-T_MAIN(T(xz_blocks_are_unpacked_by_several_threads), T(xz_blocks_that_are_damaged_are_refused))
+static int unpack_with(struct rouse_unpack *u, struct out *o, const unsigned char *data, size_t n,
+		       uint8_t *ret, struct rouse_err *e)
+{
+	auto_free char *buf = rouse_calloc(1, ROUSE_UNPACK_BUFFER);
+	int r = 0;
+
+	rouse_sha256_reset(o->hash);
+	o->n = 0;
+	for (size_t at = 0; r == 0 && at < n; at += 70000)
+		r = rouse_unpack_feed(u, data + at, n - at < 70000 ? n - at : 70000, buf,
+				      ROUSE_UNPACK_BUFFER, e);
+	if (r == 0)
+		r = rouse_unpack_end(u, buf, ROUSE_UNPACK_BUFFER, e);
+	rouse_sha256_final(o->hash, ret);
+	return r;
+}
+
+/* Whole, cut off, damaged: the one that comes next knows nothing of it. */
+static void a_zstd_decoder_is_used_again_whatever_came_before(struct t *t)
+{
+	auto_free unsigned char *plain = make_plain();
+	size_t size = ZSTD_compressBound(SIZE), n;
+	auto_free unsigned char *packed = rouse_calloc(1, size);
+	uint8_t want[ROUSE_SHA256_LEN], got[ROUSE_SHA256_LEN];
+	struct rouse_sha256 *h auto_of(sha256) = rouse_sha256_new();
+	struct out o = { .hash = h };
+	struct rouse_err e = { 0 };
+	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(ROUSE_COMPRESSION_ZSTD, 1, sink,
+								  &o, &e);
+
+	T_CHECK(t, u && rouse_unpack_compression(u) == ROUSE_COMPRESSION_ZSTD);
+	n = ZSTD_compress(packed, size, plain, SIZE, 3);
+	T_CHECK(t, !ZSTD_isError(n));
+	rouse_sha256_of(plain, SIZE, want);
+	for (int i = 0; i < 3; i++) {
+		T_CHECK(t, unpack_with(u, &o, packed, n, got, &e) == 0);
+		T_CHECK(t, o.n == SIZE && memcmp(got, want, sizeof(want)) == 0);
+		T_CHECK(t, rouse_unpack_reset(u));
+		T_CHECK(t, unpack_with(u, &o, packed, i == 1 ? 0 : n / 2, got, &e) < 0);
+		T_CHECK(t, e.kind == ROUSE_UNTRUSTED && strstr(e.text, "cut off"));
+		T_CHECK(t, rouse_unpack_reset(u));
+		T_CHECK(t, unpack_with(u, &o, packed + 1, n - 1, got, &e) < 0);
+		T_CHECK(t, e.kind == ROUSE_UNTRUSTED);
+		T_CHECK(t, rouse_unpack_reset(u));
+	}
+}
+
+static void an_xz_decoder_is_used_once(struct t *t)
+{
+	struct out o = { 0 };
+	struct rouse_err e = { 0 };
+	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(ROUSE_COMPRESSION_XZ, 1, sink, &o,
+								  &e);
+
+	T_CHECK(t, u && !rouse_unpack_reset(u));
+}
+
+T_MAIN(T(a_zstd_decoder_is_used_again_whatever_came_before), T(an_xz_decoder_is_used_once),
+       T(xz_blocks_are_unpacked_by_several_threads), T(xz_blocks_that_are_damaged_are_refused))
