@@ -412,6 +412,11 @@ int rouse_fetch_many(struct rouse_fetcher *f, unsigned parallel,
 	return r;
 }
 
+void rouse_fetcher_wake(struct rouse_fetcher *f)
+{
+	(void)curl_multi_wakeup(f->multi); /* if it fails, the next byte that comes wakes it */
+}
+
 /* --- one alone ------------------------------------------------------------------------------- */
 
 static struct rouse_fetch *next_one(void *ctx)

@@ -90,6 +90,9 @@ must_check int rouse_fetch_many(struct rouse_fetcher *f, unsigned parallel,
 				int (*done)(void *ctx, struct rouse_fetch *t, struct rouse_err *e),
 				void *ctx, struct rouse_err *e);
 
+/* From another thread: what it had to do is done, and next() may return more. */
+void rouse_fetcher_wake(struct rouse_fetcher *f);
+
 /* Seconds since 1970, for judging how old something is: the latest of the system's clock, the time of the
  * build, and what a metadata service has said. */
 int64_t rouse_fetcher_time(const struct rouse_fetcher *f);

@@ -122,6 +122,8 @@
 #define ROUSE_CACHE_TRIES 3
 /* Requests in flight during the walk, and NARs that stream at once. */
 #define ROUSE_WALK_CONNECTIONS 24
+/* Answers that wait for the thread that checks them, before the one that asks lends a hand. */
+#define ROUSE_WALK_CHECKS 8
 #define ROUSE_MAX_PULL_WORKERS 4
 /* What is worth another worker: a second of hashing and unpacking on a slow processor. */
 #define ROUSE_PULL_WORTH (64 * MIB)

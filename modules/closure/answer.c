@@ -6,7 +6,6 @@
 #include <rouse/limits.h>
 #include <rouse/text.h>
 
-#include "narinfo.h"
 #include "nix32.h"
 #include "path.h"
 
@@ -36,21 +35,59 @@ bool rouse_answer_is_pinned(const struct rouse_closure *c, const char *name,
 	return rouse_pin_matches(&pin, hash);
 }
 
+static int check(struct rouse_answer *a, const char *where)
+{
+	const struct rouse_closure_spec *spec = a->spec;
+	const struct rouse_narinfo *n = &a->info;
+
+	a->result = ROUSE_ANSWER_WRONG;
+	if (rouse_narinfo_parse(&a->info, where, spec->caches, spec->n_caches, a->cache,
+				a->text.data ? a->text.data : "", a->text.len, &a->arena,
+				&a->why) < 0)
+		return -1;
+	if (!rouse_streq(n->name, a->name))
+		return rouse_fail(&a->why, ROUSE_UNTRUSTED, 0,
+				  "'%s' answers for '%s%s' with '%s%s'", where, ROUSE_STORE_PREFIX,
+				  a->name, ROUSE_STORE_PREFIX, n->name);
+	a->result = ROUSE_ANSWER_UNSIGNED;
+	if (a->unverified && rouse_narinfo_verify(n, where, spec->keys, spec->n_keys, &a->why) < 0)
+		return -1;
+	a->result = ROUSE_ANSWER_GOOD;
+	return 0;
+}
+
+void rouse_answer_check(struct rouse_answer *a)
+{
+	char where[1024];
+
+	(void)check(a, rouse_print_url(where, sizeof(where), a->url));
+	rouse_buf_done(&a->text);
+}
+
+void rouse_answer_done(struct rouse_answer *a)
+{
+	rouse_buf_done(&a->text);
+	rouse_arena_done(&a->arena);
+}
+
 /* Demands a signature, or a name that is the content's address: then what else is said of it is the word
  * of this cache alone. */
 static int verify_origin(struct rouse_closure *c, struct rouse_path *p,
-			 const struct rouse_narinfo *n, const char *where, struct rouse_err *e)
+			 const struct rouse_answer *a, const char *where, struct rouse_err *e)
 {
+	const struct rouse_narinfo *n = &a->info;
 	uint8_t hash[ROUSE_SHA256_LEN];
 	enum rouse_certified how;
 
 	p->claimed = false;
 	p->contents = NULL;
-	if (rouse_narinfo_verify(n, where, c->spec->keys, c->spec->n_keys, e) == 0)
+	if (a->result == ROUSE_ANSWER_GOOD)
 		return 0;
 	how = rouse_narinfo_certified(n, hash);
-	if (how == ROUSE_NOT_CERTIFIED)
+	if (how == ROUSE_NOT_CERTIFIED) {
+		*e = a->why;
 		return -1;
+	}
 	if (c->bytes + n->nar_size > ROUSE_MAX_CLOSURE_SIZE)
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
 				  "'%s' claims a size beyond all bounds for '%s%s'", where,
@@ -65,14 +102,13 @@ static int verify_origin(struct rouse_closure *c, struct rouse_path *p,
 	return 0;
 }
 
-static int verify(struct rouse_closure *c, struct rouse_path *p, const struct rouse_narinfo *n,
+static int verify(struct rouse_closure *c, struct rouse_path *p, const struct rouse_answer *a,
 		  const char *where, struct rouse_err *e)
 {
-	if (!rouse_streq(n->name, p->name))
-		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s' answers for '%s%s' with '%s%s'",
-				  where, ROUSE_STORE_PREFIX, p->name, ROUSE_STORE_PREFIX, n->name);
+	const struct rouse_narinfo *n = &a->info;
+
 	/* What is known already must be the same (see same_content), whoever says so. */
-	if ((!p->known || p->claimed) && verify_origin(c, p, n, where, e) < 0)
+	if (a->unverified && verify_origin(c, p, a, where, e) < 0)
 		return -1;
 	if (!rouse_answer_is_pinned(c, p->name, n->nar_hash)) {
 		char hash[ROUSE_NAR_HASH_TEXT];
@@ -148,21 +184,22 @@ int rouse_answer_info(const struct rouse_cache *cache, const struct rouse_buf *t
 	return 0;
 }
 
-int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p, const char *url,
-		      const struct rouse_buf *text, struct rouse_err *e)
+int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p, const struct rouse_answer *a,
+		      struct rouse_err *e)
 {
-	auto_arena struct rouse_arena arena = { 0 };
-	struct rouse_narinfo n;
+	const struct rouse_narinfo *n = &a->info;
 	char where[1024];
 
-	(void)rouse_print_url(where, sizeof(where), url);
-	if (rouse_narinfo_parse(&n, where, c->spec->caches, c->spec->n_caches, p->cache,
-				text->data ? text->data : "", text->len, &arena, e) < 0 ||
-	    verify(c, p, &n, where, e) < 0)
+	if (a->result == ROUSE_ANSWER_WRONG) {
+		*e = a->why;
 		return -1;
-	if (p->known && !same_content(p, &n))
+	}
+	(void)rouse_print_url(where, sizeof(where), a->url);
+	if (verify(c, p, a, where, e) < 0)
+		return -1;
+	if (p->known && !same_content(p, n))
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s%s' is another build in '%s'",
 				  ROUSE_STORE_PREFIX, p->name, where);
-	accept(&c->paths, p, &n);
+	accept(&c->paths, p, n);
 	return 0;
 }

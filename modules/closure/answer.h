@@ -6,11 +6,33 @@
 #include <rouse/mem.h>
 
 #include "graph.h"
+#include "narinfo.h"
 
-/* Takes what the narinfo `text` from `url` (in the cache p->cache) says of the path. When the path is
- * known, it must be the same archive. On failure, what was known stays. */
-must_check int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p, const char *url,
-				 const struct rouse_buf *text, struct rouse_err *e);
+/* A narinfo that came, and what became of it. */
+struct rouse_answer {
+	const struct rouse_closure_spec *spec;
+	const char *url;  /* where it came from */
+	const char *name; /* the path that was asked for */
+	unsigned cache;   /* of spec */
+	bool unverified;  /* its signature must be looked at */
+	struct rouse_buf text;
+	struct rouse_answer *next; /* of a checker's list */
+
+	/* filled by rouse_answer_check */
+	enum { ROUSE_ANSWER_WRONG, ROUSE_ANSWER_UNSIGNED, ROUSE_ANSWER_GOOD } result;
+	struct rouse_err why; /* … it is not good */
+	struct rouse_arena arena;
+	struct rouse_narinfo info; /* unless it is wrong; strings in the arena */
+};
+
+/* Parses it and looks at its signature, which is nearly all of the work, and may be done in any thread:
+ * nothing but the answer is changed. */
+void rouse_answer_check(struct rouse_answer *a);
+/* Takes what a checked one says of the path. When the path is known, it must be the same archive. On
+ * failure, what was known stays. */
+must_check int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p,
+				 const struct rouse_answer *a, struct rouse_err *e);
+void rouse_answer_done(struct rouse_answer *a); /* frees the text and what was made of it */
 /* ROUSE_DOCUMENT for a cache that was made for another store. */
 must_check int rouse_answer_info(const struct rouse_cache *cache, const struct rouse_buf *text,
 				 struct rouse_err *e);

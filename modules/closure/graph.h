@@ -28,6 +28,11 @@ struct rouse_closure {
 
 /* Notes what is wrong, where all that is wrong is wanted (see rouse_closure_check). */
 void rouse_closure_problem(struct rouse_closure *c, const struct rouse_err *e);
+/* Finds every path of the closure, from its roots on; `registered` is what the store has. */
+must_check int rouse_closure_walk(struct rouse_closure *c, const struct rouse_context *ctx,
+				  const struct rouse_paths *registered, struct rouse_err *e);
+/* How many threads it may use: what its caller said, or as many as may run. */
+unsigned rouse_closure_processors(const struct rouse_closure *c);
 /* When one small answer is overdue: a pull may take long, but must move. */
 uint64_t rouse_closure_soon(const struct rouse_context *ctx);
 /* May another cache have the archive of a path that path->cache could not deliver? */

@@ -110,7 +110,7 @@ static void oversee(struct pull *p, uint64_t total)
 	}
 }
 
-static unsigned count_processors(const struct rouse_closure *c)
+unsigned rouse_closure_processors(const struct rouse_closure *c)
 {
 	cpu_set_t cpus;
 	unsigned n;
@@ -338,7 +338,7 @@ int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx
 			  .finished = lists + n,
 			  .failed = lists + 2 * n,
 			  .journal = -1,
-			  .most_workers = count_processors(c) };
+			  .most_workers = rouse_closure_processors(c) };
 	uint64_t total = 0;
 	int r;
 
@@ -377,7 +377,7 @@ int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 			  .finished = lists + n,
 			  .failed = lists + 2 * n,
 			  .journal = -1,
-			  .most_workers = count_processors(c) };
+			  .most_workers = rouse_closure_processors(c) };
 	int r;
 
 	if (!rouse_closure_measure(c).missing) {
