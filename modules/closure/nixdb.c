@@ -15,27 +15,32 @@
 
 #define LEFT_FOR_NIX "/nix-path-registration"
 
-/* Nix refuses a path whose references are not valid. Clears `valid` of those until none is left. */
-static void keep_closed(struct rouse_paths *paths)
+/* What Nix can be told: it refuses a path whose references are not valid. */
+static void print_closed(struct rouse_paths *paths, struct rouse_buf *out)
 {
 	bool again = true;
 
+	for (size_t i = 0; i < paths->n; i++)
+		paths->items[i]->closed = paths->items[i]->valid;
 	while (again) {
 		again = false;
 		for (size_t i = 0; i < paths->n; i++) {
 			struct rouse_path *p = paths->items[i];
 
-			for (size_t k = 0; p->valid && k < p->n_references; k++) {
+			for (size_t k = 0; p->closed && k < p->n_references; k++) {
 				const struct rouse_path *r = rouse_paths_find(paths,
 									      p->references[k]);
 
-				if (!r || !r->valid) {
-					p->valid = false;
+				if (!r || !r->closed) {
+					p->closed = false;
 					again = true;
 				}
 			}
 		}
 	}
+	for (size_t i = 0; i < paths->n; i++)
+		if (paths->items[i]->closed)
+			rouse_path_print(paths->items[i], out);
 }
 
 /* The program, as the target sees it: of the system, or of any registered path. */
@@ -253,18 +258,23 @@ int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_
 	auto_buf struct rouse_buf text = { 0 };
 	char program[512];
 
-	keep_closed(&s->registered);
-	for (size_t i = 0; i < s->registered.n; i++)
-		if (s->registered.items[i]->valid)
-			rouse_path_print(s->registered.items[i], &text);
+	print_closed(&s->registered, &text);
+	if (!text.len || geteuid() != 0 || !find_nix_store(s, chroot, program, sizeof(program)))
+		return 0;
+	if (load_db(program, chroot, &text, deadline, e) == 0)
+		return forget_left(s, e);
+	rouse_log(ROUSE_LOG_WARNING, "closure", "%s; leaving '%s' for Nix to load, ignoring",
+		  e->text, LEFT_FOR_NIX);
+	return 0;
+}
+
+int rouse_store_leave(struct rouse_store *s, struct rouse_err *e)
+{
+	auto_buf struct rouse_buf text = { 0 };
+
+	print_closed(&s->registered, &text);
 	if (!text.len)
 		return 0;
-	if (geteuid() == 0 && find_nix_store(s, chroot, program, sizeof(program))) {
-		if (load_db(program, chroot, &text, deadline, e) == 0)
-			return forget_left(s, e);
-		rouse_log(ROUSE_LOG_WARNING, "closure",
-			  "%s; leaving '%s' for Nix to load, ignoring", e->text, LEFT_FOR_NIX);
-	}
 	return rouse_fs_replace(&s->root, LEFT_FOR_NIX, text.data, text.len, 0644, (uid_t)-1,
 				(gid_t)-1, e);
 }

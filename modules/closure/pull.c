@@ -14,6 +14,7 @@
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
 #include <rouse/limits.h>
+#include <rouse/log.h>
 #include <rouse/text.h>
 
 #include "path.h"
@@ -382,6 +383,10 @@ int rouse_closure_pull(struct rouse_closure *c, const struct rouse_context *ctx,
 
 	if (!rouse_closure_measure(c).missing) {
 		count_pull(&p);
+		/* A run that was cut off at its very end left all, and maybe not that. */
+		rouse_store_tidy(ctx->root);
+		if (rouse_store_tell_first(ctx->root, ctx->deadline, e) < 0)
+			rouse_log(ROUSE_LOG_WARNING, "closure", "%s, ignoring", e->text);
 		return 0;
 	}
 	if (rouse_store_resume(&store, ctx->root, ctx->deadline, e) < 0)

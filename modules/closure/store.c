@@ -156,6 +156,29 @@ int rouse_store_resume(struct rouse_store *s, const char *root, uint64_t deadlin
 	return open_store(s, root, deadline, true, e);
 }
 
+static bool has_leftovers(const struct rouse_store *s)
+{
+	int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	bool any = false;
+
+	while (d && !any && (entry = readdir(d)))
+		any = rouse_strip_prefix(entry->d_name, ROUSE_STAGING_PREFIX) != NULL;
+	if (d)
+		(void)closedir(d);
+	return any;
+}
+
+void rouse_store_tidy(const char *root)
+{
+	auto_store struct rouse_store s = ROUSE_STORE_INIT, locked = ROUSE_STORE_INIT;
+	struct rouse_err e;
+
+	if (rouse_store_look(&s, root, &e) == 0 && s.dir >= 0 && has_leftovers(&s))
+		(void)!rouse_store_open(&locked, root, rouse_clock_ms(), &e);
+}
+
 /* rename(2) of a read-only directory needs write permission on it, unless one is root. */
 static int move(int from, const char *name, int to, const char *new_name, unsigned flags)
 {
@@ -242,5 +265,7 @@ int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths,
 		rouse_path_copy(&s->registered, p, paths[i]);
 		p->valid = true;
 	}
-	return rouse_store_write(s, e);
+	/* Nix is told last. When that is cut off, what is left for it says so: nobody else would, for
+	 * the next run finds all that it wants. */
+	return rouse_store_leave(s, e) < 0 ? -1 : rouse_store_write(s, e);
 }

@@ -49,6 +49,8 @@ must_check int rouse_store_open(struct rouse_store *s, const char *root, uint64_
 /* The same, but what an interrupted run left complete in its staging directory is kept (s->kept). */
 must_check int rouse_store_resume(struct rouse_store *s, const char *root, uint64_t deadline,
 				  struct rouse_err *e);
+/* Removes what an interrupted run left, in passing: nothing when somebody else has the lock. */
+void rouse_store_tidy(const char *root);
 /* The journal of the staging directory: begins it with what was kept; a path that is complete; what was
  * noted so far is durable. */
 must_check int rouse_store_journal(struct rouse_store *s, int *ret_fd, struct rouse_err *e);
@@ -64,11 +66,14 @@ must_check int rouse_store_discard(struct rouse_store *s, const char *name, stru
 must_check int rouse_store_withdraw(struct rouse_store *s, const char *name, struct rouse_err *e);
 /* Writes the list of what is registered and valid. */
 must_check int rouse_store_write(struct rouse_store *s, struct rouse_err *e);
-/* Makes everything published durable (syncfs), adds `paths` to the registered, writes the list. */
+/* Makes everything published durable (syncfs), adds `paths` to the registered, writes the list, also
+ * for a Nix to come (rouse_store_leave). */
 must_check int rouse_store_register(struct rouse_store *s, struct rouse_path *const *paths,
 				    size_t n, struct rouse_err *e);
-/* Tells Nix: runs the closure's (or the system's) `nix-store --load-db` on the whole list, or
- * leaves /nix-path-registration for the first one that comes along. */
+/* Leaves the list as /nix-path-registration for the first Nix that comes along. */
+must_check int rouse_store_leave(struct rouse_store *s, struct rouse_err *e);
+/* Tells Nix: runs the closure's (or the system's) `nix-store --load-db` on the whole list, of which
+ * nothing need be left then. Without one, nothing is done. */
 must_check int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);
 /* Is something left that a Nix which has come since could be told, and may it be? */
 bool rouse_store_may_tell(const struct rouse_store *s);
