@@ -8,6 +8,7 @@ Prints "ready" when it listens: on port 443 for the stores, on 169.254.169.254:8
 The configuration is a JSON object:
 
   objects   {"gs/BUCKET/OBJECT": text, "az/ACCOUNT/CONTAINER/BLOB": text}; with "@VERSION" behind it that version
+  dirs      {"gs/BUCKET": DIR, "az/ACCOUNT/CONTAINER": DIR}: the files in it are objects, too
   public    [the same without the object]: who may read without a token
   tokens    {"gs": TOKEN, "az": TOKEN}: the good one
   script    {"METHOD-less path": [{status, body, headers}, …]}: answers that come first, once each; the last stays
@@ -18,6 +19,7 @@ A request with a token, or one that is not as the documentation of the store dem
 import argparse
 import http.server
 import json
+import os
 import re
 import ssl
 import threading
@@ -94,6 +96,12 @@ class Service:
             return self.refuse(store, 401, "InvalidAuthenticationInfo", "Invalid Credentials")
         if key in config["objects"]:
             return 200, config["objects"][key], {"ETag": '"e"'}
+        if place in config.get("dirs", {}):
+            try:
+                with open(os.path.join(config["dirs"][place], key[len(place) + 1:]), "rb") as f:
+                    return 200, f.read(), {"ETag": '"e"'}
+            except OSError:
+                pass
         if config.get("list") is False:
             return self.refuse(store, 403, "AuthorizationPermissionMismatch", "no access")
         return self.refuse(store, 404, "BlobNotFound", f"No such object: {key[3:]}")
@@ -119,7 +127,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         status, body, headers = self.service.answer(self, self.server.server_address[1] == 80)
-        data = body.encode()
+        data = body if isinstance(body, bytes) else body.encode()
         self.send_response_only(status)
         for name, value in {"Date": self.date_time_string(), **headers}.items():
             self.send_header(name, value)
