@@ -316,6 +316,35 @@ ok "a_document_makes_room" quietly "$ROUSE" apply --root "$r" --only closure --y
 ok "a_document_keeps_what_it_needs" both "$r${blobs[2]}" "$r${blobs[3]}"
 ok "a_document_made_room_of_the_oldest" [ ! -e "$r${blobs[1]}" ]
 umount "$r"
+# Beside a real Nix it is Nix that makes the room: what is oldest goes, and its own litter with it. (8 MB of
+# the disk are what it reserves for its collector.)
+r=$W/small-nixed
+mkdir "$r"
+mount -t tmpfs -o size=32M tmpfs "$r"
+mkdir "$r/nix"
+mount --bind "$r/nix" /nix
+fill_beside_nix() { # fill_beside_nix PATH
+	"$ROUSE" pull --cache "file://$W/blobs" --key "$KEY" --profile $profile "$1" >"$W/out" 2>&1
+}
+r=
+ok "beside_nix_the_first_fits" fill_beside_nix "${blobs[0]}"
+ok "beside_nix_the_second_fits" fill_beside_nix "${blobs[1]}"
+other=$(nix-store --add "$HERE/world.sh")
+ln -s "$other" /nix/var/nix/gcroots/other
+litter=$(nix-store --add "$HERE/gc.sh")
+ok "beside_nix_the_third_makes_room" fill_beside_nix "${blobs[2]}"
+ok "beside_nix_it_is_said" says "to make room"
+ok "beside_nix_the_oldest_has_made_room" [ "$(links)" = "system-2-link system-3-link" ]
+ok "beside_nix_what_made_room_is_gone" [ "$(ls -d "${blobs[0]}" "$litter" 2>/dev/null)" = "" ]
+ok "beside_nix_what_need_not_go_stays" both "${blobs[1]}" "$other"
+ok "beside_nix_it_knows_what_has_come" quietly nix-store -q --references "${blobs[2]}"
+ok "beside_nix_it_finds_nothing_wrong" quietly nix-store --verify --check-contents
+ok "beside_nix_no_root_is_left_over" [ "$(cd /nix/var/nix/gcroots && echo rouse*)" = "rouse*" ]
+fill_beside_nix "${blobs[0]}"
+ok "beside_nix_once_more_makes_room" [ "$(links)" = "system-3-link system-4-link" ]
+ok "beside_nix_nothing_is_left_to_be_told" [ ! -e /nix-path-registration ]
+umount /nix
+umount "$W/small-nixed"
 # The document says how many stay.
 r=$W/keeps
 copy "$all" "$r"
