@@ -92,6 +92,13 @@ ended() # SECONDS
 	scene_kill
 }
 
+# Changes files of the root partition: on_root COMMAND..., of debugfs
+on_root()
+{
+	start=$(sfdisk -d "$scene/disk.img" | sed -n 's/.*disk.img2 : start= *\([0-9]*\),.*/\1/p')
+	printf '%s\n' "$@" | debugfs -w -f - "$scene/disk.img?offset=$((start * 512))" > /dev/null 2>&1
+}
+
 # Signed, so that the document may change in its place
 publish_signed() # FILE
 {
@@ -177,9 +184,7 @@ scenario='larger disk'
 truncate -s 6G "$scene/disk.img"
 # An override of the machine itself, which its initramfs cannot see before the root is mounted.
 echo '{ "files": { "/srv/www/override": { "contents": "of this machine" } } }' > "$scene/override"
-start=$(sfdisk -d "$scene/disk.img" | sed -n 's/.*disk.img2 : start= *\([0-9]*\),.*/\1/p')
-printf 'mkdir /etc/rouse\nmkdir /etc/rouse/override.d\nwrite %s /etc/rouse/override.d/50-files.json\n' "$scene/override" |
-	debugfs -w -f - "$scene/disk.img?offset=$((start * 512))" > /dev/null 2>&1
+on_root 'mkdir /etc/rouse' 'mkdir /etc/rouse/override.d' "write $scene/override /etc/rouse/override.d/50-files.json"
 ec2 90
 verdict_is ready 0
 steps > "$scene/steps"
@@ -200,14 +205,19 @@ verdict_is degraded 3
 ok "$scenario: the reason names the digest" contains "$scene/report.json" 'SHA-256'
 scene_halt
 
-scenario='another system with the cache away, provisioned disk'
+# An image with a closure in its store: no generation, nothing that was ever healthy
+scenario='system of the document out of reach, and a baked one to fall back to'
 sed -e "s,$scene_url/cache,http://169.0.2.2:1/cache," -e 's,/nix/store/.\{32\}-rouse,/nix/store/0123456789abcdfghijklmnpqrsvwxyz-rouse,' \
+	-e "s,\"narHash\": ,\"fallback\": \"$(cat $scene_world/system)\"\\, &," \
 	"$scene/good.json" > "$scene/away.json"
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
+on_root 'rm /var/lib/rouse/generations.json' 'rm /nix/var/nix/profiles/system' 'rm /nix/var/nix/profiles/system-1-link'
 scene_publish "$scene/away.json"
 scene_initrd=$scene/hasty.initramfs
 ec2 120
 verdict_is degraded 3
+ok "$scenario: the reason is that of the document's system" contains "$scene/report.json" '0123456789abcdfghijklmnpqrsvwxyz-rouse'
+ok "$scenario: it is the baked one that runs" equal "$(in_guest 'readlink /run/booted-system')" "$(cat $scene_world/system)"
 scene_halt
 
 scenario='the same, and the document says hold'
@@ -244,13 +254,25 @@ scene_halt
 scenario='kernel command line'
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
 scene_initrd=$patient
-sed -i 's/{instance.id}/by-cmdline/' "$scene/good.json"
+# A unit of the document, and a drop-in of one that is there already, where /etc is the closure's, as in NixOS:
+# both are in /run, where the real systemd has to find them.
+: > "$scene/NIXOS"
+on_root "write $scene/NIXOS /etc/NIXOS"
+sed -i -e 's/{instance.id}/by-cmdline/' -e '/^  "users"/i\
+  "units": {\
+    "nginx.service": { "dropIns": { "10-limits.conf": "[Service]\\nLimitNOFILE=4321\\n" } },\
+    "here.service": { "enable": true, "contents": "[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nRuntimeDirectory=here\\nExecStart=/usr/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n" } },' \
+	"$scene/good.json"
 append="rouse.document=$scene_url/fleet/web.json rouse.sha256=$(sha256sum < "$scene/good.json" | cut -d ' ' -f 1)"
 scene_publish "$scene/good.json"
 boot 90 --forward "$port_ssh:22"
 append=''
 verdict_is ready 0
 ok "$scenario: the host name is the document's" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-by-cmdline
+ok "$scenario: a drop-in beside a closure's unit counts" equal \
+	"$(in_guest "grep 'open files' /proc/\$(cat /run/nginx/nginx.pid)/limits" | awk '{ print $4 }')" 4321
+ok "$scenario: a unit beside those of a closure has run" equal "$(in_guest 'ls -d /run/here')" /run/here
+ok "$scenario: they are where the boot ends them" equal "$(in_guest 'ls /run/systemd/system.control')" "$(printf 'here.service\nmulti-user.target.wants\nnginx.service.d')"
 scene_halt
 
 scenario='NoCloud disk, blank disk'
