@@ -242,7 +242,8 @@ static int provision(struct boot *b, struct rouse_err *e)
 	struct rouse_run *run = &b->run;
 
 	if (plan(b, e) < 0 || plan_with_overrides(b, e) < 0 ||
-	    rouse_freshness_check_seen(&b->document, b->options->root, e) < 0)
+	    rouse_freshness_check_seen(&b->document, b->options->root, e) < 0 ||
+	    boot_ask_fleet_again(b, e) < 0)
 		return -1;
 	if (boot_check_attempts(b, e) < 0)
 		return -1;
@@ -259,7 +260,8 @@ static int provision(struct boot *b, struct rouse_err *e)
 	boot_begin_phase(b, "apply");
 	run->context.deadline = deadline_in(b, ROUSE_DEADLINE_APPLY);
 	if (rouse_run_apply(run, e) < 0 ||
-	    rouse_freshness_remember(&b->document, b->options->root, e) < 0)
+	    rouse_freshness_remember(&b->document, b->options->root, e) < 0 ||
+	    rouse_freshness_remember_control(b->control, b->options->root, e) < 0)
 		return -1;
 	if (keep_document(b, b->options->root, LAST_DIR, e) < 0)
 		return -1;

@@ -18,6 +18,7 @@
 #include <rouse/trust.h>
 
 #include "acquire.h"
+#include "freshness.h"
 #include "load.h"
 #include "minisign.h"
 #include "s3_list.h"
@@ -73,23 +74,48 @@ void boot_name_fleet(struct boot *b)
 
 /* --- what people say -------------------------------------------------------------------------- */
 
-/* By no key of the image's, or past its day: then it says nothing. "" for that. */
-static void judge_control(const json_t *json, char mode[static 16])
+/* An old one, which somebody brings back, must not count: neither that of a day past, nor one before another
+ * that this image or this machine knows of. */
+static bool is_stale(const struct boot *b, const json_t *json)
 {
-	const char *said = json_string_value(json_object_get(json, "mode"));
 	const json_t *expires = json_object_get(json, "expires");
+	int64_t gen = json_integer_value(json_object_get(json, "gen")),
+		seen = b->options->initramfs ? 0 : rouse_freshness_control(b->options->root),
+		least = b->settings.fleet->gen > seen ? b->settings.fleet->gen : seen;
 
 	if (expires && json_integer_value(expires) < (json_int_t)time(NULL)) {
 		rouse_log(ROUSE_LOG_INFO, "fleet", "the control object has expired, ignoring");
-		return;
+		return true;
 	}
-	if (rouse_streq(said, "normal") || rouse_streq(said, "hold") ||
-	    rouse_streq(said, "fallback"))
-		(void)snprintf(mode, 16, "%s", said);
-	else
+	if (gen >= least)
+		return false;
+	rouse_log(ROUSE_LOG_WARNING, "fleet",
+		  "the control object's \"gen\" is %lld, and there was one with %lld, ignoring",
+		  (long long)gen, (long long)least);
+	return true;
+}
+
+/* "" when it says nothing that counts. */
+static void judge_control(struct boot *b, const json_t *json, char mode[static 16])
+{
+	const char *said = json_string_value(json_object_get(json, "mode"));
+	struct rouse_err e = { 0 };
+
+	if (is_stale(b, json))
+		return;
+	if (!rouse_streq(said, "normal") && !rouse_streq(said, "hold") &&
+	    !rouse_streq(said, "fallback")) {
 		rouse_log(ROUSE_LOG_WARNING, "fleet",
 			  "the control object's \"mode\" is none of normal, hold and fallback, "
 			  "ignoring");
+		return;
+	}
+	(void)snprintf(mode, 16, "%s", said);
+	b->control = json_integer_value(json_object_get(json, "gen"));
+	/* In an initramfs when the root is there. */
+	if (!b->options->initramfs &&
+	    rouse_freshness_remember_control(b->control, b->options->root, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "fleet", "%s, ignoring", e.text);
 }
 
 static int load_control(struct boot *b, uint64_t deadline, struct rouse_document *ret,
@@ -121,27 +147,41 @@ static void read_control(struct boot *b, uint64_t deadline, char mode[static 16]
 	if (!b->settings.keys.n) /* nobody could sign one */
 		return;
 	if (load_control(b, deadline, &d, &e) == 0)
-		judge_control(d.layers[0].json, mode);
+		judge_control(b, d.layers[0].json, mode);
 	else if (e.sys != ENOENT)
 		rouse_log(ROUSE_LOG_WARNING, "fleet", "%s, ignoring", e.text);
 }
 
 /* --- what the others found -------------------------------------------------------------------- */
 
+struct counting {
+	struct tally tally;
+	uint64_t window; /* seconds */
+	bool is_listing;
+};
+
+/* One that was well outweighs all the others. */
+static bool count_page(void *arg, const char *xml, int64_t now)
+{
+	struct counting *c = arg;
+
+	c->is_listing = tally_read(&c->tally, xml, now, c->window);
+	return c->is_listing && !c->tally.ready;
+}
+
 static bool read_tally(struct boot *b, uint64_t deadline, struct tally *ret)
 {
 	const struct rouse_fleet_conf *conf = b->settings.fleet;
-	uint64_t window = conf->window ? conf->window : ROUSE_FLEET_WINDOW;
+	struct counting c = { .window = (conf->window ? conf->window : ROUSE_FLEET_WINDOW) / 1000 };
 	auto_free char *prefix = rouse_asprintf("%s/", b->document.sha256);
-	auto_buf struct rouse_buf xml = { 0 };
 	struct rouse_err e = { 0 };
-	int64_t now = 0;
 
-	if (s3_list(b->fetcher, conf->url, prefix, deadline, &xml, &now, &e) < 0) {
+	if (s3_list(b->fetcher, conf->url, prefix, deadline, count_page, &c, &e) < 0) {
 		rouse_log(ROUSE_LOG_WARNING, "fleet", "%s, ignoring", e.text);
 		return false;
 	}
-	return tally_read(ret, xml.data ? xml.data : "", now, window / 1000);
+	*ret = c.tally;
+	return c.is_listing;
 }
 
 static int trip(struct boot *b, const char *policy, struct rouse_err *e, const char *why)
@@ -154,26 +194,13 @@ static int trip(struct boot *b, const char *policy, struct rouse_err *e, const c
 	return rouse_blame(e, ROUSE_FLEET);
 }
 
-int boot_ask_fleet(struct boot *b, struct rouse_err *e)
+static int ask_the_others(struct boot *b, uint64_t deadline, struct rouse_err *e)
 {
 	const struct rouse_fleet_conf *conf = b->settings.fleet;
-	uint64_t deadline = rouse_clock_ms() + ROUSE_FLEET_TIMEOUT;
 	auto_free char *why = NULL;
-	struct rouse_err ignored;
 	struct tally t = { 0 };
-	char mode[16];
 	json_t *fleet;
 
-	if (!conf)
-		return 0;
-	if (rouse_acquire_network(b->options, deadline, &ignored) < 0)
-		return 0;
-	read_control(b, deadline, mode);
-	if (rouse_streq(mode, "normal"))
-		return 0;
-	if (*mode)
-		return trip(b, rouse_streq(mode, "hold") ? "hold" : "fallback", e,
-			    "its signed control object says so");
 	if (!read_tally(b, deadline, &t))
 		return 0;
 	fleet = json_object_get(b->report.json, "fleet");
@@ -181,7 +208,39 @@ int boot_ask_fleet(struct boot *b, struct rouse_err *e)
 	rouse_json_set_int(fleet, "ready", t.ready);
 	if (!tally_trips(&t, conf->failures ? (uint64_t)conf->failures : ROUSE_FLEET_FAILURES))
 		return 0;
-	why = rouse_asprintf("this document has failed on %zu%s machines, and was well on none",
-			     t.failed, t.more ? " and more" : "");
+	why = rouse_asprintf("this document has failed on %zu machines, and was well on none",
+			     t.failed);
 	return trip(b, "fallback", e, why);
+}
+
+int boot_ask_fleet(struct boot *b, struct rouse_err *e)
+{
+	uint64_t deadline = rouse_clock_ms() + ROUSE_FLEET_TIMEOUT;
+	struct rouse_err ignored;
+	char mode[16];
+
+	if (!b->settings.fleet || rouse_acquire_network(b->options, deadline, &ignored) < 0)
+		return 0;
+	read_control(b, deadline, mode);
+	b->overruled = rouse_streq(mode, "normal");
+	if (b->overruled)
+		return 0;
+	if (*mode)
+		return trip(b, rouse_streq(mode, "hold") ? "hold" : "fallback", e,
+			    "its signed control object says so");
+	return ask_the_others(b, deadline, e);
+}
+
+int boot_ask_fleet_again(struct boot *b, struct rouse_err *e)
+{
+	int64_t seen = b->overruled ? rouse_freshness_control(b->options->root) : 0;
+
+	if (b->control >= seen)
+		return 0;
+	rouse_log(ROUSE_LOG_WARNING, "fleet",
+		  "the control object's \"gen\" is %lld, and this machine has followed one with "
+		  "%lld, "
+		  "ignoring",
+		  (long long)b->control, (long long)seen);
+	return ask_the_others(b, rouse_clock_ms() + ROUSE_FLEET_TIMEOUT, e);
 }

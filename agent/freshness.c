@@ -92,19 +92,24 @@ int rouse_freshness_check(const struct rouse_document *d, int64_t least, int64_t
 	return 0;
 }
 
-/* 0 when the machine has seen none. */
-static int read_seen(const struct rouse_root *root, int64_t *ret, struct rouse_err *e)
+/* The highest of each, 0 when the machine has seen none. */
+struct seen {
+	int64_t generation, control;
+};
+
+static int read_seen(const struct rouse_root *root, struct seen *ret, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf text = { 0 };
 	auto_json json_t *json = NULL;
 
-	*ret = 0;
+	*ret = (struct seen){ 0 };
 	if (rouse_fs_read(root, SEEN, ROUSE_MAX_METADATA, &text, e) < 0)
 		return e->sys == ENOENT || e->sys == ENOTDIR ? 0 : -1;
 	json = rouse_json_parse(SEEN, text.data, text.len, e);
 	if (!json)
 		return -1;
-	*ret = json_integer_value(json_object_get(json, "generation"));
+	ret->generation = json_integer_value(json_object_get(json, "generation"));
+	ret->control = json_integer_value(json_object_get(json, "control"));
 	return 0;
 }
 
@@ -112,36 +117,64 @@ int rouse_freshness_check_seen(const struct rouse_document *d, const char *root_
 			       struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
-	int64_t seen = 0, generation = generation_of(d);
+	int64_t generation = generation_of(d);
+	struct seen seen = { 0 };
 
 	if (rouse_root_open(&root, root_path, e) < 0 || read_seen(&root, &seen, e) < 0)
 		return -1;
-	if (generation >= seen)
+	if (generation >= seen.generation)
 		return 0;
 	return rouse_fail(
 		e, ROUSE_UNTRUSTED, 0,
 		"the document's generation is %lld, and this machine was provisioned with "
 		"%lld: an old document is refused (remove '" SEEN "' to allow it)",
-		(long long)generation, (long long)seen);
+		(long long)generation, (long long)seen.generation);
 }
 
-int rouse_freshness_remember(const struct rouse_document *d, const char *root_path,
-			     struct rouse_err *e)
+int64_t rouse_freshness_control(const char *root_path)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+	struct seen seen = { 0 };
+	struct rouse_err ignored = { 0 };
+
+	if (rouse_root_open(&root, root_path, &ignored) < 0 ||
+	    read_seen(&root, &seen, &ignored) < 0)
+		return 0;
+	return seen.control;
+}
+
+static int remember(struct seen now, const char *root_path, struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_json json_t *json = json_object();
 	auto_free char *text = NULL;
-	int64_t seen = 0, generation = generation_of(d);
+	struct seen seen = { 0 };
 
-	if (!generation)
+	if (!now.generation && !now.control)
 		return 0;
 	if (rouse_root_open(&root, root_path, e) < 0 || read_seen(&root, &seen, e) < 0)
 		return -1;
-	if (generation <= seen)
+	if (now.generation <= seen.generation && now.control <= seen.control)
 		return 0;
-	rouse_json_set_int(json, "generation", (uint64_t)generation);
+	if (now.generation > seen.generation)
+		seen.generation = now.generation;
+	if (now.control > seen.control)
+		seen.control = now.control;
+	rouse_json_set_int(json, "generation", (uint64_t)seen.generation);
+	if (seen.control)
+		rouse_json_set_int(json, "control", (uint64_t)seen.control);
 	text = rouse_json_print(json);
 	if (rouse_fs_mkdirs(&root, SEEN, false, e) < 0)
 		return -1;
 	return rouse_fs_replace(&root, SEEN, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1, e);
+}
+
+int rouse_freshness_remember(const struct rouse_document *d, const char *root, struct rouse_err *e)
+{
+	return remember((struct seen){ .generation = generation_of(d) }, root, e);
+}
+
+int rouse_freshness_remember_control(int64_t gen, const char *root, struct rouse_err *e)
+{
+	return remember((struct seen){ .control = gen }, root, e);
 }

@@ -2,7 +2,7 @@
 /*
  * Against old documents that somebody else brings back: a signature stays good for ever. A document may
  * say how long it may be used ("notAfter") and which one it is ("generation"); a machine remembers the
- * highest that it was provisioned with.
+ * highest that it was provisioned with. So does the fleet's control object ("expires", "gen").
  */
 #pragma once
 
@@ -26,3 +26,7 @@ must_check int rouse_freshness_check_seen(const struct rouse_document *d, const 
 /* Remembers the document's generation when it is the highest. Writes nothing otherwise. */
 must_check int rouse_freshness_remember(const struct rouse_document *d, const char *root,
 					struct rouse_err *e);
+/* The same of the "gen" of the fleet's control object: the highest that the machine below `root` has followed,
+ * 0 for none, and one more to remember. */
+int64_t rouse_freshness_control(const char *root);
+must_check int rouse_freshness_remember_control(int64_t gen, const char *root, struct rouse_err *e);

@@ -40,6 +40,10 @@ struct boot {
 	uint64_t held_since, held_tries;
 	json_t *hold, *held_instance; /* what the report said of it, and of who this is */
 	json_t *counters;
+	unsigned crashes; /* of runs before this one, in a row; not those that process 1 has seen */
+	char *crashed;    /* why there is nothing left but the fallback and the verdict, or NULL */
+	int64_t control; /* "gen" of the fleet's control object that counted, 0: none, or it has none */
+	bool overruled;           /* … and said that the others do not count */
 	const char *fleet_policy; /* what the fleet's breaker has in place of onFailure, or NULL */
 	struct rouse_herald *herald;
 	struct progress progress;
@@ -59,6 +63,9 @@ must_check int boot_check_attempts(struct boot *b, struct rouse_err *e);
 void boot_name_fleet(struct boot *b);
 /* Asks the fleet about this document: -1 when it is known not to work. */
 must_check int boot_ask_fleet(struct boot *b, struct rouse_err *e);
+/* Where the root is there only now: -1 when the others say no, and the control object that overruled them is
+ * older than one that this machine has followed. */
+must_check int boot_ask_fleet_again(struct boot *b, struct rouse_err *e);
 /* Everything is applied: control is about to be given to the system. */
 must_check int boot_record_hand_off(struct boot *b, struct rouse_err *e);
 /* The policy of this machine, from the document as far as it is valid, and the settings. */

@@ -17,7 +17,8 @@
 struct listing {
 	struct rouse_fetcher *f;
 	struct s3_target target;
-	char *prefix; /* in the bucket */
+	char *prefix;     /* in the bucket */
+	char token[1024]; /* of the next page, "" for the first */
 	char region[S3_REGION];
 	uint64_t deadline;
 };
@@ -53,8 +54,12 @@ static char *sign(const struct listing *l, const struct s3_place *place, const c
 static int ask(struct listing *l, struct rouse_fetch *t, struct rouse_err *e)
 {
 	auto_free char *prefix = rouse_sigv4_encode(l->prefix, strlen(l->prefix), "");
-	auto_free char *query = rouse_asprintf("list-type=2&max-keys=1000&prefix=%s", prefix);
-	auto_free char *url = NULL, *authorization = NULL, *stamp = NULL, *token = NULL,
+	auto_free char *token = rouse_sigv4_encode(l->token, strlen(l->token), "");
+	/* In the order in which they are signed. */
+	auto_free char *query = rouse_asprintf("%s%s%slist-type=2&max-keys=1000&prefix=%s",
+					       *token ? "continuation-token=" : "", token,
+					       *token ? "&" : "", prefix);
+	auto_free char *url = NULL, *authorization = NULL, *stamp = NULL, *session = NULL,
 		       *signature = NULL;
 	const char *headers[5] = { NULL };
 	struct s3_place place = { 0 };
@@ -74,7 +79,7 @@ static int ask(struct listing *l, struct rouse_fetch *t, struct rouse_err *e)
 		signature = sign(l, &place, date, &who);
 		headers[0] = authorization = rouse_asprintf("Authorization: %s", signature);
 		headers[1] = stamp = rouse_asprintf("x-amz-date: %s", date);
-		headers[2] = token = rouse_asprintf("x-amz-security-token: %s", who.key.token);
+		headers[2] = session = rouse_asprintf("x-amz-security-token: %s", who.key.token);
 		headers[3] = "x-amz-content-sha256: " ROUSE_SIGV4_EMPTY;
 	}
 	*t = (struct rouse_fetch){ .url = url,
@@ -84,8 +89,8 @@ static int ask(struct listing *l, struct rouse_fetch *t, struct rouse_err *e)
 	r = rouse_fetch(l->f, t, e);
 	t->url = NULL;
 	t->headers = NULL;
-	if (token)
-		explicit_bzero(token, strlen(token));
+	if (session)
+		explicit_bzero(session, strlen(session));
 	rouse_aws_key_wipe(&who.key);
 	s3_place_done(&place);
 	return r;
@@ -106,12 +111,22 @@ static bool moved(struct listing *l, const struct rouse_fetch *t)
 	return true;
 }
 
+/* One page into *ret, from where the bucket is. */
+static int ask_for_page(struct listing *l, struct rouse_fetch *ret, struct rouse_err *e)
+{
+	int r = ask(l, ret, e);
+
+	if (r < 0 && ret->status && moved(l, ret)) {
+		rouse_buf_done(&ret->body_out);
+		r = ask(l, ret, e);
+	}
+	return r;
+}
+
 int s3_list(struct rouse_fetcher *f, const char *url, const char *prefix, uint64_t deadline,
-	    struct rouse_buf *ret, int64_t *ret_time, struct rouse_err *e)
+	    s3_list_page *page, void *arg, struct rouse_err *e)
 {
 	__attribute__((cleanup(listing_done))) struct listing l = { .f = f, .deadline = deadline };
-	struct rouse_fetch t = { 0 };
-	int r;
 
 	if (s3_parse(&l.target, url, e) < 0)
 		return rouse_wrap(e, "cannot list");
@@ -119,17 +134,20 @@ int s3_list(struct rouse_fetcher *f, const char *url, const char *prefix, uint64
 	l.target.key = "";
 	if (aws_region(f->aws, &l.target, deadline, l.region, e) < 0)
 		return -1;
-	r = ask(&l, &t, e);
-	if (r < 0 && t.status && moved(&l, &t)) {
-		rouse_buf_done(&t.body_out);
-		r = ask(&l, &t, e);
+	for (unsigned n = 0; n < ROUSE_MAX_LISTING_PAGES; n++) {
+		struct rouse_fetch t = { 0 };
+		int r = ask_for_page(&l, &t, e);
+		auto_buf struct rouse_buf body = t.body_out;
+		const char *xml = body.data ? body.data : "";
+		int64_t now;
+
+		if (r < 0)
+			return -1;
+		if (!rouse_http_date(t.date, &now))
+			now = time(NULL);
+		s3_element(l.token, sizeof(l.token), xml, "NextContinuationToken");
+		if (!page(arg, xml, now) || !*l.token)
+			return 0;
 	}
-	if (r < 0) {
-		rouse_buf_done(&t.body_out);
-		return -1;
-	}
-	if (!rouse_http_date(t.date, ret_time))
-		*ret_time = time(NULL);
-	*ret = t.body_out;
 	return 0;
 }

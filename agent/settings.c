@@ -65,6 +65,9 @@ static const struct rouse_field fleet_fields[] = {
 	ROUSE_FIELD(struct rouse_fleet_conf, window, "window",
 		    "How long a failure counts; without it, 1h.", .type = ROUSE_DURATION,
 		    .min = 60000, .max = 2592000000),
+	ROUSE_FIELD(struct rouse_fleet_conf, gen, "gen",
+		    "The lowest \"gen\" of a control object that this image takes.",
+		    .type = ROUSE_INT, .max = ROUSE_MAX_GENERATION),
 };
 
 static const struct rouse_field fields[] = {

@@ -40,7 +40,7 @@ static void count(struct tally *t, const char *entry, int64_t now, uint64_t wind
 bool tally_read(struct tally *ret, const char *xml, int64_t now, uint64_t window)
 {
 	static const char open[] = "<Contents>", close[] = "</Contents>";
-	struct tally t = { 0 };
+	struct tally t = *ret;
 	char truncated[8];
 
 	if (!strstr(xml, "<ListBucketResult"))
@@ -63,5 +63,5 @@ bool tally_read(struct tally *ret, const char *xml, int64_t now, uint64_t window
 
 bool tally_trips(const struct tally *t, uint64_t failures)
 {
-	return !t->ready && t->failed >= failures;
+	return !t->ready && !t->more && t->failed >= failures;
 }

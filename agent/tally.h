@@ -16,11 +16,13 @@
 struct tally {
 	size_t failed; /* within the window */
 	size_t ready;  /* ever */
-	bool more;     /* the listing was cut: there may be others */
+	bool more;     /* there are others, which were not counted */
 };
 
-/* Counts a listing (ListObjectsV2 of S3); false when it is none. `now` is the server's time, seconds since
- * 1970; failures older than `window` seconds are forgotten, so that a document is tried again some day. */
+/* Adds what one page of a listing (ListObjectsV2 of S3) says; false, and nothing changes, when it is none.
+ * `now` is the server's time, seconds since 1970; failures older than `window` seconds are forgotten, so that a
+ * document is tried again some day. */
 bool tally_read(struct tally *ret, const char *xml, int64_t now, uint64_t window);
-/* Has the document failed so often, and never been well, that one more machine need not find out? */
+/* Has the document failed so often, and never been well, that one more machine need not find out? While there
+ * are more who were not heard, nobody knows. */
 bool tally_trips(const struct tally *t, uint64_t failures);

@@ -215,11 +215,13 @@
 #define ROUSE_HOOK_TIMEOUT 3600000
 #define ROUSE_HOOK_BEATS 100
 /* The fleet's breaker: how many failures open it, how long they count, and how long asking may hold up a boot,
- * which goes on without an answer. A listing has at most 1000 entries of some 400 bytes. */
+ * which goes on without an answer. A page of a listing has at most 1000 entries of some 400 bytes; so many pages
+ * can be had within that time. */
 #define ROUSE_FLEET_FAILURES 3
 #define ROUSE_FLEET_WINDOW 3600000
 #define ROUSE_FLEET_TIMEOUT 10000
 #define ROUSE_MAX_LISTING (1 * MIB)
+#define ROUSE_MAX_LISTING_PAGES 50
 /* An answer of a Query API: the description of one instance or of a group's hooks is a few KiB. */
 #define ROUSE_MAX_QUERY_ANSWER (256 * KIB)
 /* Health checks of one document, and what is read of an answer's body (the status counts). */

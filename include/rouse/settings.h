@@ -20,6 +20,7 @@ struct rouse_fleet_conf {
 	const char *url;
 	int64_t failures; /* 0: ROUSE_FLEET_FAILURES */
 	uint64_t window;  /* ms; 0: ROUSE_FLEET_WINDOW */
+	int64_t gen;      /* of its control object, at least */
 };
 
 struct rouse_settings {

@@ -58,7 +58,7 @@ class Bucket:
                     if bucket.broken and kind in ("listing", "fleet"):
                         return self.answer(503)
                     if kind == "listing":
-                        return self.answer(200, bucket.listing(url.path.strip("/"), parse_qs(url.query)["prefix"][0]))
+                        return self.answer(200, bucket.listing(url.path.strip("/"), parse_qs(url.query)))
                     found = bucket.objects.get(url.path)
                 return self.answer(200, found[0]) if found else self.answer(404)
 
@@ -78,16 +78,17 @@ class Bucket:
         self.port = self.http.server_port
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
-    def listing(self, name, prefix):
+    def listing(self, name, query):
+        prefix, after = f"/{name}/{query['prefix'][0]}", query.get("continuation-token", [""])[0]
+        found = [(p, *of) for p, of in sorted(self.objects.items()) if p.startswith(prefix) and "page/+ " + p > after]
         rows = []
-        for path, (body, at) in sorted(self.objects.items()):
-            if path.startswith(f"/{name}/{prefix}"):
-                when = datetime.datetime.fromtimestamp(at - self.age, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-                rows.append(f"<Contents><Key>{path[len(name) + 2:]}</Key><LastModified>{when}</LastModified>"
-                            f'<ETag>"e"</ETag><Size>{len(body)}</Size></Contents>')
+        for path, body, at in found[:1000]:
+            when = datetime.datetime.fromtimestamp(at - self.age, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            rows.append(f"<Contents><Key>{path[len(name) + 2:]}</Key><LastModified>{when}</LastModified>"
+                        f'<ETag>"e"</ETag><Size>{len(body)}</Size></Contents>')
+        more = f"<NextContinuationToken>page/+ {found[999][0]}</NextContinuationToken>" if len(found) > 1000 else ""
         return ('<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>fleet</Name>'
-                f"<IsTruncated>{'true' if len(rows) > 1000 else 'false'}</IsTruncated>" + "".join(rows[:1000])
-                + "</ListBucketResult>").encode()
+                f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>{more}" + "".join(rows) + "</ListBucketResult>").encode()
 
     def put(self, path, body):
         self.objects[path] = (body if isinstance(body, bytes) else body.encode(), time.time())
@@ -241,6 +242,22 @@ def one_success_outweighs_failures(_):
         check("failed on 11 machines, and was well on none" in report["reason"], report["reason"])
 
 
+def success_behind_thousands_of_failures_counts(_):
+    with Group(1) as g:
+        g.serve_bad()
+        _, report = g.launch("first")
+        digest = report["fleet"]["digest"]
+        for i in range(2500):
+            g.bucket.put(f"/fleet/boot/{digest}/i-{i:05}", "failed: something\n")
+        g.bucket.requests = {}
+        r, report = g.boot("next")
+        check(report["fleet"]["tripped"] and report["fleet"]["failed"] == 2501 and r.returncode == 78, report)
+        check(g.bucket.requests["listing"] == 3, g.bucket.requests)
+        g.bucket.put(f"/fleet/boot/{digest}/i-z-well", "ready\n")
+        r, report = g.boot("last")
+        check("tripped" not in report["fleet"] and report["fleet"]["ready"] == 1 and "closure" in r.stderr, report)
+
+
 def old_failures_are_forgotten(_):
     with Group(1) as g:
         g.serve_bad()
@@ -296,8 +313,43 @@ def people_may_overrule_it(_):
         check("tripped" not in report["fleet"] and "closure" in r.stderr, r)
 
 
+def old_word_of_people_does_not_come_back(_):
+    with Group(1) as g:
+        name = subprocess.run([ROUSE, "keygen", "ops", "--output", g.top + "/ops"], check=True, capture_output=True,
+                              text=True).stdout.split()[-1]
+        g.settings["keys"] = [name]
+        g.serve_bad()
+
+        def control(text):
+            with open(g.top + "/CONTROL", "w", encoding="utf-8") as f:
+                f.write(text)
+            subprocess.run([ROUSE, "sign", g.top + "/CONTROL", "--key", g.top + "/ops"], check=True, capture_output=True)
+            for n in ("CONTROL", "CONTROL.sig"):
+                with open(f"{g.top}/{n}", "rb") as f:
+                    g.bucket.put("/fleet/boot/" + n, f.read())
+
+        control('{ "gen": 7, "mode": "hold" }')
+        _, report = g.boot("a")
+        check(report["fleet"]["tripped"], report)
+        for old in ('{ "gen": 6, "mode": "hold" }', '{ "mode": "hold" }'):
+            control(old)
+            r, report = g.boot("a")  # the same machine
+            check("tripped" not in report["fleet"] and "there was one with 7" in r.stderr, r)
+        control('{ "gen": 6, "mode": "hold" }')
+        _, report = g.boot("b")  # another, which has seen none
+        check(report["fleet"]["tripped"], report)
+        g.settings["fleet"]["gen"] = 7
+        g.serve_bad()
+        r, report = g.boot("c")
+        check("tripped" not in report["fleet"] and "there was one with 7" in r.stderr, r)
+        control('{ "gen": 7, "mode": "hold" }')
+        _, report = g.boot("a")
+        check(report["fleet"]["tripped"], report)
+
+
 TESTS = [group_of_a_bad_document_settles, good_document_is_never_stopped, one_success_outweighs_failures,
-         old_failures_are_forgotten, breaker_that_cannot_be_asked_stops_nobody, people_may_overrule_it]
+         success_behind_thousands_of_failures_counts, old_failures_are_forgotten, breaker_that_cannot_be_asked_stops_nobody, people_may_overrule_it,
+         old_word_of_people_does_not_come_back]
 
 
 def main():

@@ -86,6 +86,11 @@ static void the_highest_generation_is_remembered(struct t *t)
 	T_CHECK(t, rouse_freshness_check_seen(&none, root, &e) < 0);
 	T_CHECK(t, rouse_freshness_remember(&six, root, &e) == 0);
 	T_CHECK(t, rouse_freshness_check_seen(&six, root, &e) < 0);
+	T_CHECK(t, rouse_freshness_control(root) == 0);
+	T_CHECK(t, rouse_freshness_remember_control(4, root, &e) == 0);
+	T_CHECK(t, rouse_freshness_remember_control(3, root, &e) == 0);
+	T_CHECK(t, rouse_freshness_control(root) == 4);
+	T_CHECK(t, rouse_freshness_check_seen(&six, root, &e) < 0);
 	T_CHECK(t, unlink(file) == 0);
 	for (size_t n = strlen(file); n > strlen(root); n--)
 		if (file[n] == '/') {

@@ -16,7 +16,7 @@
 
 static void words_are_told_apart_by_their_size(struct t *t)
 {
-	struct tally n;
+	struct tally n = { 0 };
 
 	T_CHECK(t, tally_read(&n, LIST(FAILED READY FAILED), NOW, HOUR));
 	T_CHECK(t, n.failed == 2 && n.ready == 1 && !n.more);
@@ -24,7 +24,7 @@ static void words_are_told_apart_by_their_size(struct t *t)
 
 static void failures_grow_old_and_successes_do_not(struct t *t)
 {
-	struct tally n;
+	struct tally n = { 0 };
 
 	T_CHECK(t, tally_read(&n,
 			      LIST(ENTRY("40", "2027-01-15T07:00:00Z")
@@ -45,7 +45,7 @@ static void what_is_no_listing_is_no_tally(struct t *t)
 
 static void entries_without_size_or_time_do_not_count(struct t *t)
 {
-	struct tally n;
+	struct tally n = { 0 };
 
 	T_CHECK(t,
 		tally_read(&n,
@@ -58,12 +58,16 @@ static void entries_without_size_or_time_do_not_count(struct t *t)
 		tally_read(&n, "<ListBucketResult><Contents><Size>40", NOW, HOUR) && n.failed == 0);
 }
 
-static void listing_that_was_cut_says_so(struct t *t)
+static void pages_add_up_and_the_last_one_ends(struct t *t)
 {
-	struct tally n;
+	struct tally n = { 0 };
 
-	T_CHECK(t, tally_read(&n, LIST("<IsTruncated>true</IsTruncated>" FAILED), NOW, HOUR) &&
-			   n.more);
+	T_CHECK(t,
+		tally_read(&n, LIST("<IsTruncated>true</IsTruncated>" FAILED FAILED), NOW, HOUR));
+	T_CHECK(t, n.more && n.failed == 2 && !tally_trips(&n, 1));
+	T_CHECK(t, tally_read(&n, LIST("<IsTruncated>false</IsTruncated>" FAILED), NOW, HOUR));
+	T_CHECK(t, !n.more && n.failed == 3 && tally_trips(&n, 3));
+	T_CHECK(t, tally_read(&n, LIST(READY), NOW, HOUR) && n.failed == 3 && n.ready == 1);
 }
 
 static void breaker_opens_at_its_limit_and_not_before(struct t *t)
@@ -79,4 +83,4 @@ static void breaker_opens_at_its_limit_and_not_before(struct t *t)
 
 T_MAIN(T(words_are_told_apart_by_their_size), T(failures_grow_old_and_successes_do_not),
        T(what_is_no_listing_is_no_tally), T(entries_without_size_or_time_do_not_count),
-       T(listing_that_was_cut_says_so), T(breaker_opens_at_its_limit_and_not_before))
+       T(pages_add_up_and_the_last_one_ends), T(breaker_opens_at_its_limit_and_not_before))
