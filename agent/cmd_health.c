@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "command.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rouse/clock.h>
 #include <rouse/closure.h>
@@ -289,6 +291,31 @@ static bool keep_holding(struct session *s)
 	return false;
 }
 
+/* In a warm pool this run is over, and the group is told once more when it wants the machine: by a child, which
+ * stays. */
+static void watch_pool(struct session *s)
+{
+	auto_fd int null = -1;
+	pid_t pid;
+
+	if ((!s->hold && !s->supervise) || !s->conf ||
+	    !rouse_health_is_parked(&s->report, &s->health))
+		return;
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		rouse_log(ROUSE_LOG_WARNING, "health", "cannot watch the warm pool: %s",
+			  strerror(errno));
+	if (pid != 0)
+		return;
+	(void)setsid();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++)
+		(void)dup2(null, fd); /* nobody waits for the end of what is said there */
+	rouse_health_await_service(&s->report, &s->health);
+	_exit(0);
+}
+
 /* The exit status: the verdict of this boot, or what the checks say today. */
 static int result(const struct rouse_report *r, bool failed, struct rouse_err *e)
 {
@@ -356,5 +383,6 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 		react(&s);
 	if (keep_holding(&s))
 		failed = false;
+	watch_pool(&s);
 	return result(&s.report, failed, e);
 }

@@ -85,6 +85,11 @@ json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h);
 /* One heartbeat to those of ROUSE_SIGNALS_FILE who wait with a time-out, for a machine that is held. Bounded. */
 void rouse_health_beat(const struct rouse_report *r);
+/* Does this machine, which is well, wait in the warm pool of a group that `h` tells of it? Asks the metadata
+ * service. */
+bool rouse_health_is_parked(const struct rouse_report *r, const struct rouse_health *h);
+/* Waits, as long as that lasts, until the group wants it elsewhere, and tells the group once more. */
+void rouse_health_await_service(struct rouse_report *r, const struct rouse_health *h);
 /* Does a signal leave the machine by its network? */
 bool rouse_health_needs_network(const struct rouse_health *h);
 /* While the boot is at work: with `probe` tries every channel once, at the same time as the work, and keeps

@@ -214,6 +214,8 @@
  * heartbeats as make a hundred times that. */
 #define ROUSE_HOOK_TIMEOUT 3600000
 #define ROUSE_HOOK_BEATS 100
+/* In a warm pool: how often the metadata service is asked whether the machine is wanted. */
+#define ROUSE_WARM_POLL 5000
 /* The fleet's breaker: how many failures open it, how long they count, and how long asking may hold up a boot,
  * which goes on without an answer. A page of a listing has at most 1000 entries of some 400 bytes; so many pages
  * can be had within that time. */

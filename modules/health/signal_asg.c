@@ -141,8 +141,7 @@ static int find(struct signal_call *c, struct group *g, bool *ret_none, struct r
 	*ret_none = false;
 	if (signal_imds(c, &i, e) < 0)
 		return -1;
-	r = signal_imds_get(&i, "meta-data/autoscaling/target-lifecycle-state", g->state,
-			    sizeof(g->state), e);
+	r = signal_imds_get(&i, SIGNAL_ASG_STATE, g->state, sizeof(g->state), e);
 	if (r == 0 && g->state[0] && !conf->group)
 		r = signal_imds_get(&i, "meta-data/tags/instance/aws:autoscaling:groupName",
 				    g->name, sizeof(g->name), e);

@@ -120,6 +120,8 @@ struct signal_asg {
 	const char *degraded;
 	bool set_health;
 };
+/* Below /latest/: where the group wants the machine, "InService", "Warmed:Stopped"…; missing in no group. */
+#define SIGNAL_ASG_STATE "meta-data/autoscaling/target-lifecycle-state"
 extern const struct rouse_field signal_asg_fields[7];
 extern const struct signal signal_asg;
 

@@ -170,14 +170,14 @@ class Machine:
         self.first["fallback"] = {"reason": "the cache is away", "word": "unavailable"}
         return self
 
-    def boot(self, env=None):
+    def boot(self, env=None, *more):
         for name, value in (("report.json", self.first), ("health.json", self.health)):
             if value is None:
                 continue
             with open(os.path.join(self.run, name), "w", encoding="utf-8") as f:
                 json.dump(value, f)
         begin = time.time()
-        self.r = subprocess.run([ROUSE, "health", "--run", self.run], stdin=subprocess.DEVNULL, timeout=LIMIT,
+        self.r = subprocess.run([ROUSE, "health", "--run", self.run, *more], stdin=subprocess.DEVNULL, timeout=LIMIT,
                                 capture_output=True, text=True, check=False, env=dict(os.environ, **(env or {})))
         self.took = time.time() - begin
         with open(os.path.join(self.run, "report.json"), encoding="utf-8") as f:
@@ -347,6 +347,55 @@ def asg_of_a_warm_pool_is_told_twice():
         WORLD.scripts["imds"] = {state: "InService"}
         assert m.boot().outcome("asg")["note"] == "CONTINUE (InService)", m.report
         assert len(m.asked()) == 2
+
+
+def asg_of_a_running_warm_pool_is_told_when_it_wants_the_machine():
+    state = "/latest/meta-data/autoscaling/target-lifecycle-state"
+    with Machine(ASG) as m:
+        WORLD.scripts["imds"] = {state: "Warmed:Running"}
+        assert m.boot(None, "--hold").outcome("asg")["note"] == "CONTINUE (Warmed:Running)", m.report
+        begin = len(WORLD.seen["imds"])
+        until = time.time() + 40
+        while sum(r.target == state for r in WORLD.seen["imds"][begin:]) < 2 and time.time() < until:
+            time.sleep(0.1)
+        assert len(m.asked()) == 1, m.asked()  # it waits
+        WORLD.scripts["imds"] = {state: "InService"}
+        notes = []
+        while len(notes) < 2 and time.time() < until:
+            time.sleep(0.1)
+            with open(os.path.join(m.run, "report.json"), encoding="utf-8") as f:
+                notes = [s["note"] for s in json.load(f)["signals"]]
+        assert notes == ["CONTINUE (Warmed:Running)", "CONTINUE (InService)"] and len(m.asked()) == 2, (notes, m.asked())
+        check_query(m.asked()[1], "autoscaling", asg_body("CompleteLifecycleAction", m.id, "&LifecycleActionResult=CONTINUE"))
+        time.sleep(1)
+        begin = len(WORLD.seen["imds"])
+        time.sleep(6)
+        assert len(WORLD.seen["imds"]) == begin  # and is gone
+
+
+def asg_is_told_again_by_what_follows_a_crash():
+    """The action was completed, and nobody had noted it: the group says that it waits for nothing."""
+    with Machine(ASG).answers(("hang", ""), NO_ACTION) as m:
+        for name, value in (("report.json", m.first), ("health.json", m.health)):
+            with open(os.path.join(m.run, name), "w", encoding="utf-8") as f:
+                json.dump(value, f)
+        command = [ROUSE, "health", "--run", m.run]
+        p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.time() + 60
+        while not m.asked() and time.time() < until:
+            time.sleep(0.05)
+        p.kill()
+        p.wait()
+        assert not os.path.exists(os.path.join(m.run, "signalled.json"))
+        r = subprocess.run(command, timeout=LIMIT, capture_output=True, text=True, check=False)
+        with open(os.path.join(m.run, "report.json"), encoding="utf-8") as f:
+            m.report = json.load(f)
+        assert r.returncode == 0 and m.report["verdict"] == "ready" and m.outcome("asg")["ok"], (r, m.report)
+        assert m.outcome("asg")["note"] == "no lifecycle action is waiting", m.report
+        assert len({q.body for q in m.asked()}) == 1 and b"CONTINUE" in m.asked()[0].body, m.asked()
+        before = len(m.asked())
+        r = subprocess.run(command, timeout=LIMIT, capture_output=True, text=True, check=False)
+        assert r.returncode == 0 and len(m.asked()) == before, m.asked()
 
 
 def asg_that_removes_the_machine_is_not_told_to_go_on():
@@ -743,12 +792,12 @@ def boot_asks_the_fleet_by_signed_requests():
 
 
 ALONE = [boot_asks_the_fleet_by_signed_requests, asg_signs_by_the_services_clock, asg_asks_for_fresh_credentials_once, asg_of_no_group_has_nothing_to_do,
-         asg_of_a_warm_pool_is_told_twice, asg_that_removes_the_machine_is_not_told_to_go_on, asg_is_found_out,
+         asg_of_a_warm_pool_is_told_twice, asg_of_a_running_warm_pool_is_told_when_it_wants_the_machine, asg_that_removes_the_machine_is_not_told_to_go_on, asg_is_found_out,
          asg_is_in_the_tags, gce_writes_a_guest_attribute, gce_without_attributes_says_how, azure_hears_ready,
          azure_hears_why_not, azure_that_is_busy_is_told_again, cluster_api_finds_its_sentinel,
          cloud_inits_files_are_written, debug_exit_is_the_last_word, foreign_firmware_is_not_told,
          boot_tries_its_channels_before_the_work]
-TOGETHER = [asg_without_an_action_ends, asg_beats_while_checks_go_on, asg_hears_nothing_of_a_machine_that_is_stuck,
+TOGETHER = [asg_without_an_action_ends, asg_is_told_again_by_what_follows_a_crash, asg_beats_while_checks_go_on, asg_hears_nothing_of_a_machine_that_is_stuck,
             asg_waits_for_an_action_that_is_late, object_that_cannot_be_put_costs_ten_seconds,
             signals_that_hang_hang_together, asg_tries_again_what_is_busy, asg_completes_the_hook,
             asg_reboot_in_service_signals_nothing, asg_abandons_a_failed_boot, asg_is_not_told_while_the_machine_is_held,
