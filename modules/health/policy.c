@@ -200,10 +200,39 @@ static int roll_back(json_int_t generation, struct rouse_err *e)
 	return rouse_proc_check(&p, e);
 }
 
+/* Where a boot loader counts its tries of an entry (systemd-boot), it need not find out by itself that this one
+ * is bad. It marks the entry good when a later boot of it, or this one, comes to boot-complete.target. */
+static void blame_boot(void)
+{
+	static const char *const places[] = {
+		"/usr/lib/systemd/systemd-bless-boot",
+		"/lib/systemd/systemd-bless-boot",
+		"/run/current-system/systemd/lib/systemd/systemd-bless-boot",
+	};
+	char program[256];
+	const char *const argv[] = { program, "bad", NULL };
+	const struct rouse_proc p = { .argv = argv,
+				      .deadline = rouse_clock_ms() + ROUSE_SIGNAL_TIMEOUT };
+	struct rouse_err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		if (!rouse_proc_find(places[i], NULL, program, sizeof(program)))
+			continue;
+		/* Most boot loaders count nothing, and it says so. */
+		if (rouse_proc_check(&p, &e) < 0)
+			rouse_log(ROUSE_LOG_DEBUG, "health", "%s, ignoring", e.text);
+		return;
+	}
+}
+
 int rouse_health_react(const struct rouse_report *r, struct rouse_err *e)
 {
 	json_int_t generation = json_integer_value(json_object_get(r->json, "rollback"));
 
+	/* Not before a reboot for another try of the same entry. */
+	if (rouse_streq(string_at(r->json, "verdict"), rouse_verdict_word(ROUSE_FAILED)) &&
+	    rouse_health_action(r) != ROUSE_ACT_REBOOT)
+		blame_boot();
 	switch (rouse_health_action(r)) {
 	case ROUSE_ACT_FALLBACK:
 		if (is_fallback(r)) /* it runs, and is well */

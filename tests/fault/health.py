@@ -620,18 +620,19 @@ def journal_gets_fields():
 
 
 def own_machine(m, *boots):
-    """Boots of the machine itself: /run, /var/lib, /dev and systemctl are its own. Returns what
-    systemctl was asked, what stood on the console, and the last output."""
-    places = {name: os.path.join(m.top, name) for name in ("var", "dev", "sbin")}
+    """Boots of the machine itself: /run, /var/lib, /dev, systemctl and bless-boot are its own. Returns what
+    these two were asked, what stood on the console, and the last output."""
+    places = {name: os.path.join(m.top, name) for name in ("var", "dev", "sbin", "lib")}
     for place in places.values():
         os.mkdir(place)
     for name in ("null", "console"):
         with open(os.path.join(places["dev"], name), "w", encoding="utf-8"):
             pass
     log = os.path.join(m.top, "asked")
-    with open(os.path.join(places["sbin"], "systemctl"), "w", encoding="utf-8") as f:
-        f.write(f'#!/bin/sh\necho "$*" >> {log}\n')
-        os.fchmod(f.fileno(), 0o755)
+    for path, said in (("sbin/systemctl", ""), ("lib/systemd-bless-boot", "bless ")):
+        with open(os.path.join(m.top, path), "w", encoding="utf-8") as f:
+            f.write(f'#!/bin/sh\necho "{said}$*" >> {log}\n')
+            os.fchmod(f.fileno(), 0o755)
     first = m.read("report.json")
     for health in boots:
         m.write("health.json", health)
@@ -662,13 +663,13 @@ def verdict_stands_on_the_console():
 def sick_machine_holds_by_default():
     with Machine() as m:
         asked, console, r = own_machine(m, sick())
-        check(r.returncode == 71 and "state=failed" in console and asked == "", r, console, asked)
+        check(r.returncode == 71 and "state=failed" in console and asked == "bless bad\n", r, console, asked)
 
 
 def sick_machine_reboots_three_times_at_most():
     with Machine() as m:
         asked, _, r = own_machine(m, *[dict(sick(), onFailure="reboot")] * 5)
-        check(asked == "--no-block reboot\n" * 3, asked)
+        check(asked == "--no-block reboot\n" * 3 + "bless bad\n" * 2, asked)
         check(r.returncode == 71 and "holding" in r.stderr, r)
 
 
@@ -676,7 +677,7 @@ def cured_machine_forgets_its_reboots():
     with Machine() as m:
         ill = dict(sick(), onFailure="reboot")
         asked, _, _ = own_machine(m, ill, ill, {}, ill, ill, ill, ill)
-        check(asked == "--no-block reboot\n" * 5, asked)
+        check(asked == "--no-block reboot\n" * 5 + "bless bad\n", asked)
 
 
 ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_starts_late_is_waited_for,
