@@ -5,35 +5,11 @@
 # shellcheck disable=SC2317 # ok() calls the functions that look unreachable
 set -u
 
-ROUSE=${ROUSE:-build/rouse}
-if [ "$(id -u)" != 0 ]; then
-	echo '1..0 # SKIP needs root'
-	exit 0
-fi
-if [ "${1:-}" != inside ]; then
-	work=$(mktemp -d /tmp/rouse-cloud-XXXXXX)
-	trap 'rm -rf "$work"' EXIT
-	timeout 300 unshare --net --uts --mount --propagation private "$0" inside "$work"
-	exit $?
-fi
-
-work=$2
-failed=0
-count=0
+# shellcheck source=tests/cloud/lib.sh
+. tests/cloud/lib.sh
+enter cloud 300 "$@"
+evidence='out run/status.json'
 server=
-
-ok() { # NAME CONDITION…
-	name=$1
-	shift
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count - $name"
-	else
-		failed=1
-		echo "not ok $count - $name"
-		sed 's/^/# /' "$work/out" "$work/run/status.json"
-	fi
-}
 
 # The firmware of the machine, and the kernel command line.
 machine() { # VENDOR ASSET CMDLINE

@@ -5,36 +5,12 @@
 # shellcheck disable=SC2317 # ok() calls the functions that look unreachable
 set -u
 
-ROUSE=${ROUSE:-build/rouse}
-if [ "$(id -u)" != 0 ]; then
-	echo '1..0 # SKIP needs root'
-	exit 0
-fi
-if [ "${1:-}" != inside ]; then
-	work=$(mktemp -d /tmp/rouse-s3-XXXXXX)
-	trap 'rm -rf "$work"' EXIT
-	timeout 300 unshare --net --uts --mount --propagation private "$0" inside "$work"
-	exit $?
-fi
-
-work=$2
-failed=0
-count=0
+# shellcheck source=tests/cloud/lib.sh
+. tests/cloud/lib.sh
+enter s3 300 "$@"
+evidence='out requests asked'
 # shellcheck source=tests/cloud/s3-world.sh
 . tests/cloud/s3-world.sh
-
-ok() { # NAME CONDITION…
-	name=$1
-	shift
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count - $name"
-	else
-		failed=1
-		echo "not ok $count - $name"
-		sed 's/^/# /' "$work/out" "$work/requests" "$work/asked"
-	fi
-}
 
 DOCUMENT='{ "rouse": 1, "files": { "/etc/motd": { "contents": "from a bucket\n" } } }'
 DIGEST=$(printf '%s' "$DOCUMENT" | sha256sum | cut -d' ' -f1)

@@ -5,33 +5,10 @@
 # shellcheck disable=SC2317 # ok() calls the functions that look unreachable
 set -u
 
-ROUSE=${ROUSE:-build/rouse}
-if [ "$(id -u)" != 0 ]; then
-	echo '1..0 # SKIP needs root'
-	exit 0
-fi
-if [ "${1:-}" != inside ]; then
-	work=$(mktemp -d /tmp/rouse-trust-XXXXXX)
-	trap 'rm -rf "$work"' EXIT
-	timeout 200 unshare --net --uts --mount --propagation private "$0" inside "$work"
-	exit $?
-fi
-
-work=$2
-failed=0
-count=0
-ok() { # NAME CONDITION…
-	name=$1
-	shift
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count - $name"
-	else
-		failed=1
-		echo "not ok $count - $name"
-		{ echo "exit $status"; cat "$work/out" "$work/run/status.json"; } 2>/dev/null | sed 's/^/# /'
-	fi
-}
+# shellcheck source=tests/cloud/lib.sh
+. tests/cloud/lib.sh
+enter trust 200 "$@"
+evidence='out run/status.json'
 
 mkdir "$work/sys"
 mkdir -p "$work/sys/class/dmi/id" "$work/sys/class/block" "$work/sys/class/net"
@@ -65,7 +42,6 @@ fails() { # STATUS TEXT: nothing was written
 is() { [ "$1" = "$2" ]; }
 digest() { sha256sum "$1" | cut -d' ' -f1; }
 leaked=0
-status=0
 
 # --- signatures ---
 KEY=$("$ROUSE" keygen --output "$work/secret" fleet-1)
