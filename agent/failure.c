@@ -255,3 +255,29 @@ void boot_fail(struct boot *b, const struct rouse_err *cause, struct rouse_boot_
 						   .pause = rouse_policy_pause(
 							   &b->policy, rouse_jitter(UINT64_MAX)) };
 }
+
+bool rouse_boot_count_reboot(const struct rouse_boot_options *o)
+{
+	struct rouse_report report = { 0 };
+	struct rouse_attempts a = { 0 };
+	struct rouse_err e = { 0 };
+	const char *digest = NULL;
+	bool may;
+
+	if (rouse_report_load(&report, o->run, &e) == 0)
+		digest = json_string_value(
+			json_object_get(json_object_get(report.json, "document"), "sha256"));
+	may = rouse_fallback_mount(o->root, NULL, 0, &e) == 0 &&
+	      rouse_attempts_read(o->root, digest ? digest : "", &a, &e) == 0;
+	rouse_report_done(&report);
+	if (may && a.reboots >= ROUSE_MAX_REBOOTS) {
+		(void)rouse_fail(&e, ROUSE_SYSTEM, 0, "this machine was rebooted %u times for it",
+				 a.reboots);
+		may = false;
+	}
+	a.reboots++;
+	if (may && rouse_attempts_write(o->root, &a, &e) == 0)
+		return true;
+	rouse_log(ROUSE_LOG_ERROR, "init", "no reboot: %s", e.text);
+	return false;
+}

@@ -270,22 +270,34 @@ static uint64_t oom_kills(void)
 	return p ? strtoull(p + strlen("\noom_kill "), NULL, 10) : 0;
 }
 
+/* Does `what` in a child of its own: its result, or -1 when it gave none in time. */
+static int in_child(struct supervisor *s, int (*what)(struct supervisor *s))
+{
+	pid_t pid = fork_child();
+
+	if (pid == 0)
+		_exit(what(s));
+	if (pid < 0)
+		return -1;
+	s->worker = pid;
+	if (await_child(s, rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF))
+		return WIFEXITED(s->wait_status) ? WEXITSTATUS(s->wait_status) : -1;
+	end_all(s);
+	return -1;
+}
+
+static int tell_aborted(struct supervisor *s)
+{
+	rouse_boot_aborted(&s->boot, s->reason);
+	return 0;
+}
+
 /* The verdict of a boot whose worker could not give one, written by a second child: what broke
  * the first may break this one too. */
 static void abort_boot(struct supervisor *s)
 {
-	pid_t pid = fork_child();
-
 	rouse_log(ROUSE_LOG_ERROR, "init", "%s", s->reason);
-	if (pid == 0) {
-		rouse_boot_aborted(&s->boot, s->reason);
-		_exit(0);
-	}
-	if (pid < 0)
-		return;
-	s->worker = pid;
-	if (!await_child(s, rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF))
-		end_all(s);
+	(void)in_child(s, tell_aborted);
 }
 
 /* Why did the worker end without a word? Into s->reason. */
@@ -407,10 +419,16 @@ static void leave(struct supervisor *s, char **argv)
 	abort_boot(s);
 }
 
+/* Counted on the disk; where that cannot be, nothing would end the loop. */
+static int count_reboot(struct supervisor *s)
+{
+	return rouse_boot_count_reboot(&s->boot) ? 0 : 1;
+}
+
 /* Keeps the machine up, out of service, and says so once a minute; until `until` (0: for ever). */
 static void hold(struct supervisor *s, uint64_t until)
 {
-	if (option_is(s, "rouse.onfailure", "reboot")) {
+	if (option_is(s, "rouse.onfailure", "reboot") && in_child(s, count_reboot) == 0) {
 		rouse_log(ROUSE_LOG_ERROR, "init", "%s; rebooting in 10 s", s->reason);
 		rouse_clock_sleep_until(rouse_clock_ms() + 10000);
 		sync();
@@ -428,20 +446,10 @@ static void hold(struct supervisor *s, uint64_t until)
 	} while (!until || rouse_clock_left(until));
 }
 
-/* Tells, in a child, that this machine will not come. */
-static void abandon(struct supervisor *s)
+static int tell_abandoned(struct supervisor *s)
 {
-	pid_t pid = fork_child();
-
-	if (pid == 0) {
-		rouse_boot_abandoned(&s->boot);
-		_exit(0);
-	}
-	if (pid < 0)
-		return;
-	s->worker = pid;
-	if (!await_child(s, rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF))
-		end_all(s);
+	rouse_boot_abandoned(&s->boot);
+	return 0;
 }
 
 /* Waits for the time of the next try. A machine that was given up stays up, for whoever looks; what
@@ -459,7 +467,7 @@ static void wait_for_next(struct supervisor *s)
 			return;
 		(void)snprintf(s->reason, sizeof(s->reason),
 			       "the machine was held as long as it may, and is given up");
-		abandon(s);
+		(void)in_child(s, tell_abandoned);
 	}
 	s->abandoned = true;
 	hold(s, s->result.status == ROUSE_UNAVAILABLE ? rouse_clock_ms() + s->result.pause : 0);

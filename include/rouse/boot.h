@@ -47,3 +47,6 @@ must_check int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_
 			       struct rouse_err *e);
 /* Tells that a machine which was held will not come. */
 void rouse_boot_abandoned(const struct rouse_boot_options *o);
+/* Counts one more reboot for the document of the failed boot (rouse/policy.h) on the disk of the machine, the
+ * one that a fallback would be on; false when it had ROUSE_MAX_REBOOTS, or has no such disk. */
+bool rouse_boot_count_reboot(const struct rouse_boot_options *o);
