@@ -286,6 +286,7 @@ static void boot_done(struct boot *b)
 	json_decref(b->hold);
 	json_decref(b->held_instance);
 	free(b->held_reason);
+	free(b->crashed);
 	rouse_report_done(&b->report);
 }
 
@@ -318,11 +319,17 @@ static int open_report(struct boot *b, struct rouse_err *e)
 
 	if (o->again)
 		remember_hold(b);
+	if (o->crashed)
+		b->crashed = rouse_strdup(o->crashed);
+	else
+		boot_note_crash(b);
 	/* What came before the crash stays in the report. */
-	if (o->crashed && rouse_report_resume(&b->report, o->run, e) == 0)
-		return 0;
-	if (rouse_report_begin(&b->report, o->run, e) < 0)
-		return -1;
+	if (!b->crashed || rouse_report_resume(&b->report, o->run, e) < 0) {
+		if (rouse_report_begin(&b->report, o->run, e) < 0)
+			return -1;
+	}
+	if (b->crashes)
+		rouse_report_set(&b->report, "crashes", json_integer(b->crashes));
 	if (b->hold) /* should this try crash, the next one still knows */
 		rouse_report_set(&b->report, "hold", json_incref(b->hold));
 	return 0;
@@ -336,14 +343,14 @@ static int give_up(struct boot *b, struct rouse_err *e)
 
 	if (rouse_settings_load(&b->settings, b->options->settings, &ignored) < 0)
 		b->settings = (struct rouse_settings){ 0 };
-	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s%s%s%s", b->options->crashed,
-			 phase ? ", in phase '" : "", phase ? phase : "", phase ? "'" : "");
+	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s%s%s%s", b->crashed, phase ? ", in phase '" : "",
+			 phase ? phase : "", phase ? "'" : "");
 	return rouse_blame(e, ROUSE_FLEET); /* the same agent meets the same document elsewhere */
 }
 
 static int try_boot(struct boot *b, struct rouse_err *e)
 {
-	if (b->options->crashed)
+	if (b->crashed)
 		return give_up(b, e);
 	return acquire(b, e) < 0 ? -1 : provision(b, e);
 }

@@ -26,6 +26,7 @@ struct session {
 	bool hold;        /* as a unit: a machine that is held stays so until this ends */
 	bool boot_failed; /* the verdict was there before any check */
 	bool json, supervise;
+	bool resume; /* only when the run before this one has not come to its end */
 	struct rouse_report report;
 	struct rouse_health health; /* all zero: this boot asked for no checks */
 	struct rouse_arena arena;
@@ -44,11 +45,11 @@ static void session_auto(struct session *s)
 
 static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 {
-	static const struct option options[] = { { "run", required_argument, NULL, 'r' },
-						 { "json", no_argument, NULL, 'j' },
-						 { "hold", no_argument, NULL, 'h' },
-						 { "supervise", no_argument, NULL, 's' },
-						 { 0 } };
+	static const struct option options[] = {
+		{ "run", required_argument, NULL, 'r' }, { "json", no_argument, NULL, 'j' },
+		{ "hold", no_argument, NULL, 'h' },      { "supervise", no_argument, NULL, 's' },
+		{ "resume", no_argument, NULL, 'e' },    { 0 }
+	};
 	int c;
 
 	s->run = RUN_DIR;
@@ -61,6 +62,8 @@ static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 			s->hold = true;
 		else if (c == 's')
 			s->supervise = true;
+		else if (c == 'e')
+			s->resume = true;
 		else
 			return rouse_usage(e, "unknown option '%s'", argv[optind - 1]);
 	}
@@ -74,22 +77,57 @@ static bool comes_from_initramfs(void)
 	return access(ROUSE_HANDOFF_FILE, F_OK) == 0;
 }
 
-/* What boots the machine closes each phase it opens. One that is open belongs to a boot that was
- * killed or has crashed, whose checks would judge half a machine. */
-static void note_unfinished(struct session *s)
+/* What boots the machine, and what checks it, closes each phase it opens. One that is open belongs to a run
+ * that was killed or has crashed. Of a boot that is the verdict: its checks would judge half a machine. Checks
+ * are made once more. */
+static void note_crash(struct session *s)
 {
-	const json_t *phases = json_object_get(s->report.json, "phases");
-	const json_t *last = json_array_get(phases, json_array_size(phases) - 1);
-	const char *name = json_string_value(json_object_get(last, "name"));
-	auto_free char *reason = NULL;
+	const char *name = rouse_report_reenter(&s->report);
+	json_int_t crashes = json_integer_value(json_object_get(s->report.json, "healthCrashes"));
+	bool checks = rouse_streq(name, "health");
+	struct rouse_err e;
 
-	if (!last || json_object_get(last, "end"))
+	if (!name)
 		return;
-	reason = rouse_asprintf("the agent ended in phase '%s', before the boot was over: "
-				"'systemctl status rouse.service' says how",
-				name ? name : "?");
-	rouse_report_verdict(&s->report, ROUSE_FAILED, ROUSE_SYSTEM, reason);
+	if (checks)
+		rouse_report_set(&s->report, "healthCrashes", json_integer(++crashes));
+	(void)rouse_fail(&e, ROUSE_SYSTEM, 0,
+			 checks ? "the agent has ended in the midst of the health checks: "
+				  "'systemctl status rouse-health.service' says how"
+				: "the agent ended in phase '%s', before the boot was over: "
+				  "'systemctl status rouse.service' says how",
+			 name);
+	rouse_log(ROUSE_LOG_ERROR, "health", "%s", e.text);
+	rouse_report_phase_end(&s->report, &e);
+	if (checks && crashes < ROUSE_MAX_CRASHES)
+		return;
+	rouse_report_verdict(&s->report, ROUSE_FAILED, ROUSE_SYSTEM, e.text);
 	s->health.checks = (struct rouse_list){ 0 };
+}
+
+/* Had the boot its verdict before there was a check? What a run of the checks says, it says for the next one. */
+static void note_boot(struct session *s)
+{
+	const json_t *before = json_object_get(s->report.json, "bootFailed");
+
+	s->boot_failed = before ? json_is_true(before)
+				: rouse_report_is_final(&s->report) && !comes_from_initramfs();
+	rouse_report_set(&s->report, "bootFailed", json_boolean(s->boot_failed));
+}
+
+/* A system that the boot has made current, for a unit to switch to, and which never was: 0 on a machine
+ * that runs what it should. */
+static int note_activation(const struct session *s, struct rouse_err *e)
+{
+	auto_free char *path = rouse_asprintf("%s/" ROUSE_ACTIVATION_NAME, s->run);
+	char system[ROUSE_SYSTEM_PATH_SIZE];
+
+	if (!rouse_read_line(path, system, sizeof(system)))
+		return 0;
+	return rouse_fail(e, ROUSE_SYSTEM, 0,
+			  "the system '%s' was never activated: 'systemctl status "
+			  "rouse-activate.service' says why",
+			  system);
 }
 
 /* Each boot ends in one report: where only the checks survived, it begins here. */
@@ -360,18 +398,23 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 	rouse_log_context("ROUSE_PHASE", "health");
 	/* The verdict goes out once; later runs look, and tell only who asks. */
 	first = !json_is_true(json_object_get(s.report.json, "announced"));
-	s.boot_failed = rouse_report_is_final(&s.report) && !comes_from_initramfs();
+	if (s.resume && !first && rouse_health_action(&s.report) != ROUSE_ACT_HOLD)
+		return result(&s.report, false, e);
+	note_boot(&s);
 	if (first) {
-		note_unfinished(&s);
+		note_crash(&s);
 		tell_nix();
 	}
 	deadline = deadline_of(&s);
 	if (first) {
 		rouse_report_phase(&s.report, "health");
+		rouse_report_write(&s.report); /* should this run crash, the next one knows */
 		herald = rouse_herald_start(&s.report, &s.health, false);
 	}
 	checks = rouse_health_run(&s.health, deadline, first ? on_progress : NULL, &s.report,
 				  &failed, e);
+	if (!failed)
+		failed = note_activation(&s, e) < 0;
 	if (first) {
 		rouse_herald_stop(herald, &s.report);
 		conclude(&s, checks, failed, e);

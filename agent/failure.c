@@ -189,13 +189,14 @@ int boot_fall_back(struct boot *b, const struct rouse_err *cause, struct rouse_e
 	if (!b->options->initramfs || rouse_streq(word, "hold") || rouse_streq(word, "abandon"))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "onFailure is \"%s\"",
 				  b->options->initramfs ? word : "to go on");
+	if (b->crashes > ROUSE_MAX_CRASHES)
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "it has crashed, too");
 	rouse_log(ROUSE_LOG_ERROR, "boot", "%s; trying the generation that this machine has",
 		  cause->text);
 	boot_begin_phase(b, "fallback");
 	/* A boot that has crashed may not have come to its disks yet. */
 	if (rouse_fallback_mount(b->options->root, b->policy.baked,
-				 b->options->crashed ? rouse_clock_ms() + ROUSE_DEVICES_NODE : 0,
-				 e) < 0)
+				 b->crashed ? rouse_clock_ms() + ROUSE_DEVICES_NODE : 0, e) < 0)
 		return -1;
 	count_failure(b, cause);
 	if (run_last(b, "handoff", e) < 0)

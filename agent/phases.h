@@ -50,6 +50,8 @@ struct boot {
 	uint64_t begin;
 };
 
+/* Looks for a run of this boot that has crashed: sets b->crashes and b->crashed. */
+void boot_note_crash(struct boot *b);
 void boot_begin_phase(struct boot *b, const char *name);
 void boot_record_instance(struct boot *b);
 void boot_prepare_run(struct boot *b);

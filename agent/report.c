@@ -98,6 +98,13 @@ static json_t *find_open(const json_t *list)
 	return json_object_get(last, "end") ? NULL : last;
 }
 
+const char *rouse_report_reenter(struct rouse_report *r)
+{
+	r->phase = find_open(json_object_get(r->json, "phases"));
+	r->step = find_open(json_object_get(r->phase, "steps"));
+	return string_at(r->phase, "name");
+}
+
 int rouse_report_resume(struct rouse_report *r, const char *dir, struct rouse_err *e)
 {
 	if (rouse_report_load(r, dir, e) < 0)
@@ -106,8 +113,7 @@ int rouse_report_resume(struct rouse_report *r, const char *dir, struct rouse_er
 		rouse_report_done(r);
 		return rouse_fail(e, ROUSE_BUG, 0, "the report in '%s' is closed", dir);
 	}
-	r->phase = find_open(json_object_get(r->json, "phases"));
-	r->step = find_open(json_object_get(r->phase, "steps"));
+	(void)rouse_report_reenter(r); /* it may have none */
 	return 0;
 }
 

@@ -80,6 +80,9 @@ bool rouse_handoff_previous(const struct rouse_root *r, const char *system, char
  * exists. Allocates nothing. */
 must_check int rouse_handoff_prove(const struct rouse_root *r, const char *init,
 				   struct rouse_err *e);
+/* In the run directory of an image, from when the switch to a system is asked for until it begins: that
+ * system's path. */
+#define ROUSE_ACTIVATION_NAME "activation"
 /* Behind the boot of an image: switches this NixOS to its current generation. */
 must_check int rouse_handoff_activate(bool *ret_units_failed, struct rouse_err *e);
 /* Gives the machine to the kernel that was loaded, with the filesystems below `root` written out.

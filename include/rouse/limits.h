@@ -245,6 +245,9 @@
 #define ROUSE_SOFT_REBOOT_SYSTEMD 254
 /* A document that failed so often on a machine is not tried again before the fallback. */
 #define ROUSE_MAX_TRIES 2
+/* Crashes of the agent in one boot, after which it is not tried again, and those in its health checks, after
+ * which they are not: one may be bad luck. */
+#define ROUSE_MAX_CRASHES 2
 /* Where counting failures stops: nothing depends on more. */
 #define ROUSE_MAX_FAILED 1000
 /* `rouse status --wait` without --timeout: the longest boot and the longest health.deadline. */

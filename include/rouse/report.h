@@ -44,6 +44,8 @@ must_check int rouse_report_begin(struct rouse_report *r, const char *dir, struc
 must_check int rouse_report_load(struct rouse_report *r, const char *dir, struct rouse_err *e);
 /* As load, for going on where a run that crashed was: its open phase is the open one again. */
 must_check int rouse_report_resume(struct rouse_report *r, const char *dir, struct rouse_err *e);
+/* The phase that a run which has ended left open is the open one again: its name, borrowed; NULL for none. */
+const char *rouse_report_reenter(struct rouse_report *r);
 void rouse_report_done(struct rouse_report *r);
 
 void rouse_report_phase(struct rouse_report *r, const char *name); /* ends the open one, if any */

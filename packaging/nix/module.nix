@@ -50,7 +50,11 @@ in
         serviceConfig = {
           Type = "oneshot";
           RemainAfterExit = true;
-          ExecStart = "${rouse} health --hold";
+          ExecStart = [
+            "-${rouse} health --hold"
+            "-${rouse} health --hold --resume"
+            "${rouse} health --hold --resume"
+          ];
           SuccessExitStatus = 3;
           TimeoutStartSec = "26h";
         };
@@ -75,7 +79,10 @@ in
         serviceConfig = {
           Type = "oneshot";
           RemainAfterExit = true;
-          ExecStart = "${rouse} boot";
+          ExecStart = [
+            "-${rouse} boot"
+            "${rouse} boot --resume"
+          ];
           SuccessExitStatus = 3;
           TimeoutStartSec = "33min";
         };
@@ -129,9 +136,11 @@ in
           serviceConfig = {
             Type = "oneshot";
             RemainAfterExit = true;
-            ExecStart = "${rouse} boot --initrd";
-            Restart = "on-abnormal";
-            RestartSec = "2s";
+            ExecStart = [
+              "-${rouse} boot --initrd"
+              "-${rouse} boot --initrd --resume"
+              "${rouse} boot --initrd --resume"
+            ];
             TimeoutStartSec = "infinity";
           };
         };

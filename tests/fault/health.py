@@ -367,6 +367,49 @@ def agent_that_is_killed_leaves_a_verdict():
         check(p.returncode == 71 and status["verdict"] == "failed" and "killed by signal 9" in status["reason"], err, status)
 
 
+def checks_that_crash_are_made_once_more():
+    stuck = {"deadline": "50s", "checks": {"stuck": {"http": None, "timeout": "50s"}}}
+    with Server() as s, Machine(stuck) as m:
+        def crash(n):
+            p = subprocess.Popen([ROUSE, "health", "--run", m.run], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                while len(s.seen) < n:
+                    time.sleep(0.01)
+            finally:
+                p.kill()
+                p.wait()
+        stuck["checks"]["stuck"]["http"] = s.url("/hang")
+        well = {"checks": {"web": {"tcp": s.port}}}
+        first = m.read("report.json")
+        m.write("health.json", stuck)
+        crash(1)
+        m.write("health.json", well)
+        r = m.health()
+        check(r.returncode == 0 and "midst of the health checks" in r.stderr, r)
+        report = m.read("report.json")
+        check(report["verdict"] == "ready" and report["healthCrashes"] == 1, report)
+        check([p["ok"] for p in report["phases"] if p["name"] == "health"] == [False, True], report)
+        m.write("health.json", stuck)
+        check(m.health("--resume").returncode == 0 and len(s.seen) == 1, s.seen)  # what was told is left alone
+        m.write("report.json", first)
+        m.write("health.json", stuck)
+        crash(2)
+        crash(3)
+        m.write("health.json", well)
+        r = m.health()
+        status = m.read("status.json")
+        check(r.returncode == 71 and status["verdict"] == "failed" and "midst of the health" in status["reason"], r, status)
+
+
+def system_that_was_never_activated_is_not_ready():
+    with Machine({}) as m:
+        m.write("activation", "/nix/store/" + "0" * 32 + "-system")
+        r = m.health()
+        status = m.read("status.json")
+        check(r.returncode == 71 and status["verdict"] == "failed", r, status)
+        check("-system' was never activated: 'systemctl status rouse-activate" in status["reason"], status)
+
+
 def supervised_agent_has_its_own_status():
     with Machine() as m:
         r = m.health("--supervise")
@@ -640,7 +683,7 @@ def own_machine(m, *boots):
         r = m.rouse("health", prefix=own_mounts(
             m, "mount -t tmpfs none /mnt", "mkdir /mnt/rouse", f"mount --bind {m.run} /mnt/rouse",
             "mount --rbind /mnt /run", f"mount --bind {places['var']} /var/lib",
-            f"mount --bind {places['sbin']} /usr/sbin", f"mount --bind {places['dev']} /dev"))
+            f"mount --bind {places['sbin']} /usr/sbin", f"mount --bind {places['lib']} /usr/lib/systemd", f"mount --bind {places['dev']} /dev"))
     asked = ""
     if os.path.exists(log):
         with open(log, encoding="utf-8") as f:
@@ -687,6 +730,7 @@ ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_s
        failing_check_outweighs_fallback, verdict_is_given_and_told_once, boot_that_failed_is_still_told,
        lost_report_is_a_failed_boot, machine_that_rouse_did_not_boot_is_left_alone,
        broken_health_file_is_named, phone_home_gets_the_verdict, phone_home_is_tried_again,
+       checks_that_crash_are_made_once_more, system_that_was_never_activated_is_not_ready,
        agent_that_is_killed_leaves_a_verdict, supervised_agent_has_its_own_status,
        phone_home_that_hangs_changes_nothing, no_secret_is_in_report_status_or_output,
        wait_wakes_up_with_the_verdict, wait_ends_at_its_timeout, pending_status_says_phase_and_step,

@@ -4,6 +4,8 @@
  * line (fault=…) says. Process 1, and the child that writes the verdict, go on as they are.
  *
  *   crash    once in each phase, as soon as the report has it: the next run comes one phase further
+ *   abort    the same, as an assertion that does not hold does it
+ *   kill     the same, as the kernel does it when there is no memory left
  *   hang     once, in the first phase
  *   memory   once, in the first phase
  */
@@ -50,10 +52,15 @@ static bool first_time(const char *name)
 
 static void fail_in(const char *phase)
 {
+	static const struct {
+		const char *name;
+		int signal;
+	} kinds[] = { { "crash", SIGSEGV }, { "abort", SIGABRT }, { "kill", SIGKILL } };
 	const char *fault = asked();
 
-	if (strncmp(fault, "crash", 5) == 0 && first_time(phase))
-		raise(SIGSEGV);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strncmp(fault, kinds[i].name, strlen(kinds[i].name)) == 0 && first_time(phase))
+			raise(kinds[i].signal);
 	if (strncmp(fault, "hang", 4) == 0 && first_time("hang"))
 		while (true)
 			pause();

@@ -1,0 +1,101 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The agent as a unit that crashes: its init starts it anew, and it finds out by itself what has happened. Each
+# phase, each way to end. The init is a shell, process 1 of a namespace.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+ROUSE=${ROUSE:-build/rouse}
+CC=${CC:-cc}
+if [ "$(id -u)" != 0 ] || ! unshare --pid --fork --mount-proc true 2> /dev/null; then
+	echo '1..0 # SKIP needs root and namespaces'
+	exit 0
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+count=0 failures=0
+ok() # NAME COMMAND [ARG]...
+{
+	name=$1
+	shift
+	count=$((count + 1))
+	if "$@"; then
+		echo "ok $count - $name"
+		return
+	fi
+	echo "not ok $count - $name"
+	failures=$((failures + 1))
+	sed 's/^/# /' "$work/said" "$work/out" "$work/run/status.json"
+}
+
+$CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$work/fault.so" tests/boot/init/fault.c || exit 1
+printf '{ "rouse": 1, "files": { "/etc/motd": { "contents": "up" } } }' > "$work/web.json"
+printf '{ "document": "%s" }' "$work/web.json" > "$work/agent.json"
+chmod 600 "$work/agent.json"
+
+# Starts the boot as its unit does, with another line for what an initrd has; says how each ended:
+# start INIT KIND PHASE...
+start()
+{
+	init=$1 kind=$2
+	shift 2
+	rm -rf "$work/root" "$work/run" "$work/faults"
+	mkdir -p "$work/root/etc" "$work/run" "$work/faults"
+	for spared in source document facts plan prepare apply; do
+		case " $* " in
+		*" $spared "*) ;;
+		*) : > "$work/faults/failed.$spared" ;;
+		esac
+	done
+	# shellcheck disable=SC2016,SC2086 # the inner shell expands it; a command with arguments
+	$init sh -c 'for how in boot "boot --resume" "boot --resume"; do
+			env LD_PRELOAD="$1/fault.so" ROUSE_FAULT="$2" ROUSE_FAULT_DIR="$1/faults" "$3" $how --root "$1/root" \
+				--run "$1/run" --settings "$1/agent.json" > "$1/out" 2>&1
+			printf "%s " $?
+		done' sh "$work" "$kind" "$ROUSE" > "$work/said" 2> /dev/null
+}
+
+ended() # TEXT
+{
+	[ "$(cat "$work/said")" = "$1 " ]
+}
+
+reports() # PATTERN...
+{
+	for pattern in "$@"; do
+		grep -q -e "$pattern" "$work/run/report.json" || return 1
+	done
+}
+
+gave_up() # PHASE STATUS-OF-THE-CRASHES
+{
+	ended "$2 71" && reports '"verdict": *"failed"' '"action": *"hold"' '"announced": *true' \
+		"the agent has crashed 2 times, in phase '$1'"
+}
+
+went_on()
+{
+	ended '139 0 0' && reports '"crashes": *1' '"verdict": *"pending"' && [ -s "$work/root/etc/motd" ]
+}
+
+start '' none
+ok "no crash: what has ended is left alone" ended '0 0 0'
+ok "no crash: and says nothing" [ ! -s "$work/out" ]
+under_init='unshare --pid --fork --mount-proc'
+for phase in source document facts plan prepare apply; do
+	start "$under_init" crash $phase
+	ok "one crash in phase '$phase': the next run comes to the end" went_on
+done
+start "$under_init" kill source document
+ok "two crashes in the first phases: the verdict is there, with the reason" gave_up document '137 137'
+start "$under_init" abort facts plan
+ok "two crashes while planning: the verdict is there, with the reason" gave_up plan '134 134'
+ok "two crashes while planning: nothing was changed" [ ! -e "$work/root/etc/motd" ]
+start "$under_init" crash prepare apply
+ok "two crashes while changing: the verdict is there, with the reason" gave_up apply '139 139'
+start '' kill source document
+ok "what a person ends at a terminal has crashed nothing" ended '137 137 0'
+echo "1..$count"
+[ $failures = 0 ]
