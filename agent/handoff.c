@@ -168,11 +168,27 @@ int rouse_handoff_prove(const struct rouse_root *r, const char *init, struct rou
 			  init);
 }
 
+/* The init of a NixOS is a script that activates the system, or, with systemd in its initrd, a copy of systemd,
+ * which does not; "prepare-root" does, and goes on to start it. With system.nixos-init there is none, either. */
+static int check_activates(const struct rouse_root *r, const char *system, int init,
+			   struct rouse_err *e)
+{
+	auto_free char *version = rouse_asprintf("%s/nixos-version", system);
+	auto_fd int nixos = rouse_fs_open(r, version, O_PATH, 0);
+	char head[2] = "";
+
+	if (nixos < 0 || (pread(init, head, sizeof(head), 0) == sizeof(head) &&
+			  memcmp(head, "#!", sizeof(head)) == 0))
+		return 0;
+	return rouse_fail(e, ROUSE_DOCUMENT, ENOTSUP,
+			  "the system '%s' is activated by its own initrd and nothing else: build "
+			  "it without system.nixos-init, or say \"mode\": \"kexec\" in handoff",
+			  system);
+}
+
 int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf, size_t size,
 		       struct rouse_err *e)
 {
-	/* With systemd in its initrd, NixOS makes "init" a copy of systemd, which does not activate
-	 * the system; "prepare-root" does, and goes on to start it. */
 	static const char *const names[] = { "prepare-root", "init" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -180,9 +196,12 @@ int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf
 
 		if ((size_t)snprintf(buf, size, "%s/%s", system, names[i]) >= size)
 			return rouse_fail(e, ROUSE_DOCUMENT, ENAMETOOLONG, "'%s'", system);
-		fd = rouse_fs_open(r, buf, O_PATH, 0);
-		if (fd >= 0)
-			return rouse_handoff_prove(r, buf, e);
+		fd = rouse_fs_open(r, buf, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (rouse_handoff_prove(r, buf, e) < 0)
+			return -1;
+		return i == 0 ? 0 : check_activates(r, system, fd, e);
 	}
 	return rouse_fail(e, ROUSE_DOCUMENT, ENOENT,
 			  "the system '%s' has neither 'prepare-root' nor 'init'", system);

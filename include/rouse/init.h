@@ -62,7 +62,8 @@ struct rouse_handoff {
 /* In the root of an initramfs: what outlives it, seen through a mount in /run. */
 #define ROUSE_KEPT_DIR "rouse-agent"
 /* Finds what starts a system closure (a store path) inside the root: "prepare-root" where the
- * closure has it, else "init", both proved. ENOENT in e->sys when it has neither. */
+ * closure has it, else "init", both proved. ENOENT in e->sys when it has neither, ENOTSUP when it would start
+ * without being activated: only its own initrd does that. */
 must_check int rouse_handoff_init(const struct rouse_root *r, const char *system, char *buf,
 				  size_t size, struct rouse_err *e);
 /* What a failed boot goes on with, of the systems below the root: one that a person went back to, the

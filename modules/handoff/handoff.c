@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <rouse/clock.h>
 #include <rouse/init.h>
@@ -25,6 +26,7 @@
 #define SYSTEM_PROFILE "/nix/var/nix/profiles/system"
 #define CURRENT_SYSTEM "/run/current-system"
 #define STARTED_FILE "/run/rouse/started"
+#define ACTIVATION_FILE "/run/rouse/" ROUSE_ACTIVATION_NAME
 #define PLAIN_INIT "/sbin/init" /* of a root without a system profile */
 
 struct handoff {
@@ -223,21 +225,62 @@ static bool load_kernel(const struct rouse_root *root, const struct rouse_handof
 	return false;
 }
 
+/* The kernel of a system was started with its init as parameter; see ways_load_kernel(). */
+static bool kernel_runs(const char *system)
+{
+	auto_free char *init = rouse_asprintf("init=%s/init", system);
+	char line[ROUSE_MAX_CMDLINE] = "";
+
+	return rouse_read_line("/proc/cmdline", line, sizeof(line)) && strstr(line, init);
+}
+
+/* Whether to start the kernel of the system: when the document says so (`mode`, may be NULL), or it would not
+ * find its modules otherwise. An initrd of it that holds the agent, too, must not start it for ever. */
+static bool wants_kexec(const struct rouse_root *root, const char *mode, const char *init)
+{
+	char system[512];
+
+	if (mode && !rouse_streq(mode, "kexec"))
+		return false;
+	if (!system_of(init, system)) /* load_kernel() says why not */
+		return mode;
+	return !kernel_runs(system) && (mode || wants_its_kernel(root, system));
+}
+
+/* What is found cannot be started here, which says `e`: can it by its own kernel and initrd? */
+static int start_elsewhere(const struct rouse_root *root, const char *mode, struct rouse_handoff *h,
+			   struct rouse_err *e)
+{
+	struct rouse_err why = *e;
+	char system[512];
+
+	if (why.sys != ENOTSUP || !rouse_streq(mode, "kexec") || !system_of(h->init, system) ||
+	    rouse_handoff_prove(root, h->init, e) < 0)
+		return -1;
+	if (!kernel_runs(system) && ways_load_kernel(root, system, e) == 0) {
+		h->kexec = true;
+		return 0;
+	}
+	*e = why;
+	return -1;
+}
+
 /* `mode`: what the document says, or NULL. */
 static int apply_switch(const struct rouse_context *c, const char *mode, struct rouse_err *e)
 {
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	struct rouse_handoff h = { 0 };
-	char system[512];
+	int r;
 
-	if (rouse_root_open(&root, c->root, e) < 0 ||
-	    find_init(&root, c, h.init, sizeof(h.init), e) < 0)
+	if (rouse_root_open(&root, c->root, e) < 0)
+		return -1;
+	r = find_init(&root, c, h.init, sizeof(h.init), e);
+	if (r < 0 && start_elsewhere(&root, mode, &h, e) < 0)
 		return -1;
 	if (strlen(c->root) >= sizeof(h.root))
 		return rouse_fail(e, ROUSE_BUG, ENAMETOOLONG, "'%s'", c->root);
 	(void)snprintf(h.root, sizeof(h.root), "%s", c->root);
-	if (rouse_streq(mode, "kexec") ||
-	    (!mode && system_of(h.init, system) && wants_its_kernel(&root, system)))
+	if (r == 0 && wants_kexec(&root, mode, h.init))
 		h.kexec = load_kernel(&root, &h);
 	if (travel_prepare(e) < 0)
 		return -1;
@@ -250,24 +293,27 @@ static int apply_switch(const struct rouse_context *c, const char *mode, struct 
 
 static bool runs_already(const char *system)
 {
-	auto_free char *init = rouse_asprintf("init=%s/init", system);
-	char now[512] = "", line[ROUSE_MAX_CMDLINE] = "";
+	char now[512] = "";
 
-	if (readlink(CURRENT_SYSTEM, now, sizeof(now) - 1) > 0 && rouse_streq(now, system))
-		return true;
-	return rouse_read_line("/proc/cmdline", line, sizeof(line)) && strstr(line, init);
+	return (readlink(CURRENT_SYSTEM, now, sizeof(now) - 1) > 0 && rouse_streq(now, system)) ||
+	       kernel_runs(system);
+}
+
+static bool note_system(const char *path, const char *system)
+{
+	auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd >= 0 && rouse_write_all(fd, system, strlen(system)) == 0;
 }
 
 /* Told once: a system that does not become the running one must not start for ever. */
 static bool first_time(const char *system)
 {
 	char last[512] = "";
-	auto_fd int fd = -1;
 
 	if (rouse_read_line(STARTED_FILE, last, sizeof(last)) && rouse_streq(last, system))
 		return false;
-	fd = open(STARTED_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	return fd >= 0 && rouse_write_all(fd, system, strlen(system)) == 0;
+	return note_system(STARTED_FILE, system);
 }
 
 static int start_kernel(const struct rouse_root *root, const char *system, struct rouse_err *e)
@@ -284,9 +330,14 @@ static int activate(const char *root, const char *system, uint64_t deadline, str
 {
 	enum ways_activation done;
 
-	/* What early boot starts waits for early boot: then it is done behind it, by a unit. */
-	if (rouse_streq(root, "/") && getppid() == 1)
+	/* What early boot starts waits for early boot: then it is done behind it, by a unit, or the
+	 * health checks will say that it was not. */
+	if (rouse_streq(root, "/") && getppid() == 1) {
+		if (!note_system(ACTIVATION_FILE, system))
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'",
+					  ACTIVATION_FILE);
 		return ways_systemctl("start", "rouse-activate.service", e);
+	}
 	if (ways_activate(root, system, deadline, &done, e) < 0)
 		return -1;
 	if (done == WAYS_UNITS_FAILED)
@@ -361,6 +412,7 @@ int rouse_handoff_activate(bool *ret_units_failed, struct rouse_err *e)
 	enum ways_activation done = WAYS_NONE;
 	char system[512] = "";
 
+	(void)unlink(ACTIVATION_FILE); /* how this ends is in the report */
 	if (rouse_root_open(&root, "/", e) < 0 ||
 	    read_profile(&root, system, sizeof(system), e) < 0 ||
 	    ways_activate("/", system, rouse_clock_ms() + ROUSE_DEADLINE_SWITCH, &done, e) < 0)

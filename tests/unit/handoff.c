@@ -217,6 +217,27 @@ static void prepare_root_is_preferred_to_init(struct t *t)
 	T_CHECK(t, rouse_handoff_init(&p.root, B, path, sizeof(path), &e) < 0 && e.sys == ENOENT);
 }
 
+static void system_that_only_its_own_initrd_activates_is_refused(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	struct rouse_err e;
+	char path[512];
+
+	t_elf(&p, "/bin/sh");
+	t_elf(&p, A "/init"); /* as every init of a system that is no NixOS */
+	T_CHECK(t, rouse_handoff_init(&p.root, A, path, sizeof(path), &e) == 0);
+	t_root_write(&p.dir, A "/nixos-version", "25.11", 0444);
+	T_CHECK(t, rouse_handoff_init(&p.root, A, path, sizeof(path), &e) < 0);
+	T_CHECK(t, e.kind == ROUSE_DOCUMENT && e.sys == ENOTSUP);
+	T_HAS(t, e.text, "system.nixos-init");
+	T_STR(t, path, A "/init"); /* what its own kernel is told */
+	t_root_write(&p.dir, A "/prepare-root", SHELL, 0755);
+	T_CHECK(t, rouse_handoff_init(&p.root, A, path, sizeof(path), &e) == 0);
+	t_root_write(&p.dir, B "/init", SHELL, 0755);
+	t_root_write(&p.dir, B "/nixos-version", "24.05", 0444);
+	T_CHECK(t, rouse_handoff_init(&p.root, B, path, sizeof(path), &e) == 0);
+}
+
 static void previous_generation_is_the_newest_other_that_starts(struct t *t)
 {
 	auto_prove struct t_prove p = begin();
@@ -509,6 +530,7 @@ int main(int argc, char **argv)
 		T(script_without_its_interpreter_is_refused),
 		T(dynamic_program_needs_its_loader_inside_the_root),
 		T(prepare_root_is_preferred_to_init),
+		T(system_that_only_its_own_initrd_activates_is_refused),
 		T(previous_generation_is_the_newest_other_that_starts),
 		T(mode_follows_the_place),
 		T(mode_of_another_place_is_refused),
