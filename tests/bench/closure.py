@@ -7,7 +7,8 @@ closure.py [--scale F] [--rounds N] [--keep DIR] [SCENARIO…]
 The closure has the shape of a real system: 463 paths, hundreds of them tiny, the largest an eighth of
 all, 1.18 GB unpacked (times F), made of the files of this machine's /usr. Scenarios: plain (HTTP, no
 latency), tls (HTTP/2), slow (50 ms a round trip), xz, small (10,000 paths of 1 KB), present (all there
-already), one (--jobs 1: memory). Each run writes to a fresh ext4. The floor is tests/bench/floor.c.
+already), one (--jobs 1: memory). Each run writes to a fresh ext4. The floor is tests/bench/floor.c,
+which leaves its files in memory; "synced" has a sync behind it, as whatever is durable at its end must.
 Results go to build/bench.json beside the others, as medians; needs root.
 """
 import argparse
@@ -288,6 +289,8 @@ def clients(cache, url, root, jobs=None, peers=True):
     more = ["--jobs", str(jobs)] if jobs else []
     out = {
         "floor": lambda d: ([TOOLS + "/floor", cache, KEYS["public"], cache + "/list", d, "2"], None),
+        "synced": lambda d: (["sh", "-c", '"$@" && sync -f "$5"', "sh", TOOLS + "/floor", cache, KEYS["public"],
+                              cache + "/list", d, "2"], None),
         "rouse": lambda d: ([ROUSE, "pull", "--store", d, "--cache", url, "--key", KEYS["public"], *more, root], None),
     }
     if peers:
