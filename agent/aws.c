@@ -91,6 +91,11 @@ struct aws *aws_ref(struct aws *a)
 	return a;
 }
 
+void aws_forget(struct aws *a)
+{
+	a->imds.f = NULL;
+}
+
 void aws_unref(struct aws *a)
 {
 	bool last;

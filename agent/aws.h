@@ -21,6 +21,8 @@ struct aws;
 struct aws *aws_new(const char *imds);
 struct aws *aws_ref(struct aws *a);
 void aws_unref(struct aws *a); /* accepts NULL */
+/* In a child that was forked: the parent's connections are not used. */
+void aws_forget(struct aws *a);
 
 /* Who signs a request, and when. */
 struct aws_signer {

@@ -84,6 +84,17 @@ struct rouse_fetcher *rouse_fetcher_clone(const struct rouse_fetcher *f)
 	return ret;
 }
 
+void rouse_fetcher_forget(struct rouse_fetcher *f)
+{
+	aws_forget(f->aws);
+	tokens_forget(f->tokens);
+}
+
+const char *rouse_fetcher_ca_file(const struct rouse_fetcher *f)
+{
+	return f->ca_pem ? NULL : f->ca_file;
+}
+
 void rouse_fetcher_free(struct rouse_fetcher *f)
 {
 	if (!f)
@@ -115,6 +126,11 @@ void rouse_fetcher_set_ca(struct rouse_fetcher *f, const char *pem)
 {
 	free(f->ca_pem);
 	f->ca_pem = pem ? rouse_strdup(pem) : NULL;
+}
+
+char *rouse_fetch_file(const char *url)
+{
+	return rouse_strip_prefix(url, "file://") ? transfer_file_path(url) : NULL;
 }
 
 /* --- files ----------------------------------------------------------------------------------- */

@@ -81,6 +81,11 @@ bool rouse_log_has_journal(void)
 	return sink.journal >= 0;
 }
 
+void rouse_log_forget(void)
+{
+	sink.kmsg = sink.console = sink.journal = -1;
+}
+
 void rouse_log_context(const char *name, const char *value)
 {
 	size_t at = ROUSE_LOG_CONTEXT;

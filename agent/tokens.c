@@ -97,6 +97,11 @@ struct tokens *tokens_ref(struct tokens *t)
 	return t;
 }
 
+void tokens_forget(struct tokens *t)
+{
+	t->fetcher = NULL;
+}
+
 void tokens_unref(struct tokens *t)
 {
 	bool last;

@@ -24,6 +24,8 @@ struct tokens;
 struct tokens *tokens_new(const char *imds);
 struct tokens *tokens_ref(struct tokens *t);
 void tokens_unref(struct tokens *t); /* accepts NULL */
+/* In a child that was forked: the parent's connections are not used. */
+void tokens_forget(struct tokens *t);
 
 struct token {
 	char text[TOKEN_SIZE]; /* "": the machine has no identity of this kind */

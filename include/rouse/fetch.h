@@ -24,6 +24,11 @@ void rouse_fetcher_free(struct rouse_fetcher *f); /* accepts NULL */
 AUTO_DEFINE(struct rouse_fetcher *, fetcher, rouse_fetcher_free, NULL)
 #define auto_fetcher auto_of(fetcher)
 
+/* In a child that was forked: the connections of its parent are neither used nor closed by it. */
+void rouse_fetcher_forget(struct rouse_fetcher *f);
+/* The bundle of certificates that is read at each connection, or NULL: none, or one in memory. */
+const char *rouse_fetcher_ca_file(const struct rouse_fetcher *f);
+
 struct rouse_fetch_counters {
 	uint64_t requests, bytes, retries;
 };
@@ -101,6 +106,8 @@ int64_t rouse_fetcher_time(const struct rouse_fetcher *f);
  * the system or the initramfs has. */
 void rouse_fetcher_set_ca(struct rouse_fetcher *f, const char *pem);
 
+/* The file that a file: URL names on this machine; NULL: it is another URL. Caller frees. */
+char *rouse_fetch_file(const char *url);
 /* The URL of what is beside or beneath another: `more` (".sig", "/x.narinfo") behind its path, and
  * before its query. Caller frees. */
 char *rouse_fetch_url(const char *base, const char *more);

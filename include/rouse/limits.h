@@ -151,6 +151,8 @@
 /* How often progress is told, and finished paths are registered during a long pull. */
 #define ROUSE_PULL_TICK 200
 #define ROUSE_PULL_CHECKPOINT 15000
+/* For what a pull's child says while its parent waits for the disk: a thousand paths. */
+#define ROUSE_PULL_TALK (1024 * 1024)
 /* Descriptors for the open directories of trees: workers x in flight x levels of a deep one. */
 #define ROUSE_PULL_DESCRIPTORS 8192
 

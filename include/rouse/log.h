@@ -28,6 +28,8 @@ void rouse_log_open_console(const char *path);
  * its native protocol from now on. False, and nothing changes, elsewhere. */
 bool rouse_log_open_journal(void);
 bool rouse_log_has_journal(void); /* did that work? */
+/* Leaves whatever was opened alone: lines go to stderr from now on. For a child that closes it all. */
+void rouse_log_forget(void);
 /* A field of all that follows, in the journal: ROUSE_PHASE, ROUSE_INSTANCE…; NULL or "" removes it. At most
  * ROUSE_LOG_CONTEXT names. `name` must be static. */
 #define ROUSE_LOG_CONTEXT 8

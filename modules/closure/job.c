@@ -4,7 +4,7 @@
  * pass. Many small archives are in flight at once in each thread, so that round trips overlap; memory
  * bounds how many large ones are.
  */
-#include "pull.h"
+#include "child.h"
 
 #include <string.h>
 
@@ -23,6 +23,7 @@ struct job {
 	struct rouse_fetch t;
 	struct worker *w;
 	struct rouse_path *path;
+	uint32_t index;           /* of the path, in the queue */
 	struct job *next, **link; /* of w->jobs, or (next alone) of w->spare */
 	uint64_t memory, began;
 	bool began_before; /* its download begins anew */
@@ -272,13 +273,14 @@ static bool is_room(const struct pull *p, const struct worker *w)
 	return !p->memory || p->memory + memory <= ROUSE_PULL_MEMORY;
 }
 
-static struct rouse_path *take_path(struct worker *w, uint64_t *ret_memory)
+static struct rouse_path *take_path(struct worker *w, uint32_t *ret_index, uint64_t *ret_memory)
 {
 	struct pull *p = w->p;
 	struct rouse_path *path = NULL;
 
 	(void)pthread_mutex_lock(&p->mutex);
 	if (!p->stop && p->next < p->n_queue && is_room(p, w)) {
+		*ret_index = (uint32_t)p->next;
 		path = p->queue[p->next++];
 		*ret_memory = memory_of(path);
 		p->memory += *ret_memory;
@@ -293,7 +295,8 @@ static struct rouse_fetch *next_job(void *ctx)
 	struct worker *w = ctx;
 	const struct rouse_closure *c = w->p->c;
 	uint64_t memory = 0;
-	struct rouse_path *path = take_path(w, &memory);
+	uint32_t index = 0;
+	struct rouse_path *path = take_path(w, &index, &memory);
 	auto_free char *path_url = NULL;
 	struct rouse_err e = { 0 };
 	struct job *j;
@@ -301,6 +304,7 @@ static struct rouse_fetch *next_job(void *ctx)
 	if (!path)
 		return NULL;
 	j = job_new(w, path, memory);
+	j->index = index;
 	path_url = rouse_asprintf("/%s", path->url);
 	j->url = rouse_fetch_url(c->spec->caches[path->base].url, path_url);
 	j->t = (struct rouse_fetch){
@@ -324,29 +328,43 @@ static struct rouse_fetch *next_job(void *ctx)
 	return &j->t;
 }
 
-/* The archive could not be had from this cache. Another may have it; if not, everything stops. */
+/* This archive could not be had from this cache. Another may have it; if not, everything stops. */
+static void note_failed(struct pull *p, struct rouse_path *path, const struct rouse_err *e)
+{
+	if (e->kind == ROUSE_SYSTEM || e->kind == ROUSE_BUG || e->sys == ECANCELED) {
+		pull_set_error(p, e);
+	} else if (!p->store) {
+		rouse_closure_problem(p->c, e);
+	} else if (!rouse_closure_has_more(p->c, path)) {
+		pull_set_error(p, e);
+	} else {
+		path->failure = rouse_arena_alloc(&p->c->paths.arena, sizeof(*e));
+		*path->failure = *e;
+		p->failed[p->n_failed++] = path;
+	}
+}
+
+void pull_note_failed(struct pull *p, struct rouse_path *path, const struct rouse_err *e)
+{
+	(void)pthread_mutex_lock(&p->mutex);
+	note_failed(p, path, e);
+	(void)pthread_mutex_unlock(&p->mutex);
+}
+
 static void job_failed(struct job *j, const struct rouse_err *why)
 {
 	struct pull *p = j->w->p;
-	struct rouse_err e = *why;
+	struct said s = { .what = SAID_FAILED, .path = j->index, .err = *why };
 	char url[1024];
 
-	if (e.kind != ROUSE_SYSTEM || !strstr(e.text, j->path->name))
-		(void)rouse_wrap(&e, "'" ROUSE_STORE_PREFIX "%s' from '%s'", j->path->name,
+	if (why->kind != ROUSE_SYSTEM || !strstr(why->text, j->path->name))
+		(void)rouse_wrap(&s.err, "'" ROUSE_STORE_PREFIX "%s' from '%s'", j->path->name,
 				 rouse_print_url(url, sizeof(url), j->url));
 	forget_output(j);
+	/* Said before another thread can fail because of it: the first to be heard is the cause. */
 	(void)pthread_mutex_lock(&p->mutex);
-	if (e.kind == ROUSE_SYSTEM || e.kind == ROUSE_BUG || e.sys == ECANCELED) {
-		pull_set_error(p, &e);
-	} else if (!p->store) {
-		rouse_closure_problem(p->c, &e);
-	} else if (!rouse_closure_has_more(p->c, j->path)) {
-		pull_set_error(p, &e);
-	} else {
-		j->path->failure = rouse_arena_alloc(&p->c->paths.arena, sizeof(e));
-		*j->path->failure = e;
-		p->failed[p->n_failed++] = j->path;
-	}
+	note_failed(p, j->path, &s.err);
+	child_say(p, &s);
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
@@ -359,11 +377,11 @@ static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 	bool ok = t->result == 0 && job_check(j, &why) == 0;
 
 	if (ok) {
-		j->path->took = rouse_clock_ms() - j->began;
-		(void)pthread_mutex_lock(&p->mutex);
-		if (finish_note(p, j->path, &why) < 0)
-			pull_set_error(p, &why);
-		(void)pthread_mutex_unlock(&p->mutex);
+		const struct said s = { .what = SAID_COMPLETE,
+					.path = j->index,
+					.took = rouse_clock_ms() - j->began };
+
+		child_say(p, &s);
 	} else {
 		job_failed(j, &why);
 		rouse_tree_done(&j->tree);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pulling: a few threads, each with its own connections, take archives from one queue, largest first.
- * What is complete waits in the staging directory until all it references is complete as well.
+ * Pulling: in a confined child (child.c) a few threads, each with its own connections, take archives from
+ * one queue, largest first. What is complete waits in the staging directory until all it references is
+ * complete as well. Only here is anything moved into the store and registered.
  */
 #include "pull.h"
 
@@ -9,107 +10,15 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
-#include <rouse/clock.h>
-#include <rouse/fetch.h>
+#include <rouse/confine.h>
+#include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/text.h>
 
+#include "child.h"
 #include "path.h"
-#include "unpack.h"
-
-static void report_progress(struct pull *p, uint64_t total)
-{
-	char what[64];
-	size_t n;
-
-	if (!p->ctx->progress)
-		return;
-	(void)pthread_mutex_lock(&p->mutex);
-	n = p->n_finished;
-	(void)pthread_mutex_unlock(&p->mutex);
-	(void)snprintf(what, sizeof(what), "pulling the closure, %zu of %zu paths", n, p->n_queue);
-	p->ctx->progress(p->ctx->progress_arg, what, __atomic_load_n(&p->bytes, __ATOMIC_RELAXED),
-			 total);
-}
-
-/* Disk and processors work side by side: what is written while the rest still comes need not be waited
- * for at the end. */
-static void flush_early(struct pull *p)
-{
-	uint64_t bytes = __atomic_load_n(&p->bytes, __ATOMIC_RELAXED);
-	struct rouse_err e = { 0 };
-
-	if (bytes < p->flushed + ROUSE_PULL_FLUSH)
-		return;
-	p->flushed = bytes;
-	/* An error is told once, so that this one is not the last one's. */
-	if (syncfs(p->store->dir) < 0 &&
-	    rouse_fail(&e, ROUSE_SYSTEM, errno, "cannot write '%s' to disk", ROUSE_STORE_DIR) < 0)
-		pull_fail(p, &e);
-}
-
-/* When the last byte came. */
-struct moved {
-	uint64_t bytes, when;
-};
-
-/* Somebody who wants it to end, or a line on which nothing comes any more. */
-static void look_for_end(struct pull *p, struct moved *m)
-{
-	uint64_t bytes = __atomic_load_n(&p->received, __ATOMIC_RELAXED), now = rouse_clock_ms();
-	struct rouse_err e = { 0 };
-	char took[24];
-
-	if (bytes != m->bytes)
-		*m = (struct moved){ bytes, now };
-	if (p->ctx->cancelled && *p->ctx->cancelled)
-		(void)rouse_fail(&e, ROUSE_UNAVAILABLE, EINTR, "interrupted");
-	else if (now - m->when > ROUSE_PULL_STALL)
-		(void)rouse_fail(&e, ROUSE_UNAVAILABLE, ETIMEDOUT, "no byte has come for %s",
-				 rouse_print_duration(took, now - m->when));
-	if (e.kind)
-		pull_fail(p, &e);
-}
-
-/* Waits until all workers have ended; tells of progress, and registers now and then, so that a power
- * cut does not cost what was pulled long before. */
-static void oversee(struct pull *p, uint64_t total)
-{
-	uint64_t checkpoint = rouse_clock_ms() + ROUSE_PULL_CHECKPOINT;
-	struct moved moved = { .when = rouse_clock_ms() };
-	struct rouse_err e = { 0 };
-	bool running = true;
-
-	while (running) {
-		struct timespec until = { 0 };
-
-		(void)clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += ROUSE_PULL_TICK * 1000000;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-		(void)pthread_mutex_lock(&p->mutex);
-		while (p->running &&
-		       pthread_cond_timedwait(&p->changed, &p->mutex, &until) != ETIMEDOUT)
-			;
-		running = p->running > 0;
-		(void)pthread_mutex_unlock(&p->mutex);
-		report_progress(p, total);
-		look_for_end(p, &moved);
-		if (!p->store)
-			continue;
-		flush_early(p);
-		if (running && rouse_clock_ms() >= checkpoint) {
-			if (finish_register(p, &e) < 0)
-				pull_fail(p, &e);
-			checkpoint = rouse_clock_ms() + ROUSE_PULL_CHECKPOINT;
-		}
-	}
-}
 
 unsigned rouse_closure_processors(const struct rouse_closure *c)
 {
@@ -123,70 +32,6 @@ unsigned rouse_closure_processors(const struct rouse_closure *c)
 		return 1;
 	n = (unsigned)CPU_COUNT(&cpus);
 	return n < ROUSE_MAX_PULL_WORKERS ? n : ROUSE_MAX_PULL_WORKERS;
-}
-
-/* A thread beyond the first costs more than it gains until there is much to do: each page that one
- * of them gives back interrupts the processors of the others. */
-static unsigned count_workers(const struct pull *p)
-{
-	uint64_t most = p->most_workers, wanted;
-
-	/* A path costs as much as some of its bytes, however small it is. */
-	wanted = 1 + (p->queue_bytes + (p->n_queue - p->next) * ROUSE_PULL_PATH) / ROUSE_PULL_WORTH;
-	if (p->n_queue - p->next < most)
-		most = p->n_queue - p->next;
-	return (unsigned)(wanted < most ? wanted : most);
-}
-
-static void count_transfers(struct pull *p, const struct rouse_fetcher *f)
-{
-	struct rouse_fetch_counters n = rouse_fetcher_counters(f);
-
-	p->c->requests += n.requests;
-	p->c->fetched_bytes += n.bytes;
-}
-
-/* Works off the queue once. */
-static int run_workers(struct pull *p, uint64_t total, struct rouse_err *e)
-{
-	auto_free struct worker *workers = NULL;
-	unsigned n, started = 0;
-	int r = 0;
-
-	p->queue_bytes = 0;
-	for (size_t i = p->next; i < p->n_queue; i++)
-		p->queue_bytes += p->queue[i]->nar_size;
-	p->running = n = count_workers(p);
-	workers = rouse_calloc(n, sizeof(*workers));
-	for (; started < n; started++) {
-		struct worker *w = &workers[started];
-
-		w->p = p;
-		w->fetcher = rouse_fetcher_clone(p->ctx->fetcher);
-		w->buf = rouse_calloc(1, ROUSE_UNPACK_BUFFER);
-		r = pthread_create(&w->thread, NULL, worker_run, w);
-		if (r == 0)
-			continue;
-		(void)rouse_fail(e, ROUSE_SYSTEM, r, "cannot start a thread");
-		pull_fail(p, e);
-		(void)pthread_mutex_lock(&p->mutex);
-		p->running -= n - started;
-		(void)pthread_mutex_unlock(&p->mutex);
-		rouse_fetcher_free(w->fetcher);
-		free(w->buf);
-		break;
-	}
-	oversee(p, total);
-	for (unsigned i = 0; i < started; i++) {
-		(void)pthread_join(workers[i].thread, NULL);
-		count_transfers(p, workers[i].fetcher);
-		rouse_fetcher_free(workers[i].fetcher);
-		free(workers[i].buf);
-	}
-	if (!p->error.kind)
-		return 0;
-	*e = p->error;
-	return -1;
 }
 
 /* Queues what failed once more, from the next cache that has the same archive. */
@@ -207,10 +52,26 @@ static int requeue_failed(struct pull *p, struct rouse_err *e)
 	return 0;
 }
 
+/* Says once what a hostile archive would be up against. */
+static void tell_confinement(const struct pull *p)
+{
+	struct rouse_confine_measure m = rouse_confine_measure();
+	char buf[80];
+
+	rouse_log(ROUSE_LOG_DEBUG, "closure", "archives are unpacked with %s",
+		  rouse_confine_print(buf, m));
+	if (!p->ctx->counters)
+		return;
+	rouse_json_set_int(p->ctx->counters, "confinement.landlock", m.landlock);
+	rouse_json_set_int(p->ctx->counters, "confinement.seccomp", m.seccomp);
+}
+
 static int run_pull(struct pull *p, uint64_t total, struct rouse_err *e)
 {
+	if (p->next < p->n_queue)
+		tell_confinement(p);
 	while (p->next < p->n_queue)
-		if (run_workers(p, total, e) < 0 || requeue_failed(p, e) < 0)
+		if (child_work(p, total, e) < 0 || requeue_failed(p, e) < 0)
 			return -1;
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pull while it runs, shared by its parts: job.c has the archives in flight, finish.c moves what is
- * complete into the store and registers it, pull.c has the order, the threads and the end.
+ * A pull while it runs, shared by its parts. In the confined child: job.c has the archives in flight,
+ * child.c the threads. In the parent: listen.c hears what the child says, finish.c moves what is complete
+ * into the store and registers it, pull.c has the order and the end.
  */
 #pragma once
 
@@ -17,6 +18,7 @@ struct pull {
 	struct rouse_closure *c;
 	const struct rouse_context *ctx;
 	struct rouse_store *store; /* NULL: archives are looked at and go nowhere */
+	int tell;                  /* in the child: to its parent */
 
 	pthread_mutex_t mutex;     /* guards what follows */
 	pthread_cond_t changed;    /* a worker ended, or memory that one waits for was given back */
@@ -43,6 +45,8 @@ struct pull {
 /* With the mutex held. */
 void pull_set_error(struct pull *p, const struct rouse_err *e);
 void pull_fail(struct pull *p, const struct rouse_err *e);
+/* Of one archive: may another cache have it? Else everything stops. Both processes judge alike. */
+void pull_note_failed(struct pull *p, struct rouse_path *path, const struct rouse_err *e);
 
 /* A thread: works off the queue with `parallel` archives in flight, until it is empty or p->stop. */
 struct worker {
@@ -58,7 +62,7 @@ void *worker_run(void *worker);
 
 /* What an earlier run left complete in the staging directory need not be fetched again. */
 must_check int finish_begin(struct pull *p, struct rouse_err *e);
-/* Notes that a path is complete in the staging directory. With the mutex held. */
+/* Notes that a path is complete in the staging directory. */
 must_check int finish_note(struct pull *p, struct rouse_path *path, struct rouse_err *e);
 /* Was it complete already, by an earlier run? Then it is taken. */
 bool finish_has(struct pull *p, struct rouse_path *path);

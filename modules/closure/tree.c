@@ -164,9 +164,8 @@ static int remove_below(int dir, const char *name, unsigned depth)
 	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -1;
-	/* Directories of a store are read-only, which binds everyone but root. */
-	if (geteuid() != 0)
-		(void)fchmod(fd, 0700); /* if it fails, the removal says why */
+	/* Directories of a store are read-only, which binds everyone without CAP_DAC_OVERRIDE. */
+	(void)fchmod(fd, 0700); /* if it fails, the removal says why */
 	if (empty_directory(fd, depth) < 0)
 		return -1;
 	return unlinkat(dir, name, AT_REMOVEDIR);

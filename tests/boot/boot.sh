@@ -160,6 +160,8 @@ ec2 120
 verdict_is ready 0
 ok "$scenario: every path came from the cache once" equal \
 	"$(grep -c '/cache/nar/.* 200' "$scene/web/requests")" "$(wc -l < $scene_world/paths)"
+ok "$scenario: … and was unpacked under seccomp" contains "$scene/report.json" '"confinement.seccomp": 1'
+ok "$scenario: … and under Landlock" contains "$scene/report.json" '"confinement.landlock": [1-9]'
 ok "$scenario: a person can log in, and the host name is the document's" equal \
 	"$(in_guest 'id -un; cat /proc/sys/kernel/hostname' | tr '\n' ' ')" "ops web-i-0abc123def4567890 "
 ok "$scenario: the file of the document is there" equal \

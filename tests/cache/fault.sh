@@ -10,6 +10,7 @@ make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure
 list_closure >"$W/names"
 describe /nix/store "$W/names" >"$W/original"
 make_cache zstd zstd
+echo "location /slow/ { limit_rate 4k; alias $W/zstd/; }" >"$W/locations.conf"
 serve
 
 same() { # same DIR
@@ -26,7 +27,8 @@ registered_is_true() { # registered_is_true DIR
 		[ "$(nix-store --dump "$1$path" | wc -c)" = "$size" ] || return 1
 	done <"$list"
 }
-# Kills a pull when it has made the Nth of some system call, which is a point in its work, not in time.
+# Kills a process of a pull (it has two) that makes its Nth of some system call: a point in its work, not in
+# time. With the parent its child ends; without its child the parent registers what is complete.
 kill_at() { # kill_at DIR SYSCALL N
 	mkdir -p "$1"
 	strace -f -qq -o /dev/null -e trace="$2" -e inject="$2":signal=KILL:when="$3" \
@@ -47,6 +49,44 @@ if command -v strace >/dev/null; then
 		rm -rf "$d"
 	done
 fi
+
+# Bytes from the network are unpacked in a child that can do nothing else; either may be killed.
+begin_slow() { # begin_slow DIR: p is the pull, child what it has unpack for it
+	mkdir -p "$1"
+	"$ROUSE" pull --cache "$HTTP/slow" --key "$KEY" --store "$1" "$TOP" >"$W/out" 2>&1 &
+	p=$!
+	for _ in $(seq 400); do
+		child=$(pgrep -P $p) && grep -q '^Seccomp:.2' "/proc/$child/status" && return
+		sleep 0.05
+	done 2>/dev/null
+	return 1
+}
+is_gone() { # is_gone PID
+	for _ in $(seq 100); do
+		[ -e "/proc/$1" ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+ok "unpacking_is_limited_to_some_calls" begin_slow "$W/slow"
+status=$(cat "/proc/$child/status")
+ok "unpacking_has_no_capabilities" [ "$(grep -c '^Cap[A-Z][a-z]*:.0000000000000000$' <<<"$status")" = 5 ]
+ok "unpacking_gains_no_privileges" grep -q '^NoNewPrivs:.1' <<<"$status"
+ok "unpacking_has_the_staging_directory_and_the_lock_only" [ -z "$(find "/proc/$child/fd" -printf '%l\n' |
+	grep -vE "^$|^/dev/null$|^(socket|pipe|anon_inode):|^$W/(out$|slow/nix/store/\.rouse-staging-|slow/nix/var/nix/rouse/lock$)|/ca\.pem$")" ]
+kill -9 "$child"
+wait $p
+ok "unpacking_that_is_killed_is_a_system_error" [ $? = 71 ]
+ok "unpacking_that_is_killed_is_told" grep -q "the process that unpacks archives was ended by signal 9" "$W/out"
+ok "unpacking_that_is_killed_claims_nothing_false" registered_is_true "$W/slow"
+begin_slow "$W/slow"
+kill -9 $p
+wait $p 2>/dev/null
+ok "unpacking_ends_with_its_parent" is_gone "$child"
+ok "unpacking_that_was_killed_then_converges" pull "$W/slow" "$HTTP/zstd"
+ok "unpacking_that_was_killed_ends_the_same" same "$W/slow"
+ok "unpacking_that_was_killed_leaves_nothing" no_leftovers "$W/slow"
+rm -rf "$W/slow"
 
 # A full disk, of bytes and of inodes; both are foreseen, and when they come nevertheless they are told.
 small() { # small DIR OPTIONS
