@@ -137,6 +137,9 @@
 #define ROUSE_PULL_JOB (384 * KIB)
 #define ROUSE_PULL_WINDOW (8 * MIB)
 #define ROUSE_PULL_SHARE (5 * MIB)
+/* … where the first byte of an archive takes so many milliseconds to come. */
+#define ROUSE_PULL_FAR 15
+#define ROUSE_PULL_SHARE_FAR (9 * MIB)
 #define ROUSE_PULL_MEMORY (20 * MIB)
 /* A decoder that has written more than this is not kept for the next archive: its window is as large. */
 #define ROUSE_PULL_KEEP (1 * MIB)

@@ -23,6 +23,8 @@ struct decoder {
 	int (*end)(void *state, const struct decoder_out *out, struct rouse_err *e);
 	/* Ready for other data, with the memory that it has. NULL: it cannot be used again. */
 	bool (*reset)(void *state);
+	/* Bytes that it has allocated. NULL: not known. */
+	size_t (*memory)(const void *state);
 	void (*free)(void *state);
 };
 

@@ -42,4 +42,4 @@ static int end(void *state, const struct decoder_out *out unused_arg, struct rou
 	return BrotliDecoderIsFinished(state) ? 0 : decoder_cut_off(e, "brotli");
 }
 
-const struct decoder decoder_brotli = { begin, feed, end, NULL, release };
+const struct decoder decoder_brotli = { begin, feed, end, NULL, NULL, release };

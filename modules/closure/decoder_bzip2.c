@@ -81,4 +81,4 @@ static int end(void *state, const struct decoder_out *out unused_arg, struct rou
 	return s->open ? decoder_cut_off(e, "bzip2") : 0;
 }
 
-const struct decoder decoder_bzip2 = { begin, feed, end, NULL, release };
+const struct decoder decoder_bzip2 = { begin, feed, end, NULL, NULL, release };

@@ -72,4 +72,4 @@ static int end(void *state, const struct decoder_out *out unused_arg, struct rou
 	return s->open ? decoder_cut_off(e, "gzip") : 0;
 }
 
-const struct decoder decoder_gzip = { begin, feed, end, NULL, release };
+const struct decoder decoder_gzip = { begin, feed, end, NULL, NULL, release };

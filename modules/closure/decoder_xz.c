@@ -88,4 +88,4 @@ static int end(void *state, const struct decoder_out *out, struct rouse_err *e)
 	return run(xz, LZMA_FINISH, out, e);
 }
 
-const struct decoder decoder_xz = { begin, feed, end, NULL, release };
+const struct decoder decoder_xz = { begin, feed, end, NULL, NULL, release };

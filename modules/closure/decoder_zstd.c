@@ -69,4 +69,11 @@ static bool reset(void *state)
 	return !ZSTD_isError(ZSTD_DCtx_reset(s->zstd, ZSTD_reset_session_only));
 }
 
-const struct decoder decoder_zstd = { begin, feed, end, reset, release };
+static size_t memory(const void *state)
+{
+	const struct state *s = state;
+
+	return ZSTD_sizeof_DCtx(s->zstd);
+}
+
+const struct decoder decoder_zstd = { begin, feed, end, reset, memory, release };

@@ -27,6 +27,7 @@ struct job {
 	struct job *next, **link; /* of w->jobs, or (next alone) of w->spare */
 	uint64_t memory, began;
 	bool began_before; /* its download begins anew */
+	bool came;         /* its first byte */
 	struct rouse_unpack *unpack;
 	struct rouse_sha256 *hash;
 	struct rouse_sha256 *contents; /* of path->contents; else NULL */
@@ -129,6 +130,17 @@ static int job_begin(void *arg, struct rouse_err *e)
 	return j->unpack ? 0 : -1;
 }
 
+/* From the first bytes: how far away the cache is, and how large its windows are. */
+static void learn(struct job *j)
+{
+	struct pull *p = j->w->p;
+	uint64_t window = rouse_unpack_memory(j->unpack);
+
+	j->w->distance = rouse_clock_ms() - j->began;
+	if (window > __atomic_load_n(&p->window, __ATOMIC_RELAXED))
+		__atomic_store_n(&p->window, window, __ATOMIC_RELAXED);
+}
+
 static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
 {
 	struct job *j = arg;
@@ -136,7 +148,12 @@ static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
 	if (__atomic_load_n(&j->w->p->stop, __ATOMIC_RELAXED))
 		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
 	__atomic_add_fetch(&j->w->p->received, n, __ATOMIC_RELAXED);
-	return rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e);
+	if (rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
+		return -1;
+	if (!j->came)
+		learn(j);
+	j->came = true;
+	return 0;
 }
 
 /* Is the one file of the archive what the name of the path says? */
@@ -188,7 +205,7 @@ static struct job *job_new(struct worker *w, struct rouse_path *path, uint64_t m
 	j->path = path;
 	j->memory = memory;
 	j->began = rouse_clock_ms();
-	j->began_before = false;
+	j->began_before = j->came = false;
 	j->next = w->jobs;
 	j->link = &w->jobs;
 	if (j->next)
@@ -255,20 +272,34 @@ void pull_fail(struct pull *p, const struct rouse_err *e)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-static uint64_t memory_of(const struct rouse_path *path)
+static bool is_far(const struct worker *w)
 {
-	if (path->compression == ROUSE_COMPRESSION_NONE)
-		return ROUSE_PULL_JOB;
-	return ROUSE_PULL_JOB +
-	       (path->nar_size < ROUSE_PULL_WINDOW ? path->nar_size : ROUSE_PULL_WINDOW);
+	return w->distance >= ROUSE_PULL_FAR;
 }
 
-/* May the worker start the next job? One is always allowed. With the mutex held. */
+static uint64_t memory_of(const struct worker *w, const struct rouse_path *path)
+{
+	uint64_t window = 0;
+
+	if (path->compression == ROUSE_COMPRESSION_NONE)
+		return ROUSE_PULL_JOB;
+	/* Whoever fills a cache packs all archives alike. */
+	if (is_far(w) && path->compression == ROUSE_COMPRESSION_ZSTD)
+		window = __atomic_load_n(&w->p->window, __ATOMIC_RELAXED);
+	if (!window || window > ROUSE_PULL_WINDOW)
+		window = ROUSE_PULL_WINDOW;
+	return ROUSE_PULL_JOB + (path->nar_size < window ? path->nar_size : window);
+}
+
+/* May the worker start the next job? One is always allowed. More large ones are asked for while the first
+ * comes where that saves the wait for them; else they would only push it out of the processor's cache.
+ * With the mutex held. */
 static bool is_room(const struct pull *p, const struct worker *w)
 {
-	uint64_t memory = memory_of(p->queue[p->next]);
+	uint64_t memory = memory_of(w, p->queue[p->next]);
+	uint64_t share = is_far(w) ? ROUSE_PULL_SHARE_FAR : ROUSE_PULL_SHARE;
 
-	if (w->memory && w->memory + memory > ROUSE_PULL_SHARE)
+	if (w->memory && w->memory + memory > share)
 		return false;
 	return !p->memory || p->memory + memory <= ROUSE_PULL_MEMORY;
 }
@@ -282,7 +313,7 @@ static struct rouse_path *take_path(struct worker *w, uint32_t *ret_index, uint6
 	if (!p->stop && p->next < p->n_queue && is_room(p, w)) {
 		*ret_index = (uint32_t)p->next;
 		path = p->queue[p->next++];
-		*ret_memory = memory_of(path);
+		*ret_memory = memory_of(w, path);
 		p->memory += *ret_memory;
 		w->memory += *ret_memory;
 	}

@@ -38,6 +38,7 @@ struct pull {
 
 	uint64_t bytes;    /* unpacked so far; atomic */
 	uint64_t received; /* bytes that came, whatever became of them; atomic */
+	uint64_t window;   /* the largest that a zstd decoder has had; 0: none yet; atomic */
 	uint64_t flushed;  /* … when the disk was last told to write */
 	bool stop;         /* atomic copy of error.kind != 0 */
 };
@@ -57,6 +58,7 @@ struct worker {
 	struct job *jobs;  /* running */
 	struct job *spare; /* ended, and to be used again */
 	uint64_t memory;
+	uint64_t distance; /* how long the last first byte took to come, in ms */
 };
 void *worker_run(void *worker);
 

@@ -65,6 +65,11 @@ bool rouse_unpack_reset(struct rouse_unpack *u)
 	return !u->decoder || (u->decoder->reset && u->decoder->reset(u->state));
 }
 
+size_t rouse_unpack_memory(const struct rouse_unpack *u)
+{
+	return u->decoder && u->decoder->memory ? u->decoder->memory(u->state) : 0;
+}
+
 enum rouse_compression rouse_unpack_compression(const struct rouse_unpack *u)
 {
 	return u->compression;

@@ -31,6 +31,8 @@ must_check int rouse_unpack_feed(struct rouse_unpack *u, const void *data, size_
 /* Makes it ready for other data of the same compression, whatever became of the last. False: it cannot
  * be used again. */
 must_check bool rouse_unpack_reset(struct rouse_unpack *u);
+/* Bytes that it has allocated for its window and state; 0: not known. */
+size_t rouse_unpack_memory(const struct rouse_unpack *u);
 enum rouse_compression rouse_unpack_compression(const struct rouse_unpack *u);
 /* Demands that the last frame or stream is complete. */
 must_check int rouse_unpack_end(struct rouse_unpack *u, void *buf, size_t size,
