@@ -354,23 +354,65 @@ def refused(name, p, store, status, word):
            f"status {p.returncode}, wanted {status}; '{word}' in:", p.stderr, there)
 
 
+DECIDED = {}  # what rouse does with each case: "refuses" or "accepts"
+NIX = {}      # … and Nix, where that is not the same: or "waits", "dies"
+
+
+def table():
+    """differences.md as {case: (what Nix does, what rouse does)}; a name may have {one,another} in it."""
+    def spell(name):
+        head, brace, rest = name.partition("{")
+        if not brace:
+            return [name]
+        inner, _, tail = rest.partition("}")
+        return [head + word + end for word in inner.split(",") for end in spell(tail)]
+    out = {}
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "differences.md"), encoding="utf-8") as f:
+        for line in f:
+            cells = [cell.strip() for cell in line.split("|")]
+            if len(cells) != 6 or "`" not in cells[1]:
+                continue
+            for name in cells[1].split("`")[1::2]:
+                out.update({case: (cells[2], cells[3]) for case in spell(name)})
+    return out
+
+
+def compare_with_table():
+    """The table of the differences is about these cases; with NIX=1, it is about all that differ."""
+    written = table()
+    wrong = [f"{case}: rouse {DECIDED.get(case, 'has no such case')}" for case, (_, ours) in written.items()
+             if DECIDED.get(case) != ours]
+    report("table_of_differences_says_what_rouse_does", not wrong and written, *wrong)
+    if os.environ.get("NIX"):
+        theirs = {case: nix for case, (nix, _) in written.items()}
+        report("table_of_differences_says_what_nix_does", NIX == theirs,
+               *(f"{case}: Nix {NIX.get(case, 'agrees')}, in the table: {theirs.get(case, 'nothing')}"
+                 for case in sorted(NIX.keys() | theirs.keys()) if NIX.get(case) != theirs.get(case)))
+
+
 def ask_nix(name, root, cache, keys, path, refuses):
-    """NIX=1 prints what real Nix says of each case where it says otherwise; differences.md has the reasons."""
+    """With NIX=1, what real Nix does with the case, of one cache or several; differences.md has the reasons."""
+    DECIDED[name] = "refuses" if refuses else "accepts"
     if not os.environ.get("NIX"):
         return
     home = f"{W}/nix-{name}"
     os.makedirs(home + "/conf")
     with open(home + "/conf/nix.conf", "w", encoding="ascii") as f:
-        f.write(f"build-users-group =\nsandbox = false\nsubstituters = {cache}\nconnect-timeout = 2\n"
-                f"download-attempts = 1\nstalled-download-timeout = 3\n"
+        f.write(f"build-users-group =\nsandbox = false\nsubstituters = {cache}\nconnect-timeout = 20\n"
+                f"download-attempts = 1\nstalled-download-timeout = 15\n"
                 f"trusted-public-keys = {' '.join(k.public for k in keys)}\n")
-    p = subprocess.run(["nix-store", "--realise", "/nix/store/" + root], capture_output=True, timeout=60, check=False,
-                       env={**os.environ, "NIX_CONF_DIR": home + "/conf", "HOME": home,
-                            "NIX_REMOTE": f"local?root={home}/root"})
-    took = p.returncode == 0 and os.path.lexists(f"{home}/root/nix/store/{path}")
-    if took == refuses or p.returncode < 0:
+    try:
+        p = subprocess.run(["nix-store", "--realise", "/nix/store/" + root], capture_output=True, timeout=60, check=False,
+                           env={**os.environ, "NIX_CONF_DIR": home + "/conf", "HOME": home,
+                                "NIX_REMOTE": f"local?root={home}/root"})
+        took = p.returncode == 0 and os.path.lexists(f"{home}/root/nix/store/{path}")
+        does = "dies" if p.returncode < 0 else "accepts" if took else "refuses"
+    except subprocess.TimeoutExpired:
+        does = "waits"
+    if does != DECIDED[name]:
         with LOCK:
-            print(f"# nix {'accepts' if took else 'refuses' if p.returncode > 0 else 'dies of'} {name}", flush=True)
+            NIX[name] = does
+            print(f"# nix {does}: {name}", flush=True)
     subprocess.run(["rm", "-rf", home], check=False)  # it may have made a tree too deep for us
 
 
@@ -642,6 +684,7 @@ def servers():
         port = free.getsockname()[1]
     p, store = pull("nobody_there", store_name("root"), [f"http://127.0.0.1:{port}"], timeout="2s")
     refused("nobody_there", p, store, UNAVAILABLE, str(port))
+    ask_nix("nobody_there", store_name("root"), f"http://127.0.0.1:{port}", (KEY,), BAD, True)
 
 
 def content_addresses():
@@ -687,8 +730,9 @@ def content_addresses():
                             ("beyond_bounds", {"nar_size": (1 << 36)})):
             root = closure(f"{W}/lie_{kind}_{lie}", **{**case, **change})
             p, store = pull(f"lie_{kind}_{lie}", root, [f"{BASE}/lie_{kind}_{lie}", f"{BASE}/honest_{kind}"])
-            report(f"address_{kind}_with_a_{lie}_size_leads_to_the_next_cache",
-                   p.returncode == OK and case["full"] in os.listdir(store), p.returncode, p.stderr)
+            name = f"address_{kind}_with_a_{lie}_size_leads_to_the_next_cache"
+            report(name, p.returncode == OK and case["full"] in os.listdir(store), p.returncode, p.stderr)
+            ask_nix(name, root, f"{BASE}/lie_{kind}_{lie} {BASE}/honest_{kind}", (KEY,), case["full"], False)
 
 
 def places():
@@ -702,8 +746,10 @@ def places():
     root = closure(W + "/points", no_nar=True, fields={"URL": f"{BASE}/elsewhere/nar/{BAD}.nar"})
     p, store = pull("points", root, [BASE + "/points", BASE + "/elsewhere"])
     report("url_absolute_in_another_cache", p.returncode == OK and BAD in os.listdir(store), p.stderr)
+    ask_nix("url_absolute_in_another_cache", root, f"{BASE}/points {BASE}/elsewhere", (KEY,), BAD, False)
     p, store = pull("points_out", root, [BASE + "/points"])
     refused("url_absolute_in_a_cache_that_is_not_given", p, store, UNTRUSTED, BAD[:32])
+    ask_nix("url_absolute_in_a_cache_that_is_not_given", root, BASE + "/points", (KEY,), BAD, True)
 
 
 def two_caches():
@@ -719,13 +765,17 @@ def two_caches():
         p, store = pull("two_" + name, root, [f"{BASE}/first_{name}", BASE + "/second"])
         report("second_cache_helps_when_first_is_" + name,
                p.returncode == OK and BAD in os.listdir(store), p.stderr)
+        ask_nix("second_cache_helps_when_first_is_" + name, root, f"{BASE}/first_{name} {BASE}/second", (KEY,), BAD, False)
     p, store = pull("two_nobody", root, [nobody, BASE + "/second"])
     report("second_cache_helps_when_first_is_away", p.returncode == OK and BAD in os.listdir(store), p.stderr)
+    ask_nix("second_cache_helps_when_first_is_away", root, f"{nobody} {BASE}/second", (KEY,), BAD, False)
     root = closure(W + "/lacks", no_narinfo=True)
     p, store = pull("lacks", root, [BASE + "/lacks", BASE + "/lacks"])
     refused("both_caches_are_named_when_neither_has_it", p, store, DOCUMENT, BAD)
+    ask_nix("both_caches_are_named_when_neither_has_it", root, BASE + "/lacks", (KEY,), BAD, True)
     p, store = pull("lacks_away", root, [BASE + "/lacks", nobody], timeout="3s")
     refused("missing_in_one_and_other_away_is_unavailable", p, store, UNAVAILABLE, BAD)
+    ask_nix("missing_in_one_and_other_away_is_unavailable", root, f"{BASE}/lacks {nobody}", (KEY,), BAD, True)
 
 
 # Between us and the program, for the kernel counts what a parent had before exec as the child's memory.
@@ -787,6 +837,8 @@ try:
         if ONLY in group.__name__:
             group()
             wait()
+    if not ONLY:
+        compare_with_table()
 finally:
     STOP.set()
     remove(W)
