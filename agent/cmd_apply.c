@@ -7,6 +7,7 @@
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/picture.h>
+#include <rouse/text.h>
 
 #include "progress.h"
 #include "target.h"
@@ -30,11 +31,25 @@ static void print_plan(const struct rouse_run *run)
 	(void)fflush(stdout);
 }
 
+/* Disks are looked at once more under their locks: what is applied is what the id was made of. */
+static int check_id(const struct rouse_run *run, const struct rouse_target *t, struct rouse_err *e)
+{
+	if (!t->plan || rouse_streq(t->plan, run->plan.id))
+		return 0;
+	return rouse_fail(e, ROUSE_SYSTEM, 0,
+			  "the plan is not '%s' any more, but '%s': the document or the machine "
+			  "has changed; nothing was changed, look at 'rouse plan' again",
+			  t->plan, run->plan.id);
+}
+
 static int agree(const struct rouse_run *run, const struct rouse_target *t, struct rouse_err *e)
 {
 	if (!t->json)
 		print_plan(run);
-	if (!t->yes && rouse_plan_changes(&run->plan) && isatty(STDIN_FILENO) && !is_agreed())
+	if (check_id(run, t, e) < 0)
+		return -1;
+	if (!t->yes && !t->plan && rouse_plan_changes(&run->plan) && isatty(STDIN_FILENO) &&
+	    !is_agreed())
 		return rouse_fail(e, ROUSE_USAGE, 0, "not applied: nothing was changed");
 	return 0;
 }
@@ -60,7 +75,10 @@ static int enter(struct rouse_run *run, struct rouse_report *report, const struc
 	rouse_report_phase(report, "open");
 	r = rouse_run_enter(run, e);
 	rouse_report_phase_end(report, r < 0 ? e : NULL);
-	return r < 0 ? -1 : agree(run, t, e);
+	if (r < 0)
+		return -1;
+	/* The id was of the plan that opens things: what follows is another one, to be agreed to. */
+	return rouse_plan_changes(&run->plan) ? agree(run, t, e) : 0;
 }
 
 static int run_phases(struct rouse_run *run, struct rouse_report *report, struct rouse_err *e)
@@ -118,7 +136,7 @@ int rouse_cmd_apply(int argc, char **argv, struct rouse_err *e)
 	const char *path = NULL;
 	int r;
 
-	if (rouse_target_parse(&t, argc, argv, "rdojyp", e) < 0 ||
+	if (rouse_target_parse(&t, argc, argv, "rdojypi", e) < 0 ||
 	    rouse_target_document(argc, argv, &path, e) < 0 ||
 	    rouse_target_open(&t, path, &d, &run, e) < 0 || rouse_run_plan(&run, e) < 0)
 		return -1;

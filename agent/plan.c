@@ -8,6 +8,7 @@
 #include <rouse/module.h>
 #include <rouse/picture.h>
 #include <rouse/text.h>
+#include <rouse/trust.h>
 
 static const struct {
 	const char *word, *mark, *colour;
@@ -22,6 +23,7 @@ _Static_assert(ARRAY_SIZE(effects) == ROUSE_EFFECTS_, "a word for each effect");
 void rouse_plan_done(struct rouse_plan *p)
 {
 	free(p->steps);
+	free(p->rooms);
 	rouse_arena_done(&p->arena);
 	*p = (struct rouse_plan){ 0 };
 }
@@ -49,14 +51,37 @@ void rouse_plan_add(struct rouse_plan *p, enum rouse_effect effect, unsigned op,
 	};
 }
 
+void rouse_plan_basis(struct rouse_plan *p, const char *text)
+{
+	auto_free char *all = rouse_asprintf("%s\n%s", p->basis, text);
+
+	rouse_sha256_hex(all, strlen(all), p->basis);
+}
+
+void rouse_plan_identify(struct rouse_plan *p, const char *document_sha256)
+{
+	auto_buf struct rouse_buf all = { 0 };
+	char hex[65];
+
+	rouse_buf_printf(&all, "%s\n%s\n", document_sha256, p->basis);
+	for (size_t i = 0; i < p->n_steps; i++)
+		rouse_buf_printf(&all, "%s %s %s\n", p->steps[i].module->name,
+				 effects[p->steps[i].effect].word, p->steps[i].what);
+	rouse_sha256_hex(all.data, all.len, hex);
+	(void)snprintf(p->id, sizeof(p->id), "%.*s", ROUSE_PLAN_ID, hex);
+}
+
 void rouse_plan_room(struct rouse_plan *p, const char *mount, uint64_t bytes, uint64_t inodes)
 {
-	if (p->n_rooms < ARRAY_SIZE(p->rooms))
-		p->rooms[p->n_rooms++] = (struct rouse_room){
-			.mount = rouse_arena_strdup(&p->arena, mount),
-			.bytes = bytes,
-			.inodes = inodes,
-		};
+	if (p->n_rooms == p->size_rooms) {
+		p->size_rooms = p->size_rooms ? 2 * p->size_rooms : 16;
+		p->rooms = rouse_realloc(p->rooms, p->size_rooms, sizeof(*p->rooms));
+	}
+	p->rooms[p->n_rooms++] = (struct rouse_room){
+		.mount = rouse_arena_strdup(&p->arena, mount),
+		.bytes = bytes,
+		.inodes = inodes,
+	};
 }
 
 const struct rouse_room *rouse_plan_find_room(const struct rouse_plan *p, const char *path)
@@ -142,6 +167,8 @@ json_t *rouse_plan_json(const struct rouse_plan *p)
 		rouse_json_set_string(s, "what", p->steps[i].what);
 		rouse_json_append(steps, s);
 	}
+	if (*p->id)
+		rouse_json_set_string(j, "id", p->id);
 	rouse_json_set_int(j, "changes", rouse_plan_changes(p));
 	rouse_json_set(j, "steps", steps);
 	if (p->pictures)

@@ -102,6 +102,7 @@ static int plan_from(struct rouse_run *r, size_t first, struct rouse_err *e)
 		if (r->draw && m->draw)
 			m->draw(r->document->conf[i], facts, &r->context, &r->plan);
 	}
+	rouse_plan_identify(&r->plan, r->document->sha256);
 	return 0;
 }
 

@@ -73,10 +73,15 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 		       struct rouse_err *e)
 {
 	static const struct option options[] = {
-		{ "root", required_argument, NULL, 'r' },  { "disk", required_argument, NULL, 'd' },
-		{ "facts", required_argument, NULL, 'f' }, { "only", required_argument, NULL, 'o' },
-		{ "json", no_argument, NULL, 'j' },        { "yes", no_argument, NULL, 'y' },
-		{ "draw", no_argument, NULL, 'p' },        { 0 },
+		{ "root", required_argument, NULL, 'r' },
+		{ "disk", required_argument, NULL, 'd' },
+		{ "facts", required_argument, NULL, 'f' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "yes", no_argument, NULL, 'y' },
+		{ "draw", no_argument, NULL, 'p' },
+		{ "plan", required_argument, NULL, 'i' },
+		{ 0 },
 	};
 	int c;
 
@@ -94,6 +99,8 @@ int rouse_target_parse(struct rouse_target *t, int argc, char **argv, const char
 			t->json = true;
 		else if (c == 'y')
 			t->yes = true;
+		else if (c == 'i')
+			t->plan = optarg;
 		else if (c == 'p')
 			t->draw = true;
 		else if (add_disk(t, optarg, e) < 0)

@@ -12,6 +12,7 @@
 
 struct rouse_target {
 	const char *root, *facts_file, *only;
+	const char *plan; /* the id of the plan that was agreed to; NULL: none */
 	bool json, yes, draw;
 	struct rouse_pair disks[ROUSE_MAX_DISKS]; /* --disk NAME=FILE */
 	size_t n_disks;
@@ -29,7 +30,7 @@ static inline void target_auto(struct rouse_target *t)
 #define auto_target __attribute__((cleanup(target_auto)))
 
 /* Options a command allows, as a set of these letters: r root, d disk, f facts, o only, j json, y yes,
- * p draw (a picture). */
+ * p draw (a picture), i the id of a plan. */
 must_check int rouse_target_parse(struct rouse_target *t, int argc, char **argv,
 				  const char *allowed, struct rouse_err *e);
 /* The argument of a command, or ROUSE_RUNNING when there is none; the name in *ret is for rouse_target_open. */

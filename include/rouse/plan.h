@@ -40,6 +40,9 @@ struct rouse_room {
 	uint64_t inodes;   /* free inodes, 0 when the filesystem has no such bound */
 };
 
+/* What stands for a plan: so many hexadecimal digits. */
+#define ROUSE_PLAN_ID 32
+
 struct rouse_picture;
 struct rouse_plan_account;
 
@@ -50,8 +53,10 @@ struct rouse_plan {
 	struct rouse_picture *pictures;      /* in the arena; NULL: none were asked for */
 	size_t n_steps, size_steps;
 	struct rouse_step *steps;
-	size_t n_rooms;
-	struct rouse_room rooms[64];
+	size_t n_rooms, size_rooms;
+	struct rouse_room *rooms;
+	char basis[65]; /* SHA-256 of all that rouse_plan_basis() was told; "" before */
+	char id[ROUSE_PLAN_ID + 1];
 };
 
 void rouse_plan_done(struct rouse_plan *p);
@@ -64,6 +69,11 @@ static inline void plan_auto(struct rouse_plan *p)
 /* Appends a step of the module that is being planned. `arg` comes from the plan's arena. */
 void rouse_plan_add(struct rouse_plan *p, enum rouse_effect effect, unsigned op, const void *arg,
 		    const char *what, ...) like_printf(5, 6);
+/* Says what the plan rests on beside its steps, such as the fingerprint of a disk. */
+void rouse_plan_basis(struct rouse_plan *p, const char *text);
+/* Gives the plan its id: of the document (its digest), of all steps, and of what they rest on. Two
+ * plans with the same id do the same to the same. */
+void rouse_plan_identify(struct rouse_plan *p, const char *document_sha256);
 /* Says how much room `mount` will have. */
 void rouse_plan_room(struct rouse_plan *p, const char *mount, uint64_t bytes, uint64_t inodes);
 /* The room of the filesystem that will hold `path`; NULL when no module said. */

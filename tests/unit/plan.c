@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <rouse/plan.h>
 
+#include <string.h>
+
 #include <rouse/module.h>
 
 #include "../lib/tap.h"
@@ -47,6 +49,41 @@ static void room_is_that_of_the_nearest_mount(struct t *t)
 	T_CHECK(t, rouse_plan_find_room(&p, "/ni")->bytes == 3);
 }
 
+static void room_of_every_mount_is_kept(struct t *t)
+{
+	auto_plan struct rouse_plan p = { 0 };
+	char path[32];
+
+	for (unsigned i = 0; i < 1000; i++) {
+		(void)snprintf(path, sizeof(path), "/m%u", i);
+		rouse_plan_room(&p, path, i + 1, 0);
+	}
+	T_CHECK(t, rouse_plan_find_room(&p, "/m999/x")->bytes == 1000);
+	T_CHECK(t, rouse_plan_find_room(&p, "/m64")->bytes == 65);
+}
+
+static void id_is_of_document_steps_and_basis(struct t *t)
+{
+	auto_plan struct rouse_plan a = { .module = &module }, b = { .module = &module };
+	char first[ROUSE_PLAN_ID + 1];
+
+	rouse_plan_add(&a, ROUSE_CREATE, 1, NULL, "one");
+	rouse_plan_add(&b, ROUSE_CREATE, 1, NULL, "one");
+	rouse_plan_identify(&a, "d");
+	rouse_plan_identify(&b, "d");
+	T_STR(t, a.id, b.id);
+	T_CHECK(t, strlen(a.id) == ROUSE_PLAN_ID);
+	rouse_plan_identify(&b, "e");
+	T_CHECK(t, strcmp(a.id, b.id) != 0);
+	rouse_plan_basis(&b, "disk");
+	rouse_plan_identify(&b, "d");
+	T_CHECK(t, strcmp(a.id, b.id) != 0);
+	memcpy(first, b.id, sizeof(first));
+	rouse_plan_add(&b, ROUSE_USE, 1, NULL, "two");
+	rouse_plan_identify(&b, "d");
+	T_CHECK(t, strcmp(first, b.id) != 0);
+}
+
 static void many_steps_fit(struct t *t)
 {
 	auto_plan struct rouse_plan p = { .module = &module };
@@ -58,4 +95,5 @@ static void many_steps_fit(struct t *t)
 }
 
 T_MAIN(T(plan_prints_in_order_and_counts_what_lasts), T(plan_of_this_boot_only_changes_nothing),
-       T(room_is_that_of_the_nearest_mount), T(many_steps_fit))
+       T(room_is_that_of_the_nearest_mount), T(room_of_every_mount_is_kept),
+       T(id_is_of_document_steps_and_basis), T(many_steps_fit))

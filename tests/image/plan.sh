@@ -1,0 +1,93 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A plan has an id, and apply takes it as what somebody agreed to: another plan is not applied.
+# shellcheck source=tests/image/lib.sh
+# shellcheck disable=SC2317 # functions are called through check
+. "${0%/*}/lib.sh"
+
+two='"partitions":{"/boot":{"size":"64MiB","filesystem":"vfat"},"/":{"filesystem":"ext4"}}'
+
+id()
+{
+	plan | sed -n 's/^plan id: \([0-9a-f]\{32\}\)$/\1/p'
+}
+
+apply_plan() # ID: status in $status, and is the disk as it was?
+{
+	before=$(cksum <disk.img)
+	timeout 60 "$ROUSE" apply --disk root=disk.img --plan "$1" doc.json >apply.txt 2>&1
+	status=$?
+	cat apply.txt
+	[ "$before" = "$(cksum <disk.img)" ]
+}
+
+refused() # ID
+{
+	apply_plan "$1" && [ $status = 71 ] && grep -q "the plan is not '$1' any more" apply.txt
+}
+
+is_the_same()
+{
+	one=$(id)
+	[ ${#one} = 32 ] && [ "$one" = "$(id)" ] &&
+		timeout 60 "$ROUSE" plan --disk root=disk.img --json doc.json | grep -q "\"id\": *\"$one\""
+}
+
+# What a plan says may be the same on a disk that holds something else
+other_content()
+{
+	image 1G
+	mkfs.ext4 -q -F -L old -U 11111111-2222-4333-8444-555555555555 disk.img
+	document "\"replace\":[\"ext4:old\"],$two"
+	one=$(id)
+	mkfs.ext4 -q -F -L old -U 11111111-2222-4333-8444-666666666666 disk.img
+	[ -n "$one" ] && [ "$(id)" != "$one" ] && refused "$one"
+}
+
+other_document()
+{
+	image 1G
+	document "$two"
+	one=$(id)
+	document "\"missing\":\"fail\",$two"
+	[ -n "$one" ] && refused "$one"
+}
+
+is_applied_once()
+{
+	image 1G
+	document "$two"
+	one=$(id)
+	! apply_plan "$one" && [ $status = 0 ] && [ -z "$(id)" ] && refused "$one"
+}
+
+# Somebody holds the lock, and writes before giving it away
+changed_under_lock()
+{
+	image 1G
+	document "$two"
+	one=$(id)
+	rm -f apply.txt
+	flock disk.img sh -c '
+		i=0
+		until grep -qs "^plan:" apply.txt || [ $i -gt 200 ]; do sleep 0.05; i=$((i + 1)); done
+		printf x | dd of=disk.img bs=1 seek=4096 conv=notrunc status=none
+		cksum <disk.img >sum' &
+	until ! flock -n disk.img true; do sleep 0.02; done
+	timeout 60 "$ROUSE" apply --disk root=disk.img --plan "$one" doc.json >apply.txt 2>&1
+	status=$?
+	wait
+	cat apply.txt
+	[ $status = 71 ] && grep -q 'has changed since the plan was made' apply.txt && cksum <disk.img | cmp - sum
+}
+
+image 1G
+document "$two"
+check 'a plan has an id, the same one every time, also as JSON' is_the_same
+check 'another id is refused, and nothing is written' refused 00000000000000000000000000000000
+check 'an id is not cut off' refused "$(id | cut -c 1-31)"
+check 'an id is of what is on the disk, too' other_content
+check 'an id is of the whole document' other_document
+check 'a disk that changes before its lock is had is not written' changed_under_lock
+check 'the plan with the id is applied, once' is_applied_once
+finish
