@@ -21,11 +21,9 @@ static void print_field(struct rouse_buf *out, const char *text)
 	}
 }
 
-/* What rouse itself needs is mounted before it runs; all else waits until it has had its say, or both
- * it and systemd would mount it. */
-static bool is_needed_by_rouse(const char *target)
+bool rouse_fstab_is_early(const char *target)
 {
-	static const char *const needs[] = { "/etc/rouse", "/var/lib/rouse", "/nix" };
+	static const char *const needs[] = { "/etc/rouse", "/var/lib/rouse", "/nix", "/usr/sbin" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
 		const char *rest = rouse_strip_prefix(needs[i], target);
@@ -46,7 +44,7 @@ void rouse_fstab_print(struct rouse_buf *out, const struct rouse_fstab_line *lin
 		print_field(out, line->options);
 		rouse_buf_printf(out, ",");
 	}
-	if (line->target && !is_needed_by_rouse(line->target))
+	if (line->target && !rouse_fstab_is_early(line->target))
 		rouse_buf_printf(out, "x-systemd.after=rouse.service,");
 	rouse_buf_printf(out, OPTION "%s 0 %d\n", line->owner, line->check ? 2 : 0);
 }

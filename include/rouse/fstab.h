@@ -22,6 +22,9 @@ struct rouse_fstab_line {
 	bool check;                         /* fsck(8) looks at it */
 };
 
+/* What rouse itself needs is mounted before it runs; all else waits until it has had its say, or both
+ * it and systemd would mount it. */
+bool rouse_fstab_is_early(const char *target);
 /* Appends the line as it stands in the file, with its newline. Blanks and the like are octal there. */
 void rouse_fstab_print(struct rouse_buf *out, const struct rouse_fstab_line *line);
 /* What stands there: { "own": [LINE…], "others": [TARGET…] }, lines as printed above, without their

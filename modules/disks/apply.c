@@ -206,6 +206,7 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_MAKE_VOLUME:
 	case DISKS_OP_FINISH:
 	case DISKS_OP_FSTAB:
+	case DISKS_OP_UNITS:
 	case DISKS_OP_SKIP:
 	case DISKS_OP_ASSEMBLE:
 	case DISKS_OP_ARRAY:
@@ -500,6 +501,8 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 		return disks_lvm_apply(step->op, step->arg, c, e);
 	case DISKS_OP_FSTAB:
 		return disks_fstab_apply(step->arg, c, e);
+	case DISKS_OP_UNITS:
+		return disks_units_apply(step->arg, c, e);
 	case DISKS_OP_SKIP:
 		return 0;
 	case DISKS_OP_MAKE_VOLUME:

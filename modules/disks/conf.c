@@ -35,6 +35,12 @@ static bool is_volume_label(const char *s)
 	return *s && rouse_utf8_valid(s, strlen(s));
 }
 
+#define MOUNT_OPTIONS                                                                              \
+	"Options of mount(8), and those for systemd that fstab has: with \"x-systemd.automount\" " \
+	"it "                                                                                      \
+	"is mounted when somebody goes there (nothing of the document may), with \"nofail\" the "  \
+	"boot "                                                                                    \
+	"does without it."
 static const struct rouse_shape mount_option = {
 	.type = ROUSE_STRING,
 	.format = "a mount option",
@@ -172,7 +178,7 @@ static const struct rouse_field volume_fields[] = {
 	ROUSE_FIELD(struct disks_partition, label, "label",
 		    "Label of the filesystem; by default of its mount point.", .type = ROUSE_STRING,
 		    .format = "a label of printable UTF-8", .valid = is_volume_label),
-	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", "Options of mount(8).",
+	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", MOUNT_OPTIONS,
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
 };
 
@@ -280,7 +286,7 @@ static const struct rouse_field partition_fields[] = {
 		    .type = ROUSE_STRING,
 		    .format = "a partition type such as \"esp\" or \"linux-lvm\", or a GUID",
 		    .valid = disks_is_type),
-	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", "Options of mount(8).",
+	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", MOUNT_OPTIONS,
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
 	ROUSE_FIELD(struct disks_partition, min, "min",
 		    "Without \"size\": at least this much of what is left.", .type = ROUSE_SIZE),
@@ -355,7 +361,7 @@ static const struct rouse_field disk_fields[] = {
 	ROUSE_FIELD(struct disks_disk, label, "label", "Label of the whole disk's filesystem.",
 		    .type = ROUSE_STRING, .format = "a label of printable UTF-8",
 		    .valid = is_volume_label),
-	ROUSE_FIELD(struct disks_disk, mount_options, "mountOptions", "Options of mount(8).",
+	ROUSE_FIELD(struct disks_disk, mount_options, "mountOptions", MOUNT_OPTIONS,
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
 	ROUSE_FIELD(struct disks_disk, missing, "missing",
 		    "What to do when it is not there: \"fail\" (by default), or \"skip\" it.",

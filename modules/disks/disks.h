@@ -27,6 +27,7 @@
 #include <rouse/limits.h>
 #include <rouse/mem.h>
 #include <rouse/module.h>
+#include <rouse/mountunits.h>
 #include <rouse/schema.h>
 
 /* Partitions begin and end on whole MiB: every device's stripe and erase block divides it. */
@@ -275,21 +276,23 @@ struct disks_mapping {
 
 struct disks_fstab {                   /* of an image that lives by it */
 	struct rouse_list own, others; /* const char *: lines; mount points */
+	bool systemd;                  /* … which makes units of it */
 };
 
 struct disks_facts {
-	const struct disks_fstab *fstab; /* NULL: not ours to keep */
-	struct rouse_list mappings;      /* struct disks_mapping */
-	struct rouse_list disks;         /* struct disks_fact */
-	struct rouse_list arrays;        /* struct disks_array */
-	struct rouse_list groups;        /* struct disks_group */
-	struct rouse_list orphans;       /* const char *: devices of physical volumes in no group */
-	struct rouse_list missing;       /* const char *: programs that are not there */
-	bool can_mount; /* as root, with a kernel that mounts what is in an image */
+	const struct disks_fstab *fstab;      /* NULL: not ours to keep */
+	const struct rouse_units_fact *units; /* of a systemd without one; NULL: there is none */
+	struct rouse_list mappings;           /* struct disks_mapping */
+	struct rouse_list disks;              /* struct disks_fact */
+	struct rouse_list arrays;             /* struct disks_array */
+	struct rouse_list groups;             /* struct disks_group */
+	struct rouse_list orphans; /* const char *: devices of physical volumes in no group */
+	struct rouse_list missing; /* const char *: programs that are not there */
+	bool can_mount;            /* as root, with a kernel that mounts what is in an image */
 };
 
 /* The module's own table has to know its length. */
-#define DISKS_N_FACTS 8
+#define DISKS_N_FACTS 9
 extern const struct rouse_field disks_facts_fields[];
 extern const struct rouse_shape disks_fact_shape;
 enum disks_class disks_class_of(const struct disks_fact *f);
@@ -489,6 +492,7 @@ enum disks_op {
 	DISKS_OP_MAKE_VOLUME,
 	DISKS_OP_FINISH, /* a volume is no longer pending */
 	DISKS_OP_FSTAB,
+	DISKS_OP_UNITS,
 	DISKS_OP_SKIP, /* a disk that may be missing */
 	DISKS_OP_ASSEMBLE,
 	DISKS_OP_ARRAY,      /* make one */
@@ -574,9 +578,11 @@ struct disks_action {
 	bool holds; /* ARRAY, ENCRYPT: something is made in it, so it gets the pending mark (uuid) */
 	const struct disks_luks *luks; /* ENCRYPT, OPEN, GROW_LUKS */
 	const char *luks_uuid;
-	bool fresh;                   /* ENCRYPT: what a new volume holds is nobody's */
-	const char *const *arguments; /* VOLUME: for lvcreate, NULL-ended; may be NULL */
-	const char *pool;             /* VOLUME: a thin one of `extents` in there */
+	bool fresh;                           /* ENCRYPT: what a new volume holds is nobody's */
+	const char *const *arguments;         /* VOLUME: for lvcreate, NULL-ended; may be NULL */
+	const char *pool;                     /* VOLUME: a thin one of `extents` in there */
+	const struct rouse_units_fact *there; /* UNITS: what is there, and what shall be */
+	struct rouse_list units;              /* struct rouse_pair */
 };
 
 /* ---- encryption ------------------------------------------------------------------------------- */
@@ -673,8 +679,11 @@ must_check int disks_swap_on(const struct disks_action *a, const struct rouse_co
 must_check int disks_mount(const struct disks_action *a, const struct rouse_context *c,
 			   struct rouse_err *e);
 
+/* Adds "fstab" or "units": where the mounts are kept for systemd, or for a boot without the agent. */
 void disks_fstab_observe(const struct rouse_context *c, json_t *facts);
 must_check int disks_fstab_apply(const struct disks_action *a, const struct rouse_context *c,
+				 struct rouse_err *e);
+must_check int disks_units_apply(const struct disks_action *a, const struct rouse_context *c,
 				 struct rouse_err *e);
 void disks_draw(const void *conf, const void *facts, const struct rouse_context *c,
 		struct rouse_plan *plan);

@@ -269,6 +269,7 @@ static const struct rouse_field fstab_fields[] = {
 		    .type = ROUSE_LIST, .item = &text_shape),
 	ROUSE_FIELD(struct disks_fstab, others, "others", "What the other lines mount.",
 		    .type = ROUSE_LIST, .item = &text_shape),
+	FLAG(struct disks_fstab, systemd, "systemd", "It is systemd that reads it."),
 };
 
 const struct rouse_field disks_facts_fields[] = {
@@ -276,6 +277,10 @@ const struct rouse_field disks_facts_fields[] = {
 		    .type = ROUSE_OBJECT, .fields = fstab_fields,
 		    .n_fields = ARRAY_SIZE(fstab_fields), .size = sizeof(struct disks_fstab),
 		    .open = true),
+	ROUSE_FIELD(struct disks_facts, units, "units",
+		    "Units of systemd, where there is no fstab.", .type = ROUSE_OBJECT,
+		    .fields = rouse_units_fact_fields, .n_fields = ROUSE_N_UNITS_FACT_FIELDS,
+		    .size = sizeof(struct rouse_units_fact), .open = true),
 	ROUSE_FIELD(struct disks_facts, mappings, "mappings", "Encrypted volumes that are open.",
 		    .type = ROUSE_LIST, .item = &mapping_shape),
 	ROUSE_FIELD(struct disks_facts, arrays, "arrays", "Arrays that the kernel knows.",

@@ -248,7 +248,7 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	struct disks_found found[ROUSE_MAX_DISKS];
 	auto_free struct planner *p = rouse_calloc(1, sizeof(*p));
 
-	if (!conf->disks.n || !has_disks(facts, c))
+	if (conf->disks.n && !has_disks(facts, c))
 		return 0;
 	p->conf = conf;
 	p->facts = facts;
@@ -260,6 +260,9 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	if (disks_match(conf, facts, c, &plan->arena, found, e) < 0)
 		return -1;
 	for (size_t i = 0; i < conf->disks.n; i++) {
+		for (size_t k = 0; k < found[i].n; k++)
+			if (found[i].all[k]->fingerprint)
+				rouse_plan_basis(plan, found[i].all[k]->fingerprint);
 		p->last = NULL;
 		if (found[i].missing) {
 			add_skip(p, &d[i]);
@@ -281,5 +284,6 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 		return -1;
 	disks_plan_mounts(p);
 	disks_plan_fstab(p);
+	disks_plan_units(p);
 	return 0;
 }

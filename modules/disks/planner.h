@@ -15,6 +15,7 @@ struct mount {
 	uint64_t start;      /* of the partition, for images */
 	const char *where;   /* mounted already: here */
 	bool file, swap;
+	bool late; /* systemd mounts it, when somebody needs it */
 };
 
 struct place { /* where a filesystem is wanted */
@@ -133,8 +134,11 @@ int disks_refuse_writes(struct planner *p, const struct disks_disk *d, const str
 int disks_plan_use(struct planner *p, const struct place *w, bool kept);
 /* The steps for all that disks_plan_use noted, outer mounts first. */
 void disks_plan_mounts(struct planner *p);
-/* … and the lines of fstab(5) for all of them. */
+/* … and the lines of fstab(5), or the units, for all of them. */
 void disks_plan_fstab(struct planner *p);
+void disks_plan_units(struct planner *p);
+/* Is it there already, where a systemd that runs has read it? */
+bool disks_is_kept(struct planner *p, const struct mount *m);
 /* `lost`: what is destroyed for it, in words; NULL: nothing. */
 struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 				    const struct disks_filesystem *fs, const char *lost);

@@ -7,7 +7,9 @@
 
 #include <string.h>
 
+#include <rouse/fstab.h>
 #include <rouse/limits.h>
+#include <rouse/mountunits.h>
 #include <rouse/text.h>
 
 #include "describe.h"
@@ -247,6 +249,24 @@ static bool is_early(const struct planner *p, const struct mount *m)
 	return true;
 }
 
+/* Is it left to systemd, as its options ask? Not what the agent itself needs, nor what something else
+ * is mounted in; and a systemd that runs knows it only from its next boot on. */
+static bool is_late(struct planner *p, const struct mount *m)
+{
+	if (!m->mount || !rouse_mount_is_late(m->options) || rouse_fstab_is_early(m->mount) ||
+	    !(p->c->initramfs ? p->facts->units != NULL : disks_is_kept(p, m)))
+		return false;
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		const char *rest = p->mounts[i].mount
+					   ? rouse_strip_prefix(p->mounts[i].mount, m->mount)
+					   : NULL;
+
+		if (rest && *rest == '/')
+			return false;
+	}
+	return true;
+}
+
 void disks_hoist(struct planner *p)
 {
 	struct rouse_plan *plan = p->plan;
@@ -263,6 +283,10 @@ void disks_hoist(struct planner *p)
 void disks_plan_mounts(struct planner *p)
 {
 	qsort(p->mounts, p->n_mounts, sizeof(p->mounts[0]), by_path);
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		p->mounts[i].late = is_late(p, &p->mounts[i]);
+		p->mounts[i].wanted &= !p->mounts[i].late;
+	}
 	for (size_t i = 0; i < p->n_mounts; i++) {
 		const struct mount *m = &p->mounts[i];
 

@@ -66,6 +66,17 @@ static void find_mount(const char *mountinfo, const char *path, char *type, size
 	}
 }
 
+static bool has_option(const json_t *of, const char *option)
+{
+	const json_t *options = json_object_get(of, "mountOptions"), *one;
+	size_t i;
+
+	json_array_foreach (options, i, one)
+		if (rouse_streq(json_string_value(one), option))
+			return true;
+	return rouse_streq(json_string_value(options), option);
+}
+
 static int check_mount(const char *mountinfo, const char *path, const json_t *of,
 		       struct rouse_err *e)
 {
@@ -73,6 +84,11 @@ static int check_mount(const char *mountinfo, const char *path, const json_t *of
 	char type[64];
 
 	find_mount(mountinfo, path, type, sizeof(type));
+	/* Mounted when somebody comes: systemd waits there. */
+	if (rouse_streq(type, "autofs") && has_option(of, "x-systemd.automount"))
+		return 0;
+	if (!*type && has_option(of, "noauto"))
+		return 0;
 	if (!*type)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "nothing is mounted at '%s'", path);
 	if (wanted && !rouse_streq(wanted, type) && !rouse_streq(wanted, "swap"))

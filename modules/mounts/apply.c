@@ -50,17 +50,26 @@ int mounts_observe(const void *conf_, const struct rouse_context *c, json_t *fac
 	const struct mounts_conf *conf = conf_;
 	const struct mounts_one *m = conf->mounts.items;
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
-	json_t *found = json_object(), *fstab;
+	json_t *found = json_object(), *fstab, *units = NULL;
 	struct rouse_err none = { 0 };
 
 	rouse_json_set(facts, "found", found);
-	if (c->image || rouse_root_open(&root, c->root, e) < 0)
+	if (c->image)
+		return 0;
+	if (c->initramfs)
+		units = rouse_units_observe(c, "mounts", &none);
+	if (units)
+		rouse_json_set(facts, "units", units);
+	if (rouse_root_open(&root, c->root, e) < 0)
 		return 0; /* in an initramfs there may be no root yet */
 	for (size_t i = 0; i < conf->mounts.n; i++)
 		observe_one(&root, c, &m[i], found);
 	fstab = c->initramfs ? NULL : rouse_fstab_read(&root, "mounts", &none);
 	if (fstab)
 		rouse_json_set(facts, "fstab", fstab);
+	else if (!c->initramfs && none.sys == ENOENT &&
+		 (units = rouse_units_observe(c, "mounts", &none)))
+		rouse_json_set(facts, "units", units);
 	return 0;
 }
 
@@ -195,7 +204,9 @@ int mounts_apply(const struct rouse_step *step, const struct rouse_context *c,
 
 	if (step->op == MOUNTS_OP_MOUNT)
 		return mount_one(a, c, e);
-	if (rouse_root_open(&root, c->root, e) < 0)
+	if (rouse_root_open(&root, c->initramfs ? "/" : c->root, e) < 0)
 		return -1;
-	return rouse_fstab_write(&root, "mounts", a->lines, e);
+	if (step->op == MOUNTS_OP_FSTAB)
+		return rouse_fstab_write(&root, "mounts", a->lines, e);
+	return rouse_units_write(&root, a->there->directory, &a->there->own, &a->units, e);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `mounts`: memory, a directory in a second place, a writable layer over a read-only tree. They are of
- * this boot only; in an image that lives by its fstab they are kept there, as the disks' mounts are.
+ * this boot only; in an image that lives by its fstab they are kept there, as the disks' mounts are,
+ * and else in units of systemd.
  */
 #include "mounts.h"
 
@@ -122,6 +123,10 @@ static const struct rouse_field fact_fields[] = {
 		    .type = ROUSE_OBJECT, .fields = fstab_fields,
 		    .n_fields = ARRAY_SIZE(fstab_fields), .size = sizeof(struct mounts_fstab),
 		    .open = true),
+	ROUSE_FIELD(struct mounts_facts, units, "units",
+		    "Units of systemd, where there is no fstab.", .type = ROUSE_OBJECT,
+		    .fields = rouse_units_fact_fields, .n_fields = ROUSE_N_UNITS_FACT_FIELDS,
+		    .size = sizeof(struct rouse_units_fact), .open = true),
 };
 
 static void check(const void *conf_, struct rouse_problems *problems)
@@ -221,6 +226,44 @@ static const char *bind_options(const struct mounts_one *m, struct rouse_arena *
 	return own ? rouse_arena_printf(arena, "bind,%s", own) : "bind";
 }
 
+static struct rouse_fstab_line line_of(const struct mounts_one *m, struct rouse_arena *arena)
+{
+	return (struct rouse_fstab_line){
+		.owner = "mounts",
+		.source = m->bind     ? m->bind
+			  : m->source ? m->source
+				      : type_of(m),
+		.target = m->target,
+		.type = type_of(m),
+		.options = m->overlay ? overlay_options(m, arena)
+			   : m->bind  ? bind_options(m, arena)
+				      : rouse_list_join(arena, &m->options, ","),
+	};
+}
+
+static void plan_units(const struct rouse_list *sorted, const struct rouse_units_fact *there,
+		       bool initramfs, struct rouse_plan *p)
+{
+	const struct mounts_one *const *m = sorted->items;
+	struct rouse_units units = {
+		.fact = there, .owner = "mounts", .arena = &p->arena, .mounted = initramfs
+	};
+	struct mounts_action *a = rouse_arena_alloc(&p->arena, sizeof(*a));
+	size_t n = 0;
+
+	for (size_t i = 0; i < sorted->n; i++) {
+		const struct rouse_fstab_line line = line_of(m[i], &p->arena);
+
+		n += rouse_units_add(&units, &line, false, NULL);
+	}
+	a->units = rouse_units_end(&units);
+	a->there = there;
+	if (!rouse_units_are(&there->own, &a->units))
+		rouse_plan_add(p, initramfs ? ROUSE_USE : ROUSE_CHANGE, MOUNTS_OP_UNITS, a,
+			       "%s %zu mount%s without a disk in %s", initramfs ? "leave" : "keep",
+			       n, n == 1 ? "" : "s", there->directory);
+}
+
 static void plan_fstab(const struct rouse_list *sorted, const struct mounts_fstab *fstab,
 		       struct rouse_plan *p)
 {
@@ -230,21 +273,11 @@ static void plan_fstab(const struct rouse_list *sorted, const struct mounts_fsta
 	size_t n = 0;
 
 	for (size_t i = 0; i < sorted->n; i++) {
-		const char *options = m[i]->overlay ? overlay_options(m[i], &p->arena)
-				      : m[i]->bind
-					      ? bind_options(m[i], &p->arena)
-					      : rouse_list_join(&p->arena, &m[i]->options, ",");
+		const struct rouse_fstab_line line = line_of(m[i], &p->arena);
 
 		if (rouse_list_has(&fstab->others, m[i]->target))
 			continue; /* the image says how */
-		rouse_fstab_print(&lines, &(struct rouse_fstab_line){
-						  .owner = "mounts",
-						  .source = m[i]->bind     ? m[i]->bind
-							    : m[i]->source ? m[i]->source
-									   : type_of(m[i]),
-						  .target = m[i]->target,
-						  .type = type_of(m[i]),
-						  .options = options });
+		rouse_fstab_print(&lines, &line);
 		n++;
 	}
 	if (rouse_fstab_is(&fstab->own, lines.data ? lines.data : ""))
@@ -316,6 +349,9 @@ static int plan(const void *conf_, const void *facts_, const struct rouse_contex
 	if (facts->fstab)
 		plan_fstab(&(struct rouse_list){ .n = conf->mounts.n, .items = sorted },
 			   facts->fstab, p);
+	if (facts->units)
+		plan_units(&(struct rouse_list){ .n = conf->mounts.n, .items = sorted },
+			   facts->units, c->initramfs, p);
 	return 0;
 }
 

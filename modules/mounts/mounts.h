@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include <rouse/module.h>
+#include <rouse/mountunits.h>
 
 struct mounts_overlay {
 	struct rouse_list lower; /* const char *: the uppermost first */
@@ -34,17 +35,20 @@ struct mounts_fstab {
 };
 
 struct mounts_facts {
-	struct rouse_list found;          /* struct mounts_found */
-	const struct mounts_fstab *fstab; /* NULL: not ours to keep */
+	struct rouse_list found;              /* struct mounts_found */
+	const struct mounts_fstab *fstab;     /* NULL: not ours to keep */
+	const struct rouse_units_fact *units; /* of a systemd without one; NULL: there is none */
 };
 
-enum { MOUNTS_OP_MOUNT, MOUNTS_OP_FSTAB };
+enum { MOUNTS_OP_MOUNT, MOUNTS_OP_FSTAB, MOUNTS_OP_UNITS };
 
 /* What a step carries. */
 struct mounts_action {
 	const struct mounts_one *m;
-	const char *options; /* comma-separated, NULL: none */
-	const char *lines;   /* FSTAB */
+	const char *options;                  /* comma-separated, NULL: none */
+	const char *lines;                    /* FSTAB */
+	const struct rouse_units_fact *there; /* UNITS: what is there, and what shall be */
+	struct rouse_list units;              /* struct rouse_pair */
 };
 
 int mounts_observe(const void *conf, const struct rouse_context *c, json_t *facts,
