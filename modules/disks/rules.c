@@ -187,11 +187,34 @@ struct mounts {
 static void check_mount(struct mounts *m, const char *mount, const char *const *at,
 			struct rouse_problems *problems)
 {
-	for (size_t i = 0; i < m->n; i++)
+	for (size_t i = 0; i < m->n && i < ARRAY_SIZE(m->paths); i++)
 		if (strcmp(m->paths[i], mount) == 0)
 			rouse_problem(problems, at, "\"%s\" is mounted twice", mount);
 	if (m->n < ARRAY_SIZE(m->paths))
-		m->paths[m->n++] = mount;
+		m->paths[m->n] = mount;
+	if (m->n++ == ARRAY_SIZE(m->paths)) /* said once */
+		rouse_problem(problems, at, "more than %zu mount points", ARRAY_SIZE(m->paths));
+}
+
+/* `at` is where the filesystem is; those of its subvolumes that are mounted. */
+static void check_mounts_of_subvolumes(struct mounts *m, const char *const *at,
+				       const struct disks_mkfs *mkfs,
+				       struct rouse_problems *problems)
+{
+	const struct rouse_pair *s = mkfs ? mkfs->subvolumes.items : NULL;
+	const char *deep[12];
+	size_t n = 0;
+
+	for (; at[n]; n++)
+		deep[n] = at[n];
+	deep[n] = "mkfs";
+	deep[n + 1] = "subvolumes";
+	deep[n + 3] = NULL;
+	for (size_t i = 0; s && i < mkfs->subvolumes.n; i++) {
+		deep[n + 2] = s[i].key;
+		if (disks_is_mount_point(s[i].key))
+			check_mount(m, s[i].key, deep, problems);
+	}
 }
 
 static void check_mounts_of_volumes(struct mounts *m, const char *const *at,
@@ -210,6 +233,7 @@ static void check_mounts_of_volumes(struct mounts *m, const char *const *at,
 		deep[n + 2] = v[i].key;
 		if (disks_is_mount_point(v[i].key))
 			check_mount(m, v[i].key, deep, problems);
+		check_mounts_of_subvolumes(m, deep, v[i].mkfs, problems);
 	}
 }
 
@@ -296,6 +320,7 @@ static void check_mounts(const struct disks_conf *conf, struct rouse_problems *p
 		if (d[i].mount)
 			check_mount(m, d[i].mount, at_disk, problems);
 		check_mounts_of_volumes(m, at_whole, d[i].lvm, problems);
+		check_mounts_of_subvolumes(m, at_whole, d[i].mkfs, problems);
 		for (size_t k = 0; k < d[i].partitions.n; k++) {
 			const char *const at[] = { "disks", d[i].key, "partitions", p[k].key,
 						   NULL };
@@ -303,6 +328,7 @@ static void check_mounts(const struct disks_conf *conf, struct rouse_problems *p
 			if (disks_is_mount_point(p[k].key))
 				check_mount(m, p[k].key, at, problems);
 			check_mounts_of_volumes(m, at, p[k].lvm, problems);
+			check_mounts_of_subvolumes(m, at, p[k].mkfs, problems);
 		}
 	}
 }

@@ -600,6 +600,7 @@ def planned_says(document, part="", code=71):
 def machine_is_what_the_document_says():
     planned_says({"disks": {"root": {"device": "root", "partitions": {"/run/a b": {"filesystem": "tmpfs"}}}}}, code=0)
     planned_says({"disks": {"d": {"device": "x", "mount": "/run/a b"}}}, code=0)
+    planned_says({"disks": {"d": {"device": "x", "mount": "/run/none", "mountOptions": ["noauto"]}}}, code=0)
     planned_says({"disks": {"d": {"device": "x", "filesystem": "ext4", "mount": "/run/data"}}}, "nothing is mounted at '/run/data'")
     planned_says({"disks": {"root": {"partitions": {"/": {"lvm": {"group": "g", "volumes": {
         "/run/a b": {"filesystem": "xfs"}}}}}}}}, "")
