@@ -43,7 +43,8 @@ static const struct rouse_command commands[] = {
 	  "  --only SECTION     only what belongs to this section\n"
 	  "  --draw             each disk before and after, also where nobody sits at a terminal\n"
 	  "  --yes              do not ask\n"
-	  "  --plan ID          only if the plan is the one that 'rouse plan' printed with this id\n"
+	  "  --plan ID          only if the plan is the one that 'rouse plan' printed with this "
+	  "id\n"
 	  "  --json             the report as JSON\n" },
 	{ "edit", rouse_cmd_edit, "SECTION",
 	  "overrides a section of this machine's document, in your editor",

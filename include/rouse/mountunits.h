@@ -37,7 +37,7 @@ struct rouse_units {
 	/* In an initramfs: what is mounted there stays so, and nothing is to wait for it. */
 	bool mounted;
 	size_t n, size;
-	struct rouse_pair *files; /* in the arena */
+	struct rouse_pair *files;               /* in the arena */
 	struct rouse_buf requires[2], wants[2]; /* of local-fs.target, of swap.target */
 };
 
