@@ -94,8 +94,6 @@ static const char *what_of(const struct rouse_fstab_line *line, struct rouse_are
 /* ---- options --------------------------------------------------------------------------------- */
 
 enum section { IN_UNIT, IN_MOUNT, IN_AUTOMOUNT, SECTIONS_ };
-static const char *const section_names[] = { "[Unit]\n", "[Mount]\n", "[Automount]\n" };
-_Static_assert(ARRAY_SIZE(section_names) == SECTIONS_, "all of them");
 
 enum value { WORD, UNIT, PATH, PATHS };
 
