@@ -10,6 +10,7 @@ Prints "ready" when it listens. The configuration is a JSON object:
   clock     seconds by which the server's clock is ahead of ours
   buckets   {name: {region, public, payer, list, how, objects: {key: text}, versions: {"key@id": text}, dir}}
             "how" says how a request in another region is answered: 301, 301-endpoint, 307, 400, 400-header;
+            what is PUT becomes an object, unless "write" is false (forbidden) or "keep" (forgotten);
             "list": false makes a missing key look forbidden; "dir" holds more objects; "payer": true wants
             whoever asks to say that he pays
   script    {"bucket/key": [{status, body, headers}, …]}: answers that come first, once each
@@ -30,7 +31,6 @@ import threading
 import time
 from urllib.parse import quote, unquote_to_bytes
 
-EMPTY = hashlib.sha256(b"").hexdigest()
 SUFFIX = r"amazonaws\.com(?:\.cn)?"
 
 
@@ -101,15 +101,15 @@ class Service:
             raise Refusal(400, "AuthorizationHeaderMalformed",
                           f"The authorization header is malformed; the region &apos;{region}&apos; is wrong; "
                           f"expecting &apos;{bucket['region']}&apos;", more=f"<Region>{bucket['region']}</Region>")
-        signed = names.split(";")
+        signed, payload = names.split(";"), hashlib.sha256(r.body).hexdigest()
         must = {"host"} | {n.lower() for n in r.headers if n.lower().startswith("x-amz-")}
-        if signed != sorted(set(signed)) or not must <= set(signed) or r.headers.get("x-amz-content-sha256") != EMPTY:
+        if signed != sorted(set(signed)) or not must <= set(signed) or r.headers.get("x-amz-content-sha256") != payload:
             raise Refusal(403, "AccessDenied", "There were headers present in the request which were not signed")
         self.check_time(date, day)
         path, _, query = r.target.partition("?")
         request = "\n".join([r.command, spell(unquote_to_bytes(path), "/"), canonical_query(query)]
                             + [f"{n}:{' '.join(r.headers[n].split())}" for n in signed]
-                            + ["", names, EMPTY])
+                            + ["", names, payload])
         want = signature(key["secret"], f"{day}/{region}/s3/aws4_request", date, request)
         if not hmac.compare_digest(want, got):
             raise Refusal(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the "
@@ -167,6 +167,12 @@ class Service:
         self.verify(r, bucket)
         if bucket.get("payer") and r.headers.get("x-amz-request-payer") != "requester":
             raise Refusal(403, "AccessDenied", "Access Denied")
+        if r.command == "PUT":
+            if bucket.get("write") is False:
+                raise Refusal(403, "AccessDenied", "Access Denied")
+            if bucket.get("keep") is not False:
+                bucket.setdefault("objects", {})[key] = r.body.decode()
+            return 200, {}, b""
         body = self.find(bucket, key, query)
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         if r.headers.get("If-None-Match") == etag:
@@ -203,6 +209,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         # self.path is what the library made of the target: without its double slash, for one.
         self.target = self.requestline.split(" ")[1]
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         code = ""
         try:
             status, headers, body = self.service.answer(self)

@@ -334,6 +334,22 @@ again '{}'
 ok s3_pinned_document_boots_again boots
 ok s3_pinned_document_is_not_asked_for_again saw '"method"' 0
 
+# --- the key of an encrypted disk, kept in a bucket ---
+keeps() { # [REFUSAL]: makes a key, and keeps it there
+	: >"$work/requests"
+	ROUSE_ESCROW=s3://acme/keys/main ROUSE_ESCROW_REFUSED=${1-} "${ROUSE%/*}/unit/disks_keys" >"$work/out" 2>&1
+}
+bucket
+ok s3_key_is_kept keeps
+ok s3_key_is_put_once saw '"method": "PUT".*"target": "/keys/main", "status": 200.*"signed": true' 1
+bucket '"write": false'
+ok s3_key_that_may_not_be_kept_is_none keeps 'cannot keep the key in escrow'
+bucket '"keep": false'
+ok s3_key_that_was_not_kept_is_none keeps 'cannot keep the key in escrow'
+bucket '"list": false'
+ok s3_key_that_may_be_there_is_not_made_again keeps 'cannot read the key'
+ok s3_key_that_may_be_there_is_not_overwritten saw '"method": "PUT"' 0
+
 ok s3_payload_and_credentials_are_in_no_log_and_no_report is "$leaked" 0
 
 end "$imds_pid"

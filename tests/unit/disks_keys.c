@@ -149,7 +149,41 @@ static void empty_key_is_refused(struct t *t)
 	T_HAS(t, x.e.text, "empty");
 }
 
-T_MAIN(T(key_is_what_the_document_says), T(key_is_made_once_and_kept_in_its_file),
-       T(key_at_a_url_is_taken_when_it_is_there), T(escrow_that_gives_another_key_back_is_refused),
-       T(escrow_that_does_not_keep_is_refused), T(key_larger_than_its_limit_is_refused),
-       T(empty_key_is_refused))
+/* At the bucket of $ROUSE_ESCROW, which tests/cloud/s3.sh has; with $ROUSE_ESCROW_REFUSED, as it says. */
+static void key_is_kept_in_a_bucket(struct t *t)
+{
+	const char *refused = getenv("ROUSE_ESCROW_REFUSED");
+	auto_fixture struct fixture x = FIXTURE;
+
+	T_CHECK(t, begin(&x, NULL));
+	x.place = (struct disks_key){ .url = getenv("ROUSE_ESCROW") };
+	if (refused && *refused) {
+		T_CHECK(t, disks_key_get(&x.luks, true, &x.c, &x.key, &x.e) < 0);
+		T_HAS(t, x.e.text, refused);
+		T_CHECK(t, !x.key.data);
+		return;
+	}
+	T_CHECK(t, disks_key_get(&x.luks, false, &x.c, &x.key, &x.e) < 0 && x.e.sys == ENOENT);
+	T_CHECK(t, disks_key_get(&x.luks, true, &x.c, &x.key, &x.e) == 0);
+	T_CHECK(t, x.key.len == 88);
+	/* A run that was cut off behind this goes on with the same key. */
+	T_CHECK(t, disks_key_get(&x.luks, true, &x.c, &x.again, &x.e) == 0);
+	T_CHECK(t, x.again.len == 88 && memcmp(x.again.data, x.key.data, 88) == 0);
+}
+
+int main(void)
+{
+	static const struct t_test tests[] = {
+		T(key_is_what_the_document_says),
+		T(key_is_made_once_and_kept_in_its_file),
+		T(key_at_a_url_is_taken_when_it_is_there),
+		T(escrow_that_gives_another_key_back_is_refused),
+		T(escrow_that_does_not_keep_is_refused),
+		T(key_larger_than_its_limit_is_refused),
+		T(empty_key_is_refused),
+	};
+	static const struct t_test bucket[] = { T(key_is_kept_in_a_bucket) };
+
+	return getenv("ROUSE_ESCROW") ? t_run(bucket, ARRAY_SIZE(bucket))
+				      : t_run(tests, ARRAY_SIZE(tests));
+}
