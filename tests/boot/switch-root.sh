@@ -73,10 +73,11 @@ make_disk()
 		# A system whose modules are those of another kernel, which it brings
 		mkdir -p "$tree$good/kernel-modules/lib/modules/9.9.9"
 		cp "$3" "$tree$good/kernel"
-		cp "$dir/kernel.initrd" "$tree$good/initrd"
+		cp "$dir/other.initrd" "$tree$good/initrd"
 		printf 'console=ttyS0 panic=-1 loglevel=3\nwords-of-the-system' > "$tree$good/kernel-params"
 	fi
 	[ "$1" = 3 ] || rm "$profiles/system-3-link"
+	[ -z "${4:-}" ] || echo "$4" > "$tree/var/lib/rouse/attempts.json"
 	truncate -s 64M "$dir/disk.img"
 	echo 'label: gpt
 start=2048, size=122880, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709' | sfdisk -q "$dir/disk.img" || return
@@ -99,19 +100,39 @@ boot() # INITRAMFS APPEND SECONDS [ARG]...
 		--disk "$dir/disk.img" --snapshot "$@" 2> "$dir/qemu" | tr -d '\r' > "$dir/console"
 }
 
+# The same, until the console says something: a machine that is held does not end
+boot_until() # PATTERN INITRAMFS APPEND SECONDS
+{
+	pattern=$1 end=$(($(date +%s) + $4))
+	images/vm --kernel $kernel/vmlinuz --initrd "$2" --append "$3" --timeout "$4" --disk "$dir/disk.img" --snapshot \
+		> "$dir/raw" 2> "$dir/qemu" &
+	vm=$!
+	until grep -q -e "$pattern" "$dir/raw" || [ "$(date +%s)" -ge $end ] || ! kill -0 $vm 2> /dev/null; do
+		sleep 0.2
+	done
+	kill $vm 2> /dev/null
+	wait $vm
+	tr -d '\r' < "$dir/raw" > "$dir/console"
+}
+
 kernel=build/kernel
+# Another version of it, for a system that brings its own
+other=build/kernel.other
+other_version()
+{
+	apt-cache pkgnames linux-image- | sed -n "s/^linux-image-\([0-9].*-cloud-$(dpkg --print-architecture)\)\$/\1/p" |
+		grep -vxF "$(cat $kernel/version)" | sort -V | tail -n 1
+}
+
 # Nobody listens there: the boot finds no document and falls back to what the disk has
 echo '{ "document": "http://169.0.2.2:9/web.json", "sha256": "'"$(printf %064d 0)"'", "deadline": "6s", "holdPoll": "1s" }' > "$dir/agent.json"
 # Everything is at hand, and nothing to fall back to
 echo '{ "document": "/etc/rouse/web.json", "onFailure": "hold", "holdPoll": "1s" }' > "$dir/phases.json"
 echo '{ "rouse": 1, "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } } }' > "$dir/web.json"
-if ! { images/kernel --dir $kernel &&
+if ! { images/kernel --dir $kernel && images/kernel --dir $other --version "$(other_version)" &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/init" tests/boot/init/init.c &&
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$dir/fault.so" tests/boot/init/fault.c &&
 	echo /fault.so > "$dir/ld.so.preload" &&
-	mkdir "$dir/kernel.root" &&
-	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/kernel.root/init" tests/boot/init/kernel.c &&
-	(cd "$dir/kernel.root" && echo init | cpio --quiet -o -H newc) > "$dir/kernel.initrd" &&
 	sed 's/Debian/Nobody/' $kernel/vmlinuz > "$dir/tampered" &&
 	make_initramfs "$dir/initramfs" &&
 	make_initramfs "$dir/again" &&
@@ -119,7 +140,9 @@ if ! { images/kernel --dir $kernel &&
 		--add "$dir/ld.so.preload:/etc/ld.so.preload" &&
 	make_initramfs "$dir/initramfs.phases" --add "$dir/fault.so:/fault.so" \
 		--add "$dir/ld.so.preload:/etc/ld.so.preload" --add "$dir/web.json:/etc/rouse/web.json" \
-		--settings "$dir/phases.json"; } > "$dir/prepare" 2>&1; then
+		--settings "$dir/phases.json" &&
+	make_initramfs "$dir/other.initrd" --add "$dir/web.json:/etc/rouse/web.json" --settings "$dir/phases.json" \
+		--kernel-modules "$other/lib/modules/$(cat $other/version)"; } > "$dir/prepare" 2>&1; then
 	sed 's/^/# /' "$dir/prepare"
 	printf '1..1\nnot ok 1 - %s\n' "cannot prepare"
 	exit 1
@@ -150,17 +173,18 @@ ok "init that the kernel refuses: the previous one finds everything in order" [ 
 make_disk 3 system-1-link
 boot "$dir/initramfs" "quiet rouse.onfailure=reboot" 60
 ok "only inits that the kernel refuses: the verdict is failed" said "ROUSE-STATE .*state=failed.*$refused/init"
+ok "only inits that the kernel refuses: the machine is held until it reboots as told" said 'rebooting in 10 s'
 ok "only inits that the kernel refuses: the kernel does not panic" never_said 'Kernel panic'
 
-make_disk 2 system-1-link
-boot "$dir/initramfs" "quiet rouse.onfailure=reboot" 60
+make_disk 2 system-1-link '' '{ "document": "", "reboots": 3 }'
+boot_until 'no reboot:.*\|rebooting in' "$dir/initramfs" "quiet rouse.onfailure=reboot" 60
 ok "no init at all: the verdict is failed" said 'ROUSE-STATE .*state=failed'
-ok "no init at all: the machine is held until it reboots as told" said 'rebooting in 10 s'
+ok "no init at all: after three reboots there is no fourth" said 'no reboot: this machine was rebooted 3 times'
 ok "no init at all: the kernel does not panic" never_said 'Kernel panic'
 
 make_disk 1
-boot "$dir/initramfs" "quiet rouse=off rouse.onfailure=reboot" 60
-ok "rouse=off: the agent says that it has nothing else" said 'rouse=off on the kernel command line'
+boot_until 'rouse=off on the kernel command line.*holding' "$dir/initramfs" "quiet rouse=off rouse.onfailure=reboot" 60
+ok "rouse=off: the agent says that it has nothing else, and stays" said 'rouse=off on the kernel command line.*holding'
 
 # One machine: each try comes one phase further, and the last one through
 boot "$dir/initramfs.phases" "quiet word-for-init fault=crash" 120
@@ -171,10 +195,14 @@ ok "crash in every phase: the machine heals where it stands" said "^NEXT-INIT $g
 sed -n 's/^CHECK FAILED \(.*\)$/\1/p' "$dir/console" | grep -v 'network\|address\|route\|lease' > "$dir/checks"
 ok "crash in every phase: the next init finds everything in order" [ ! -s "$dir/checks" ]
 
-make_disk 1 '' $kernel/vmlinuz
-boot "$dir/initramfs.phases" "quiet" 90
-ok "system with another kernel: it starts, with the system's parameters" \
-	said "^NEXT-KERNEL console=ttyS0 panic=-1 loglevel=3 words-of-the-system init=$good/init$"
+make_disk 1 '' $other/vmlinuz
+boot "$dir/initramfs.phases" "quiet" 120
+ok "system with another kernel: it runs, with the system's parameters" \
+	said "^NEXT-KERNEL $(cat $other/version) console=ttyS0 panic=-1 loglevel=3 words-of-the-system init=$good/init$"
+ok "system with another kernel: its initrd does not start it once more" [ "$(grep -c "starting the kernel of" "$dir/console")" = 1 ]
+for rule in 'the agent has traveled and starts' 'its unit is wanted' 'the report has traveled'; do
+	ok "system with another kernel: $rule" said "^CHECK ok $rule"
+done
 
 make_disk 1 '' "$dir/tampered"
 boot "$dir/initramfs.phases" "quiet word-for-init lockdown=integrity" 90

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -237,8 +238,12 @@ static void check_agent(void)
 
 int main(int argc, char **argv)
 {
+	struct utsname u;
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("NEXT-INIT %s\n", argc > 0 ? argv[0] : "?");
+	printf("NEXT-KERNEL %s ", uname(&u) == 0 ? u.release : "?");
+	printf("%s", slurp("/proc/cmdline"));
 	check_descriptors();
 	check_signals();
 	check_environment(argv);
