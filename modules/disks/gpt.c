@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <zlib.h>
+
 #include <rouse/json.h>
 #include <rouse/text.h>
 
@@ -37,18 +39,6 @@ static uint32_t le32(const uint8_t *p)
 static uint64_t le64(const uint8_t *p)
 {
 	return le32(p) | (uint64_t)le32(p + 4) << 32;
-}
-
-static uint32_t crc32_of(const uint8_t *p, size_t n)
-{
-	uint32_t c = UINT32_MAX;
-
-	for (size_t i = 0; i < n; i++) {
-		c ^= p[i];
-		for (int k = 0; k < 8; k++)
-			c = c >> 1 ^ (c & 1 ? 0xedb88320u : 0);
-	}
-	return ~c;
 }
 
 /* The first three fields of a GUID are little-endian on disk. */
@@ -96,7 +86,7 @@ static int read_entries(const struct reader *r, const uint8_t *raw, struct heade
 	if (read_at(r, lba, h->entries, bytes) < 0)
 		return -1;
 	h->crc = le32(raw + 88);
-	h->valid = crc32_of(h->entries, bytes) == h->crc;
+	h->valid = crc32_z(0, h->entries, bytes) == h->crc;
 	return 0;
 }
 
@@ -113,7 +103,7 @@ static int read_header(const struct reader *r, uint64_t lba, struct header *h)
 	if (!h->trace || size < 92 || size > r->sector || le64(raw + 24) != lba)
 		return 0;
 	memset(raw + 16, 0, 4);
-	if (crc32_of(raw, size) != crc)
+	if (crc32_z(0, raw, size) != crc)
 		return 0;
 	h->alternate = le64(raw + 32);
 	h->first_usable = le64(raw + 40);
