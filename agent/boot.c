@@ -453,6 +453,7 @@ int rouse_boot_activate(const struct rouse_boot_options *o, struct rouse_err *e)
 	if (rouse_report_load(&report, o->run, e) < 0)
 		return -1;
 	rouse_report_phase(&report, "activate");
+	rouse_report_write(&report);
 	r = rouse_handoff_activate(&units_failed, e);
 	rouse_report_phase_end(&report, r < 0 ? e : NULL);
 	if (r < 0) {

@@ -245,7 +245,6 @@ void rouse_report_phase(struct rouse_report *r, const char *name)
 	if (r->phase)
 		rouse_report_phase_end(r, NULL);
 	r->phase = add_phase(r, name, rouse_clock_ms());
-	write_status(r);
 }
 
 void rouse_report_past(struct rouse_report *r, const char *name, uint64_t start, uint64_t end,
@@ -270,7 +269,6 @@ void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e)
 	note_memory(r);
 	forget_now(r);
 	r->phase = NULL;
-	write_status(r);
 }
 
 void rouse_report_step(struct rouse_report *r, const struct rouse_step *step)

@@ -48,11 +48,13 @@ must_check int rouse_report_resume(struct rouse_report *r, const char *dir, stru
 const char *rouse_report_reenter(struct rouse_report *r);
 void rouse_report_done(struct rouse_report *r);
 
-void rouse_report_phase(struct rouse_report *r, const char *name); /* ends the open one, if any */
+/* Begins a phase, and ends the open one, if any; to be seen after the next write. */
+void rouse_report_phase(struct rouse_report *r, const char *name);
 void rouse_report_phase_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
 /* Adds a phase that was over before the report began, on which this process spent `cpu` ms. */
 void rouse_report_past(struct rouse_report *r, const char *name, uint64_t start, uint64_t end,
 		       uint64_t cpu);
+/* Begins a step, and says so in status.json. */
 void rouse_report_step(struct rouse_report *r, const struct rouse_step *step);
 void rouse_report_step_end(struct rouse_report *r, const struct rouse_err *e); /* NULL: well */
 /* Says what happens now inside the open step or phase ("12 of 80 paths"); for the live state only. */

@@ -99,6 +99,7 @@ static void status_forgets_progress_when_its_step_ends(struct t *t)
 	during = read_back(&f, "status.json");
 	rouse_report_step_end(&f.r, NULL);
 	rouse_report_phase(&f.r, "handoff");
+	rouse_report_write(&f.r);
 	after = read_back(&f, "status.json");
 	T_STR(t, word(during, "now"), "12 of 80 paths");
 	T_CHECK(t, after && !word(after, "now"));
