@@ -43,6 +43,17 @@ static void print_closed(struct rouse_paths *paths, struct rouse_buf *out)
 			rouse_path_print(paths->items[i], out);
 }
 
+/* Most paths do not have it, which one look tells. */
+static bool is_in(const struct rouse_store *s, const char *name, const char *chroot, char *buf,
+		  size_t size)
+{
+	auto_free char *path = rouse_asprintf(ROUSE_STORE_PREFIX "%s/bin/nix-store", name);
+	struct stat st;
+
+	return fstatat(s->dir, path + strlen(ROUSE_STORE_PREFIX), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       rouse_proc_find(path, chroot, buf, size);
+}
+
 /* The program, as the target sees it: of the system, or of any registered path. */
 static bool find_nix_store(const struct rouse_store *s, const char *chroot, char *buf, size_t size)
 {
@@ -56,16 +67,10 @@ static bool find_nix_store(const struct rouse_store *s, const char *chroot, char
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		if (rouse_proc_find(places[i], chroot, buf, size))
 			return true;
-	for (size_t i = 0; i < s->registered.n; i++) {
-		auto_free char *path = NULL;
-
-		if (!s->registered.items[i]->valid)
-			continue;
-		path = rouse_asprintf(ROUSE_STORE_PREFIX "%s/bin/nix-store",
-				      s->registered.items[i]->name);
-		if (rouse_proc_find(path, chroot, buf, size))
+	for (size_t i = 0; i < s->registered.n; i++)
+		if (s->registered.items[i]->valid &&
+		    is_in(s, s->registered.items[i]->name, chroot, buf, size))
 			return true;
-	}
 	return false;
 }
 
