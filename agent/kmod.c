@@ -78,26 +78,42 @@ static bool is_there(const char *name)
 	return access(path, F_OK) == 0;
 }
 
-int rouse_kmod_load(const char *name, struct rouse_err *e)
+/* Opens *c when it has to. */
+static int load(struct kmod_ctx **c, const char *name, struct rouse_err *e)
 {
-	auto_of(ctx) struct kmod_ctx *c = NULL;
 	auto_of(modules) struct kmod_list *list = NULL;
 	size_t loaded = 0;
 	int r;
 
 	if (is_there(name))
 		return 0;
-	c = open_ctx();
-	if (!c)
+	if (!*c && !(*c = open_ctx()))
 		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM,
 				  "cannot read the list of kernel modules");
-	r = kmod_module_new_from_lookup(c, name, &list);
+	r = kmod_module_new_from_lookup(*c, name, &list);
 	if (r < 0 || !list)
 		return rouse_fail(e, ROUSE_SYSTEM, r < 0 ? -r : ENOENT,
 				  "this kernel has no module '%s'", name);
 	r = insert_all(list, &loaded);
 	if (r < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, -r, "cannot load the kernel module '%s'", name);
+	return 0;
+}
+
+int rouse_kmod_load(const char *name, struct rouse_err *e)
+{
+	auto_of(ctx) struct kmod_ctx *c = NULL;
+
+	return load(&c, name, e);
+}
+
+int rouse_kmod_load_all(const char *const *names, struct rouse_err *e)
+{
+	auto_of(ctx) struct kmod_ctx *c = NULL;
+
+	for (; *names; names++)
+		if (load(&c, *names, e) < 0 && e->sys != ENOENT)
+			return -1;
 	return 0;
 }
 

@@ -320,10 +320,7 @@ static int load_modules(struct rouse_err *e)
 	static const char *const modules[] = { "dm-mod", "dm-crypt", "aes", "ecb",
 					       "xts",    "sha256",   NULL };
 
-	for (const char *const *m = modules; *m; m++)
-		if (rouse_kmod_load(*m, e) < 0 && e->sys != ENOENT)
-			return -1; /* what a kernel lacks may be built in */
-	return 0;
+	return rouse_kmod_load_all(modules, e);
 }
 
 int disks_crypt_apply(unsigned op, const struct disks_action *a, const struct rouse_buf *key,

@@ -303,14 +303,15 @@ struct disks_target; /* where a filesystem is made; below */
 
 struct disks_filesystem {
 	const char *name;
-	const char *const *modules; /* of the kernel, for mounting; NULL-terminated */
-	const char *program;        /* that make() runs; NULL: none */
-	uint64_t min;               /* bytes below which it cannot be made */
-	size_t max_label;           /* bytes */
-	bool check;                 /* by fsck(8), before it is mounted */
-	bool swap;                  /* used by swapon(2), never mounted */
-	bool options;               /* its program takes those of the document */
-	bool tunable;               /* it has a share for root, and a number of inodes */
+	const char *const *modules;      /* of the kernel, for mounting; NULL-terminated */
+	const char *const *more_modules; /* … and when that fails; or NULL */
+	const char *program;             /* that make() runs; NULL: none */
+	uint64_t min;                    /* bytes below which it cannot be made */
+	size_t max_label;                /* bytes */
+	bool check;                      /* by fsck(8), before it is mounted */
+	bool swap;                       /* used by swapon(2), never mounted */
+	bool options;                    /* its program takes those of the document */
+	bool tunable;                    /* it has a share for root, and a number of inodes */
 	bool subvolumes;
 	/* Its program works on the node of a device, so the partition is published first, with the
 	 * pending mark in it. */

@@ -464,10 +464,7 @@ static int load_modules(struct rouse_err *e)
 	static const char *const modules[] = { "dm-mod", "dm-mirror", "dm-raid", "dm-thin-pool",
 					       NULL };
 
-	for (const char *const *m = modules; *m; m++)
-		if (rouse_kmod_load(*m, e) < 0 && e->sys != ENOENT)
-			return -1;
-	return 0;
+	return rouse_kmod_load_all(modules, e);
 }
 
 int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rouse_context *c,

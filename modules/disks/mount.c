@@ -150,16 +150,6 @@ void disks_usage_of(const char *sys_name, json_t *content)
 
 /* ---- mounting -------------------------------------------------------------------------------- */
 
-static int load_modules(const char *type, struct rouse_err *e)
-{
-	const struct disks_filesystem *fs = disks_filesystem_find(type);
-
-	for (size_t i = 0; fs && fs->modules && fs->modules[i]; i++)
-		if (rouse_kmod_load(fs->modules[i], e) < 0 && e->sys != ENOENT)
-			return -1; /* one that this kernel lacks may be built in under another name */
-	return 0;
-}
-
 int disks_wait_for_node(const char *node, uint64_t deadline, struct rouse_err *e)
 {
 	struct stat st;
@@ -185,9 +175,25 @@ int disks_swap_on(const struct disks_action *a, const struct rouse_context *c, s
 	return 0;
 }
 
+/* Each module takes the kernel some milliseconds to check: those that few need come when it has said so. */
+static int mount_with(const struct disks_filesystem *fs, const char *source, const char *target,
+		      const char *type, unsigned long flags, const char *data)
+{
+	struct rouse_err ignored;
+
+	if (mount(source, target, type, flags, data) == 0)
+		return 0;
+	if (errno != EINVAL || !fs || !fs->more_modules)
+		return -1;
+	if (rouse_kmod_load_all(fs->more_modules, &ignored) < 0)
+		return errno = EINVAL, -1;
+	return mount(source, target, type, flags, data);
+}
+
 static int mount_one(const struct disks_action *a, const struct rouse_context *c,
 		     struct rouse_err *e)
 {
+	const struct disks_filesystem *fs = disks_filesystem_find(a->type);
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	auto_free char *data = NULL;
 	unsigned long flags = 0;
@@ -197,7 +203,7 @@ static int mount_one(const struct disks_action *a, const struct rouse_context *c
 
 	if (a->options && rouse_mount_options(a->options, &flags, &data, e) < 0)
 		return -1;
-	if (load_modules(a->type, e) < 0 ||
+	if ((fs && fs->modules && rouse_kmod_load_all(fs->modules, e) < 0) ||
 	    disks_wait_for_node(a->source, wait < c->deadline ? wait : c->deadline, e) < 0)
 		return -1;
 	if (c->initramfs && mkdir(c->root, 0755) < 0 && errno != EEXIST)
@@ -211,7 +217,7 @@ static int mount_one(const struct disks_action *a, const struct rouse_context *c
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for mounting",
 				  a->mount);
 	(void)snprintf(target, sizeof(target), "/proc/self/fd/%d", at);
-	if (mount(a->source, target, a->type, flags, data) < 0)
+	if (mount_with(fs, a->source, target, a->type, flags, data) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) at '%s'",
 				  a->source, a->type, a->mount);
 	return 0;

@@ -75,9 +75,8 @@ int disks_verity_open(const struct disks_action *a, const struct rouse_context *
 		.deadline = c->deadline && c->deadline < deadline ? c->deadline : deadline,
 	};
 
-	for (const char *const *m = modules; c->initramfs && *m; m++)
-		if (rouse_kmod_load(*m, e) < 0 && e->sys != ENOENT)
-			return -1; /* what a kernel lacks may be built in */
+	if (c->initramfs && rouse_kmod_load_all(modules, e) < 0)
+		return -1;
 	if (disks_wait_for_node(a->device, deadline, e) < 0 ||
 	    disks_wait_for_node(a->source, deadline, e) < 0)
 		return -1;

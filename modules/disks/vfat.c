@@ -115,12 +115,14 @@ static void room_of_vfat(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 	*inodes = 0;
 }
 
-/* Debian's default iocharset is ascii, Fedora's and upstream's iso8859-1. */
-static const char *const modules[] = { "vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1", NULL };
+/* Debian's default iocharset is ascii, Fedora's and upstream's iso8859-1, which a mount that fails tells. */
+static const char *const modules[] = { "vfat", "nls_cp437", "nls_ascii", NULL };
+static const char *const more_modules[] = { "nls_iso8859-1", NULL };
 
 const struct disks_filesystem disks_vfat = {
 	.name = "vfat",
 	.modules = modules,
+	.more_modules = more_modules,
 	.program = "mkfs.fat",
 	.min = 1 * MIB,
 	.max_label = 11,

@@ -117,7 +117,7 @@ const struct rouse_seed *rouse_machine_seed(struct rouse_machine *m, const char 
 static void load_filesystem(const char *type)
 {
 	/* Debian's vfat wants these two tables; where a kernel has none of them, mount says so. */
-	static const char *const vfat[] = { "vfat", "nls_cp437", "nls_ascii" };
+	static const char *const vfat[] = { "vfat", "nls_cp437", "nls_ascii", NULL };
 	struct rouse_err ignored;
 
 	if (!rouse_streq(type, "vfat")) {
@@ -125,9 +125,8 @@ static void load_filesystem(const char *type)
 			return; /* built in, or mount fails and says why */
 		return;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(vfat); i++)
-		if (rouse_kmod_load(vfat[i], &ignored) < 0)
-			continue;
+	if (rouse_kmod_load_all(vfat, &ignored) < 0)
+		return;
 }
 
 int source_read_file(const struct rouse_root *root, const char *name, size_t max,

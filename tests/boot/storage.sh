@@ -33,7 +33,7 @@ cat > "$tmp/doc.json" << 'END'
       "boot-a": { "size": "40MiB", "raid": "boot", "type": "esp" }, "main-a": { "raid": "main" } } },
     "b": { "device": { "serial": "b" }, "partitions": {
       "boot-b": { "size": "40MiB", "raid": "boot", "type": "esp" }, "main-b": { "raid": "main" } } },
-    "boot": { "raid": 1, "filesystem": "vfat", "mount": "/mnt/boot" },
+    "boot": { "raid": 1, "filesystem": "vfat", "mount": "/mnt/boot", "mountOptions": "iocharset=iso8859-1" },
     "main": { "raid": 1, "luks": { "name": "main", "key": { "file": "/keys/main" } },
       "lvm": { "group": "sys", "volumes": {
         "/mnt/secret": { "size": "48MiB", "filesystem": "ext4", "luks": { "escrow": { "file": "/escrow/secret" } } },
@@ -76,7 +76,7 @@ cat > "$tmp/guest" << 'END'
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin:/sbin:/usr/sbin
 cp /modules.dep "/lib/modules/$(uname -r)/"
-for m in virtio_pci virtio_blk ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 xfs btrfs dm-mod dm-crypt \
+for m in virtio_pci virtio_blk ext4 vfat nls_cp437 nls_ascii xfs btrfs dm-mod dm-crypt \
 	dm-raid dm-mirror dm-thin-pool dm-verity squashfs raid1 raid456 ecb xts; do
 	modprobe $m 2> /dev/null
 done
