@@ -110,12 +110,18 @@ static int forget_left(const struct rouse_store *s, struct rouse_err *e)
 	return 0;
 }
 
+static bool is_left(const struct rouse_root *root)
+{
+	auto_fd int fd = rouse_fs_open(root, LEFT_FOR_NIX, O_PATH | O_NOFOLLOW, 0);
+
+	return fd >= 0;
+}
+
 bool rouse_store_may_tell(const struct rouse_store *s)
 {
-	auto_fd int fd = rouse_fs_open(&s->root, LEFT_FOR_NIX, O_PATH | O_NOFOLLOW, 0);
 	char program[512];
 
-	return fd >= 0 && geteuid() == 0 &&
+	return is_left(&s->root) && geteuid() == 0 &&
 	       find_nix_store(s, chroot_of(s), program, sizeof(program));
 }
 
@@ -133,19 +139,30 @@ int rouse_store_tell_left(const struct rouse_store *s, uint64_t deadline, struct
 	return forget_left(s, e);
 }
 
+/* Asked at each boot of each machine, most of which have nothing left: that is known before all paths of
+ * the store are looked at. */
+static int look_when_left(const char *root, struct rouse_store *s, struct rouse_err *e)
+{
+	auto_root struct rouse_root r = ROUSE_ROOT_INIT;
+
+	if (rouse_root_open(&r, root, e) < 0)
+		return e->sys == ENOENT ? 0 : -1;
+	return is_left(&r) ? rouse_store_look(s, root, e) : 0;
+}
+
 bool rouse_store_is_untold(const char *root)
 {
 	auto_store struct rouse_store s = ROUSE_STORE_INIT;
 	struct rouse_err e;
 
-	return rouse_store_look(&s, root, &e) == 0 && s.dir >= 0 && rouse_store_may_tell(&s);
+	return look_when_left(root, &s, &e) == 0 && s.dir >= 0 && rouse_store_may_tell(&s);
 }
 
 int rouse_store_tell_first(const char *root, uint64_t deadline, struct rouse_err *e)
 {
 	auto_store struct rouse_store s = ROUSE_STORE_INIT;
 
-	if (rouse_store_look(&s, root, e) < 0)
+	if (look_when_left(root, &s, e) < 0)
 		return -1;
 	return s.dir >= 0 && rouse_store_may_tell(&s) ? rouse_store_tell_left(&s, deadline, e) : 0;
 }
