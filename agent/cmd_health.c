@@ -103,6 +103,9 @@ static void note_crash(struct session *s)
 		return;
 	rouse_report_verdict(&s->report, ROUSE_FAILED, ROUSE_SYSTEM, e.text);
 	s->health.checks = (struct rouse_list){ 0 };
+	s->boot_failed |=
+		!checks; /* while it is held, the boot is tried again, and not its checks */
+	rouse_report_set(&s->report, "bootFailed", json_boolean(s->boot_failed));
 }
 
 /* Had the boot its verdict before there was a check? What a run of the checks says, it says for the next one. */
