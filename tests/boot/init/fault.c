@@ -74,11 +74,9 @@ static void fail_in(const char *phase)
 		}
 }
 
-/* Stands in for the C library's: the agent writes its live state with it, before and after the
- * report. */
+/* Stands in for the C library's: the agent writes its live state with it, after the report. */
 ssize_t write(int fd, const void *data, size_t n)
 {
-	static char before[32];
 	const char *at = memmem(data, n, PHASE, strlen(PHASE));
 	char phase[32] = "";
 
@@ -87,9 +85,7 @@ ssize_t write(int fd, const void *data, size_t n)
 		for (size_t i = 0;
 		     i < sizeof(phase) - 1 && at + i < (const char *)data + n && at[i] != '"'; i++)
 			phase[i] = at[i];
-		if (strcmp(phase, before) == 0)
-			fail_in(phase);
-		memcpy(before, phase, sizeof(before));
+		fail_in(phase);
 	}
 	return syscall(SYS_write, fd, data, n);
 }
