@@ -8,6 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter s3 300 "$@"
+# shellcheck disable=SC2034 # ok() shows them
 evidence='out requests asked'
 # shellcheck source=tests/cloud/s3-world.sh
 . tests/cloud/s3-world.sh
