@@ -18,7 +18,6 @@
 #define UNIT_DIR "/run/systemd/system"
 #define UNIT "rouse-health.service"
 #define SETTINGS "/etc/rouse/agent.json"
-#define HEALTH AGENT_DIR "/ld.so --library-path " AGENT_DIR " " AGENT_DIR "/rouse health --hold"
 #define CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 
 /* No ordering but the one at the end: a unit of the closure that hangs must not keep the verdict
@@ -36,10 +35,8 @@ static const char unit_text[] = "[Unit]\n"
 				"[Service]\n"
 				"Type=oneshot\n"
 				"RemainAfterExit=yes\n"
-				"ExecStart=-" HEALTH "\n"
-				"# After a crash, as in packaging/systemd/rouse-health.service\n"
-				"ExecStart=-" HEALTH " --resume\n"
-				"ExecStart=" HEALTH " --resume\n"
+				"ExecStart=" AGENT_DIR "/ld.so --library-path " AGENT_DIR
+				" " AGENT_DIR "/rouse health --hold\n"
 				"Environment=SSL_CERT_FILE=" AGENT_DIR "/ca-certificates.crt\n"
 				"# Status 3 is \"degraded\": up, on a fallback\n"
 				"SuccessExitStatus=3\n"

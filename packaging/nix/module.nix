@@ -50,11 +50,7 @@ in
         serviceConfig = {
           Type = "oneshot";
           RemainAfterExit = true;
-          ExecStart = [
-            "-${rouse} health --hold"
-            "-${rouse} health --hold --resume"
-            "${rouse} health --hold --resume"
-          ];
+          ExecStart = "${rouse} health --hold";
           SuccessExitStatus = 3;
           TimeoutStartSec = "26h";
         };
@@ -79,10 +75,7 @@ in
         serviceConfig = {
           Type = "oneshot";
           RemainAfterExit = true;
-          ExecStart = [
-            "-${rouse} boot"
-            "${rouse} boot --resume"
-          ];
+          ExecStart = "${rouse} boot";
           SuccessExitStatus = 3;
           TimeoutStartSec = "33min";
         };
@@ -136,11 +129,9 @@ in
           serviceConfig = {
             Type = "oneshot";
             RemainAfterExit = true;
-            ExecStart = [
-              "-${rouse} boot --initrd"
-              "-${rouse} boot --initrd --resume"
-              "${rouse} boot --initrd --resume"
-            ];
+            ExecStart = "${rouse} boot --initrd";
+            Restart = "on-abnormal";
+            RestartSec = "2s";
             TimeoutStartSec = "infinity";
           };
         };
