@@ -322,7 +322,7 @@ static int take_checked(struct walk *w, struct rouse_err *e)
 	struct rouse_answer *answer;
 
 	while ((answer = rouse_checker_take(&w->checker, !w->in_flight && !has_to_ask(w)))) {
-		struct ask *a = (struct ask *)((char *)answer - offsetof(struct ask, answer));
+		struct ask *a = (void *)((char *)answer - offsetof(struct ask, answer));
 
 		if (settle(a, take_narinfo(a, e)) < 0)
 			return -1;
