@@ -8,6 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter blob 250 "$@"
+# shellcheck disable=SC2034 # ok() shows them
 evidence='out requests run/status.json'
 leaked=0
 pid=

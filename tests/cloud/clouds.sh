@@ -8,6 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter clouds 300 "$@"
+# shellcheck disable=SC2034 # ok() shows them
 evidence='out run/status.json'
 server=
 

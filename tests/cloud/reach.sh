@@ -8,6 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter reach 300 "$@"
+# shellcheck disable=SC2034 # ok() shows them
 evidence='out requests asked queries'
 dns_pid=
 # shellcheck source=tests/cloud/s3-world.sh
