@@ -268,7 +268,7 @@ bool rouse_boot_count_reboot(const struct rouse_boot_options *o)
 	if (rouse_report_load(&report, o->run, &e) == 0)
 		digest = json_string_value(
 			json_object_get(json_object_get(report.json, "document"), "sha256"));
-	may = rouse_fallback_mount(o->root, NULL, 0, &e) == 0 &&
+	may = (rouse_streq(o->root, "/") || rouse_fallback_mount(o->root, NULL, 0, &e) == 0) &&
 	      rouse_attempts_read(o->root, digest ? digest : "", &a, &e) == 0;
 	rouse_report_done(&report);
 	if (may && a.reboots >= ROUSE_MAX_REBOOTS) {

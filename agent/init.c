@@ -31,7 +31,8 @@ struct supervisor {
 	pid_t worker; /* 0 when it has ended */
 	int wait_status;
 	uint64_t deadline;
-	bool late; /* the deadline has passed: the worker was killed for it */
+	bool has_switched; /* the root is the system's */
+	bool late;         /* the deadline has passed: the worker was killed for it */
 	bool done, has_target;
 	struct rouse_boot_result result; /* of the boot, when done */
 	struct init_message target;
@@ -403,6 +404,7 @@ static void leave(struct supervisor *s, char **argv)
 	if (r == 0)
 		r = init_switch_root(s->target.handoff.root, &e);
 	if (r == 0) {
+		s->has_switched = true;
 		init_leave_watcher(s->target.handoff.init);
 		rouse_log(ROUSE_LOG_INFO, "init", "starting '%s'", s->target.handoff.init);
 		if (s->console_level > 5)
@@ -422,7 +424,11 @@ static void leave(struct supervisor *s, char **argv)
 /* Counted on the disk; where that cannot be, nothing would end the loop. */
 static int count_reboot(struct supervisor *s)
 {
-	return rouse_boot_count_reboot(&s->boot) ? 0 : 1;
+	struct rouse_boot_options o = s->boot;
+
+	if (s->has_switched)
+		o.root = "/";
+	return rouse_boot_count_reboot(&o) ? 0 : 1;
 }
 
 /* Keeps the machine up, out of service, and says so once a minute; until `until` (0: for ever). */
