@@ -63,7 +63,10 @@ document()
   "hostname": "web-{instance.id}",
   "disks": {
     "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } },
-    "data": { "device": { "serial": "vol0data" }, "filesystem": "ext4", "mount": "/srv/data" }
+    "data": { "device": { "serial": "vol0data" }, "partitions": {
+      "/srv/data": { "size": "400MiB", "filesystem": "ext4" },
+      "swap": { "size": "64MiB", "filesystem": "swap" },
+      "/srv/my late": { "filesystem": "ext4", "mountOptions": ["x-systemd.automount"] } } }
   },
   "users": { "deploy": { "groups": ["sudo"], "sshKeys": ["$(cat "$scene/key.pub")"] } },
   "files": {
@@ -100,7 +103,7 @@ boot()
 {
 	echo '{}' > "$scene/report.json"
 	scene_start --nvme "$scene/disk.img,serial=vol0root" --nvme "$scene/data.img,serial=vol0data" --imds "$port_imds" --forward "$port_ssh:22" \
-		--append "$(images/debian --root-of "$scene/disk.img") systemd.show_status=no" --timeout 330
+		--append "$(images/debian --root-of "$scene/disk.img") rw systemd.show_status=no" --timeout 330
 	scene_wait 300 || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
 }
 
@@ -180,6 +183,14 @@ import json, sys
 print(*sorted(c["name"] for c in json.load(open(sys.argv[1]))["checks"] if c["ok"]))' "$scene/report.json"
 }
 
+# What is mounted only for who comes, and the swap
+automount_works()
+{
+	in_guest 'systemctl is-active "srv-my\x20late.automount" && ! systemctl is-active "srv-my\x20late.mount" &&
+		sudo touch "/srv/my late/kept" && systemctl is-active "srv-my\x20late.mount" &&
+		grep -q ^/dev/nvme /proc/swaps && systemctl is-active swap.target'
+}
+
 # Nobody but root finds the secret, and the agent repeated it nowhere.
 secret_is_kept()
 {
@@ -220,6 +231,7 @@ ok "$scenario: the mounted root filesystem has the whole disk" \
 ok "$scenario: the secret of the document is nowhere else" secret_is_kept
 ok "$scenario: the blank volume is mounted, and in fstab" in_guest '
 	mountpoint -q /srv/data && grep -q "^UUID=[^ ]* /srv/data ext4 .*x-rouse" /etc/fstab && sudo touch /srv/data/kept'
+ok "$scenario: an automount is a mount until systemd knows it" in_guest 'mountpoint -q "/srv/my late" && grep ^/dev/nvme /proc/swaps'
 ok "$scenario: systemd found no cycle in the order of units" equal \
 	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
 ok "$scenario: the units are as systemd wants them" equal \
@@ -268,6 +280,12 @@ ok "$scenario: nothing was changed" equal "$(scene_report changes)" 0
 await_login
 ok "$scenario: it is the same machine" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-i-0abc123def4567890
 echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') ns, health $(in_guest 'systemctl show -P CPUUsageNSec rouse-health') ns"
+ok "$scenario: an automount waits, and mounts for who comes" automount_works
+# As an image would be that has no fstab
+ok "$scenario: without an fstab, the mounts are kept as units" in_guest '
+	sudo mv /etc/fstab /etc/fstab.away && sudo /usr/sbin/rouse apply --yes --only disks /run/rouse/document.json &&
+	test -e /etc/systemd/system/srv-data.mount && sudo /usr/sbin/rouse plan --only disks /run/rouse/document.json | grep "nothing to change" &&
+	systemd-analyze verify --man=no "/etc/systemd/system/srv-my\x20late.automount"'
 ok "$scenario: the machine shuts down" halt
 sfdisk --dump "$scene/disk.img" > "$scene/table.2"
 ok "$scenario: the partition table is the same" cmp "$scene/table.1" "$scene/table.2"
@@ -284,7 +302,10 @@ ok "$scenario: 'systemctl status' shows the reason" in_guest \
 	'sudo systemctl status rouse | grep "verdict: failed: .*hostnme"'
 ok "$scenario: the boot went on" equal "$(in_guest 'systemctl is-active multi-user.target ssh nginx serial-getty@ttyS0' | uniq)" active
 ok "$scenario: the console asks for a login" contains "$scene/console" 'login:'
-ok "$scenario: the volume is mounted without the agent" in_guest 'mountpoint -q /srv/data && test -e /srv/data/kept'
+ok "$scenario: the volume is mounted without the agent, and without an fstab" in_guest '
+	! test -e /etc/fstab && mountpoint -q /srv/data && test -e /srv/data/kept &&
+	systemctl show -P FragmentPath srv-data.mount | grep -q ^/etc/systemd/system/ && systemctl is-active "systemd-fsck@*.service"'
+ok "$scenario: so are the automount and the swap" automount_works
 ok "$scenario: systemd found no cycle in the order of units" equal \
 	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
 ok "$scenario: the machine is as it was" equal "$(in_guest 'cat /proc/sys/kernel/hostname; sudo cat /etc/app.conf' | tr '\n' ' ')" \
