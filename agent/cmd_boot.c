@@ -16,15 +16,14 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		{ "again", no_argument, NULL, 'a' },
 		{ "activate", no_argument, NULL, 'c' },
 		{ "initrd", no_argument, NULL, 'i' },
-		{ "resume", no_argument, NULL, 'e' },
 		{ 0 },
 	};
 	struct rouse_boot_options o = { .root = "/",
 					.run = "/run/rouse",
 					.settings = "/etc/rouse/agent.json" };
 	struct rouse_boot_result result;
-	bool activate = false, initrd = false, resume = false;
-	int c, status;
+	bool activate = false, initrd = false;
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')
@@ -38,8 +37,6 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 			activate = true;
 		else if (c == 'i')
 			initrd = true;
-		else if (c == 'e')
-			resume = true;
 		else if (c == 'u')
 			o.run = optarg;
 		else
@@ -47,10 +44,6 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 	}
 	if (argc != optind)
 		return rouse_usage(e, "expected no argument, found '%s'", argv[optind]);
-	if (resume && !rouse_boot_has_crashed(&o, &status)) {
-		e->kind = (enum rouse_kind)status;
-		return status == ROUSE_OK ? 0 : -1; /* the report has said why */
-	}
 	/* The journal gets fields; it does not hand them on to the console, so that we write there. */
 	if (rouse_log_open_journal())
 		rouse_log_open_console("/dev/console");

@@ -26,7 +26,6 @@ struct session {
 	bool hold;        /* as a unit: a machine that is held stays so until this ends */
 	bool boot_failed; /* the verdict was there before any check */
 	bool json, supervise;
-	bool resume; /* only when the run before this one has not come to its end */
 	struct rouse_report report;
 	struct rouse_health health; /* all zero: this boot asked for no checks */
 	struct rouse_arena arena;
@@ -45,11 +44,11 @@ static void session_auto(struct session *s)
 
 static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 {
-	static const struct option options[] = {
-		{ "run", required_argument, NULL, 'r' }, { "json", no_argument, NULL, 'j' },
-		{ "hold", no_argument, NULL, 'h' },      { "supervise", no_argument, NULL, 's' },
-		{ "resume", no_argument, NULL, 'e' },    { 0 }
-	};
+	static const struct option options[] = { { "run", required_argument, NULL, 'r' },
+						 { "json", no_argument, NULL, 'j' },
+						 { "hold", no_argument, NULL, 'h' },
+						 { "supervise", no_argument, NULL, 's' },
+						 { 0 } };
 	int c;
 
 	s->run = RUN_DIR;
@@ -62,8 +61,6 @@ static int parse(struct session *s, int argc, char **argv, struct rouse_err *e)
 			s->hold = true;
 		else if (c == 's')
 			s->supervise = true;
-		else if (c == 'e')
-			s->resume = true;
 		else
 			return rouse_usage(e, "unknown option '%s'", argv[optind - 1]);
 	}
@@ -401,8 +398,6 @@ int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
 	rouse_log_context("ROUSE_PHASE", "health");
 	/* The verdict goes out once; later runs look, and tell only who asks. */
 	first = !json_is_true(json_object_get(s.report.json, "announced"));
-	if (s.resume && !first && rouse_health_action(&s.report) != ROUSE_ACT_HOLD)
-		return result(&s.report, false, e);
 	note_boot(&s);
 	if (first) {
 		note_crash(&s);

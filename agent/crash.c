@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A run of the agent that ended in the midst of a boot, as the next one sees it: a unit starts it again with
- * --resume, before anything that waits for the boot. The first crash is tried again as if nothing had been, for re-running
- * is the recovery. After the second only what needs nothing of the boot is left, a fallback or the verdict;
- * after another one, the verdict. As process 1 the agent needs none of this: there its parent sees the crash.
+ * A run of the agent that ended in the midst of a boot, as the next one sees it when systemd starts its unit again.
+ * The first crash is tried again as if nothing had been, for re-running is the recovery. After the second only
+ * what needs nothing of the boot is left, a fallback or the verdict; after another one, the verdict. As process 1
+ * the agent needs none of this: there its parent sees the crash.
  */
 #include "phases.h"
 
@@ -14,20 +14,6 @@
 #include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/text.h>
-
-bool rouse_boot_has_crashed(const struct rouse_boot_options *o, int *ret_status)
-{
-	struct rouse_report old = { 0 };
-	struct rouse_err ignored;
-	const char *phase;
-
-	if (rouse_report_load(&old, o->run, &ignored) < 0)
-		return true; /* before there was one */
-	phase = rouse_report_is_final(&old) ? NULL : rouse_report_reenter(&old);
-	*ret_status = (int)json_integer_value(json_object_get(old.json, "status"));
-	rouse_report_done(&old);
-	return phase && !rouse_streq(phase, "health");
-}
 
 void boot_note_crash(struct boot *b)
 {

@@ -35,8 +35,6 @@ struct rouse_boot_result {
  * 0 when the hand-off may happen (also on a fallback). */
 int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result *ret);
 
-/* Did the run before this one, of this boot, end in the midst of it? Else *ret_status is how it ended. */
-bool rouse_boot_has_crashed(const struct rouse_boot_options *o, int *ret_status);
 /* Writes the verdict of a boot whose worker died: `reason` is for people. */
 void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason);
 /* Behind the boot of an image: switches a NixOS to the configuration that the boot has made current,

@@ -50,10 +50,12 @@ start()
 		esac
 	done
 	# shellcheck disable=SC2016,SC2086 # the inner shell expands it; a command with arguments
-	$init sh -c 'for how in boot "boot --resume" "boot --resume"; do
-			env LD_PRELOAD="$1/fault.so" ROUSE_FAULT="$2" ROUSE_FAULT_DIR="$1/faults" "$3" $how --root "$1/root" \
+	$init sh -c 'for run in 1 2 3; do
+			env LD_PRELOAD="$1/fault.so" ROUSE_FAULT="$2" ROUSE_FAULT_DIR="$1/faults" "$3" boot --root "$1/root" \
 				--run "$1/run" --settings "$1/agent.json" > "$1/out" 2>&1
-			printf "%s " $?
+			status=$?
+			printf "%s " $status
+			[ $status -ge 128 ] || break # as Restart=on-abnormal
 		done' sh "$work" "$kind" "$ROUSE" > "$work/said" 2> /dev/null
 }
 
@@ -77,12 +79,11 @@ gave_up() # PHASE STATUS-OF-THE-CRASHES
 
 went_on()
 {
-	ended '139 0 0' && reports '"crashes": *1' '"verdict": *"pending"' && [ -s "$work/root/etc/motd" ]
+	ended '139 0' && reports '"crashes": *1' '"verdict": *"pending"' && [ -s "$work/root/etc/motd" ]
 }
 
 start '' none
-ok "no crash: what has ended is left alone" ended '0 0 0'
-ok "no crash: and says nothing" [ ! -s "$work/out" ]
+ok "no crash: one run" ended 0
 under_init='unshare --pid --fork --mount-proc'
 for phase in source document facts plan prepare apply; do
 	start "$under_init" crash $phase
