@@ -26,7 +26,7 @@ int rouse_acquire_network(const struct rouse_boot_options *o, uint64_t deadline,
 {
 	/* rouse.service runs before the image's own network; on a machine that is up, requests wait for
 	 * a network in their own budget. */
-	bool early = o->initramfs || (rouse_streq(o->root, "/") && getppid() == 1);
+	bool early = o->initramfs || (rouse_streq(o->root, "/") && rouse_started_by_init());
 
 	return early ? rouse_net_up(deadline, e) : 0;
 }

@@ -339,12 +339,14 @@ static int open_report(struct boot *b, struct rouse_err *e)
 static int give_up(struct boot *b, struct rouse_err *e)
 {
 	const char *phase = json_string_value(json_object_get(b->report.phase, "name"));
+	const char *crash = b->options->crash;
 	struct rouse_err ignored;
 
 	if (rouse_settings_load(&b->settings, b->options->settings, &ignored) < 0)
 		b->settings = (struct rouse_settings){ 0 };
-	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s%s%s%s", b->crashed, phase ? ", in phase '" : "",
-			 phase ? phase : "", phase ? "'" : "");
+	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s%s%s%s%s%s", b->crashed,
+			 phase ? ", in phase '" : "", phase ? phase : "", phase ? "'" : "",
+			 crash ? ": " : "", crash ? crash : "");
 	return rouse_blame(e, ROUSE_FLEET); /* the same agent meets the same document elsewhere */
 }
 
@@ -433,8 +435,12 @@ int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result 
 		r = recover(&b, &e, &result);
 	rouse_report_phase_end(&b.report, NULL);
 	leave_policy(&b);
-	if (r == 0)
+	if (r == 0) {
 		rouse_report_set(&b.report, "hold", json_null());
+		/* Should its hand-off fail */
+		result.hold_max = rouse_policy_hold_max(&b.policy);
+		result.pause = rouse_policy_pause(&b.policy, rouse_jitter(UINT64_MAX));
+	}
 	if (borrows)
 		rouse_net_down();
 	rouse_report_write(&b.report);
@@ -490,47 +496,4 @@ int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_document *r
 	rouse_settings_done(&settings);
 	rouse_fetcher_free(fetcher);
 	return r;
-}
-
-/* Loads the report of this boot, or begins one that can say no more than the reason. */
-static bool find_report(const struct rouse_boot_options *o, const char *reason,
-			struct rouse_report *ret)
-{
-	struct rouse_err e = { 0 };
-
-	if (rouse_report_load(ret, o->run, &e) == 0 || rouse_report_begin(ret, o->run, &e) == 0)
-		return true;
-	rouse_log(ROUSE_LOG_ERROR, "boot", "%s; %s", reason, e.text);
-	return false;
-}
-
-static void announce(struct rouse_report *report)
-{
-	rouse_report_write(report);
-	rouse_health_console(report);
-	rouse_health_signal(report, NULL);
-	rouse_report_write(report);
-}
-
-void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason)
-{
-	struct rouse_report report = { 0 };
-
-	if (!find_report(o, reason, &report))
-		return;
-	rouse_report_verdict(&report, ROUSE_FAILED, ROUSE_SYSTEM, reason);
-	rouse_report_set(&report, "fault", json_string(rouse_fault_word(ROUSE_FLEET)));
-	announce(&report);
-	rouse_report_done(&report);
-}
-
-void rouse_boot_abandoned(const struct rouse_boot_options *o)
-{
-	struct rouse_report report = { 0 };
-
-	if (!find_report(o, "held for too long", &report))
-		return;
-	rouse_report_set(&report, "action", json_string(rouse_action_word(ROUSE_ACT_ABANDON)));
-	announce(&report);
-	rouse_report_done(&report);
 }

@@ -49,8 +49,9 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		rouse_log_open_console("/dev/console");
 	if (activate)
 		return rouse_boot_activate(&o, e);
+	o.resume = rouse_started_by_init(); /* perhaps not for the first time */
 	if (initrd)
 		return rouse_initrd_run(&o, e);
-	e->kind = (enum rouse_kind)rouse_boot_run(&o, &result);
+	e->kind = (enum rouse_kind)rouse_boot_supervised(&o, NULL, &result);
 	return e->kind == ROUSE_OK ? 0 : -1; /* the report has said why */
 }

@@ -32,6 +32,8 @@ struct session {
 	json_t *conf; /* holds the strings of health */
 	struct rouse_policy policy;
 	json_t *policy_json; /* holds its strings */
+	const char *
+		crash; /* how the run of the checks before this one has ended, when that is known */
 };
 
 static void session_auto(struct session *s)
@@ -88,12 +90,16 @@ static void note_crash(struct session *s)
 		return;
 	if (checks)
 		rouse_report_set(&s->report, "healthCrashes", json_integer(++crashes));
-	(void)rouse_fail(&e, ROUSE_SYSTEM, 0,
-			 checks ? "the agent has ended in the midst of the health checks: "
-				  "'systemctl status rouse-health.service' says how"
-				: "the agent ended in phase '%s', before the boot was over: "
-				  "'systemctl status rouse.service' says how",
-			 name);
+	if (checks && s->crash)
+		(void)rouse_fail(&e, ROUSE_SYSTEM, 0, "%s, in the midst of the health checks",
+				 s->crash);
+	else
+		(void)rouse_fail(&e, ROUSE_SYSTEM, 0,
+				 checks ? "the agent has ended in the midst of the health checks: "
+					  "'systemctl status rouse-health.service' says how"
+					: "the agent ended in phase '%s', before the boot was "
+					  "over: 'systemctl status rouse.service' says how",
+				 name);
 	rouse_log(ROUSE_LOG_ERROR, "health", "%s", e.text);
 	rouse_report_phase_end(&s->report, &e);
 	if (checks && crashes < ROUSE_MAX_CRASHES)
@@ -376,54 +382,109 @@ static void tell_nix(void)
 		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
 }
 
-int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
+static int check_health(struct session *s, struct rouse_err *e)
 {
-	__attribute__((cleanup(session_auto))) struct session s = { 0 };
 	auto_json json_t *checks = NULL;
 	struct rouse_herald *herald = NULL;
 	bool failed = false, first;
 	uint64_t deadline;
 
-	if (parse(&s, argc, argv, e) < 0)
-		return -1;
-	if (s.supervise) {
-		int r = supervise(s.run, e);
-
-		if (r <= 0)
-			return r;
-	}
-	if (open_session(&s, e) < 0)
+	if (open_session(s, e) < 0)
 		return -1;
 	(void)rouse_log_open_journal();
 	rouse_log_context("ROUSE_PHASE", "health");
 	/* The verdict goes out once; later runs look, and tell only who asks. */
-	first = !json_is_true(json_object_get(s.report.json, "announced"));
-	note_boot(&s);
+	first = !json_is_true(json_object_get(s->report.json, "announced"));
+	note_boot(s);
 	if (first) {
-		note_crash(&s);
+		note_crash(s);
 		tell_nix();
 	}
-	deadline = deadline_of(&s);
+	deadline = deadline_of(s);
 	if (first) {
-		rouse_report_phase(&s.report, "health");
-		rouse_report_write(&s.report); /* should this run crash, the next one knows */
-		herald = rouse_herald_start(&s.report, &s.health, false);
+		rouse_report_phase(&s->report, "health");
+		rouse_report_write(&s->report); /* should this run crash, the next one knows */
+		herald = rouse_herald_start(&s->report, &s->health, false);
 	}
-	checks = rouse_health_run(&s.health, deadline, first ? on_progress : NULL, &s.report,
+	checks = rouse_health_run(&s->health, deadline, first ? on_progress : NULL, &s->report,
 				  &failed, e);
 	if (!failed)
-		failed = note_activation(&s, e) < 0;
+		failed = note_activation(s, e) < 0;
 	if (first) {
-		rouse_herald_stop(herald, &s.report);
-		conclude(&s, checks, failed, e);
+		rouse_herald_stop(herald, &s->report);
+		conclude(s, checks, failed, e);
 	} else {
-		settle_policy(&s);
+		settle_policy(s);
 	}
-	print_session(&s, checks);
+	print_session(s, checks);
 	if (first)
-		react(&s);
-	if (keep_holding(&s))
+		react(s);
+	if (keep_holding(s))
 		failed = false;
-	watch_pool(&s);
-	return result(&s.report, failed, e);
+	watch_pool(s);
+	return result(&s->report, failed, e);
+}
+
+/* --- whatever becomes of it ------------------------------------------------------------------- */
+
+struct outcome {
+	int result;
+	struct rouse_err e;
+};
+
+static void work(void *arg, void *ret)
+{
+	struct outcome *o = ret;
+
+	o->result = check_health(arg, &o->e);
+}
+
+/* What nobody else says any more. */
+static int give_verdict(const char *run, const char *reason, struct rouse_err *e)
+{
+	struct rouse_report r = { 0 };
+	bool told;
+
+	if (rouse_report_load(&r, run, e) < 0 && rouse_report_begin(&r, run, e) < 0)
+		return -1;
+	told = json_is_true(json_object_get(r.json, "announced"));
+	(void)rouse_report_reenter(&r);
+	rouse_report_phase_end(&r, e);
+	rouse_report_verdict(&r, ROUSE_FAILED, ROUSE_SYSTEM, reason);
+	rouse_report_write(&r);
+	if (!told) {
+		if (rouse_streq(run, RUN_DIR))
+			rouse_health_console(&r);
+		rouse_health_signal(&r, NULL);
+		rouse_report_write(&r);
+	}
+	rouse_report_done(&r);
+	return rouse_fail(e, ROUSE_SYSTEM, 0, "%s", reason);
+}
+
+/* Each run finds in the report how often those before it have crashed, and what that means. */
+static int check_supervised(struct session *s, struct rouse_err *e)
+{
+	char reason[SUPERVISE_REASON] = "";
+	struct outcome o = { 0 };
+	bool late = false;
+
+	for (unsigned i = 0; !late && i <= ROUSE_MAX_CRASHES; i++) {
+		if (supervise(work, s, &o, sizeof(o), ROUSE_DEADLINE_SUPERVISE, &late, reason)) {
+			*e = o.e;
+			return o.result;
+		}
+		s->crash = reason;
+	}
+	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s", reason);
+	return give_verdict(s->run, reason, e);
+}
+
+int rouse_cmd_health(int argc, char **argv, struct rouse_err *e)
+{
+	__attribute__((cleanup(session_auto))) struct session s = { 0 };
+
+	if (parse(&s, argc, argv, e) < 0)
+		return -1;
+	return s.hold || s.supervise ? check_supervised(&s, e) : check_health(&s, e);
 }

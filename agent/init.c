@@ -23,6 +23,8 @@
 #include <rouse/limits.h>
 #include <rouse/log.h>
 
+#include "supervise.h"
+
 struct supervisor {
 	struct rouse_boot_options boot;
 	char cmdline[ROUSE_MAX_CMDLINE];
@@ -38,8 +40,8 @@ struct supervisor {
 	struct init_message target;
 	uint64_t held; /* since the first failure; 0: none yet */
 	bool abandoned;
-	char reason[256];  /* why the machine is held, for the console */
-	int console_level; /* of the kernel, as we found it */
+	char reason[SUPERVISE_REASON]; /* why the machine is held, for the console */
+	int console_level;             /* of the kernel, as we found it */
 };
 
 /* Is `name` (or `name=value`, then *ret_value) a word of the kernel command line? The last counts;
@@ -257,20 +259,6 @@ static pid_t fork_child(void)
 	return pid;
 }
 
-static uint64_t oom_kills(void)
-{
-	char text[16384];
-	int fd = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	const char *p;
-
-	if (fd >= 0)
-		(void)close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	p = strstr(text, "\noom_kill ");
-	return p ? strtoull(p + strlen("\noom_kill "), NULL, 10) : 0;
-}
-
 /* Does `what` in a child of its own: its result, or -1 when it gave none in time. */
 static int in_child(struct supervisor *s, int (*what)(struct supervisor *s))
 {
@@ -307,16 +295,8 @@ static void explain(struct supervisor *s, uint64_t kills_before)
 	if (s->late)
 		(void)snprintf(s->reason, sizeof(s->reason),
 			       "the boot was not over at its deadline and was ended");
-	else if (oom_kills() > kills_before ||
-		 (WIFEXITED(s->wait_status) && WEXITSTATUS(s->wait_status) == ROUSE_SYSTEM))
-		(void)snprintf(s->reason, sizeof(s->reason), "the agent ran out of memory");
-	else if (WIFSIGNALED(s->wait_status))
-		(void)snprintf(s->reason, sizeof(s->reason),
-			       "the agent was killed by signal %d (%s)", WTERMSIG(s->wait_status),
-			       strsignal(WTERMSIG(s->wait_status)));
 	else
-		(void)snprintf(s->reason, sizeof(s->reason), "the agent ended with status %d",
-			       WEXITSTATUS(s->wait_status));
+		supervise_explain(s->wait_status, supervise_oom_kills() > kills_before, s->reason);
 }
 
 /* Runs a worker to its end, or to its deadline: it has said all there is to say, or s->done is not
@@ -350,7 +330,7 @@ static void run_worker(struct supervisor *s)
 /* One boot: true when there is a root to switch to. Else s->reason says why not. */
 static bool run_boot(struct supervisor *s)
 {
-	uint64_t kills = oom_kills();
+	uint64_t kills = supervise_oom_kills();
 
 	s->result = (struct rouse_boot_result){ .hold_max = ROUSE_HOLD_MAX,
 						.pause = ROUSE_HOLD_POLL };

@@ -95,7 +95,7 @@ int rouse_initrd_run(const struct rouse_boot_options *asked, struct rouse_err *e
 		o.root = "/sysroot";
 	(void)unlink(ROUSE_HANDOFF_FILE); /* of a try before this one, if any */
 	load_drivers();
-	while (rouse_boot_run(&o, &result) != 0) {
+	while (rouse_boot_supervised(&o, hand_off, &result) != 0) {
 		uint64_t next = rouse_clock_ms() + result.pause;
 
 		if (result.action != ROUSE_ACT_HOLD || next >= begin + result.hold_max) {
@@ -108,6 +108,7 @@ int rouse_initrd_run(const struct rouse_boot_options *asked, struct rouse_err *e
 		rouse_clock_sleep_until(next);
 		(void)umount2(o.root, MNT_DETACH); /* a half-made root; EINVAL when there is none */
 		o.again = true;
+		o.resume = false;
 	}
-	return hand_off(e);
+	return 0;
 }

@@ -520,7 +520,7 @@ static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 			return 0;
 		}
 		/* A card may still be on its way, or wait for its module. */
-		if (!n->n && getppid() == 1 && !rouse_udev_runs())
+		if (!n->n && rouse_started_by_init() && !rouse_udev_runs())
 			(void)rouse_kmod_coldplug();
 		/* Nothing is said when udev is done with a card. */
 		wait = n->n ? 1000 : 100;

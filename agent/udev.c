@@ -13,7 +13,7 @@
 
 bool rouse_udev_runs(void)
 {
-	return getppid() == 1 && access("/run/udev/control", F_OK) == 0;
+	return rouse_started_by_init() && access("/run/udev/control", F_OK) == 0;
 }
 
 /* It is there as long as udevd has events in its queue. */

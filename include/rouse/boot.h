@@ -21,6 +21,10 @@ struct rouse_boot_options {
 	bool again; /* a try before this one has failed, and the machine is held since */
 	const char
 		*crashed; /* why the run before this one could not end: only the fallback is left */
+	/* The run before this one has crashed, or may have: the report says in which phase, and how often. The
+	 * first crash is tried again as if nothing had been; from the second on only the fallback is left. */
+	bool resume;
+	const char *crash; /* … and how, when that is known */
 };
 
 /* What is to be done next, when the status is not 0. */
@@ -34,6 +38,12 @@ struct rouse_boot_result {
 /* Runs all phases; the report and, on failure, the verdict are written. Returns the exit status:
  * 0 when the hand-off may happen (also on a fallback). */
 int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result *ret);
+
+/* The same in a child (supervise.h), for a unit or a command: a run that crashes is tried again, and what cannot
+ * even tell that there is no other way ends in a verdict, too. `then` (may be NULL) is the hand-off of a boot that
+ * may have one; when it fails, the machine is held. Returns the exit status. */
+int rouse_boot_supervised(const struct rouse_boot_options *o, int (*then)(struct rouse_err *e),
+			  struct rouse_boot_result *ret);
 
 /* Writes the verdict of a boot whose worker died: `reason` is for people. */
 void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason);

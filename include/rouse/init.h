@@ -42,6 +42,10 @@ must_check int rouse_kmod_load_all(const char *const *names, struct rouse_err *e
  * this kernel has no module are not an error. Returns the count of modules that were loaded. */
 size_t rouse_kmod_coldplug(void);
 
+/* Has an init started this process, or the one that only waits for it: is this a unit of a boot, and not somebody's
+ * command? */
+bool rouse_started_by_init(void);
+
 /* In an image udev loads modules, by rules that may forbid some, and names what they bring. Is
  * this process started by an init, and does udev run? */
 bool rouse_udev_runs(void);

@@ -168,7 +168,9 @@
 #define ROUSE_DEADLINE_PREPARE 180000
 #define ROUSE_DEADLINE_APPLY 1200000
 #define ROUSE_DEADLINE_HANDOFF 60000
-#define ROUSE_DEADLINE_BOOT 2160000  /* their sum: what pid 1 waits when the image says nothing */
+#define ROUSE_DEADLINE_BOOT 2160000 /* their sum: what pid 1 waits when the image says nothing */
+/* Behind that, for a run that has only the fallback and the verdict left, with its signals. */
+#define ROUSE_DEADLINE_GIVE_UP 240000
 #define ROUSE_DEADLINE_HEALTH 300000 /* default of health.deadline */
 
 /* One request: connect, and the time without a byte after which a transfer is stalled. */

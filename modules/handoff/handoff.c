@@ -332,7 +332,7 @@ static int activate(const char *root, const char *system, uint64_t deadline, str
 
 	/* What early boot starts waits for early boot: then it is done behind it, by a unit, or the
 	 * health checks will say that it was not. */
-	if (rouse_streq(root, "/") && getppid() == 1) {
+	if (rouse_streq(root, "/") && rouse_started_by_init()) {
 		if (!note_system(ACTIVATION_FILE, system))
 			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'",
 					  ACTIVATION_FILE);

@@ -24,25 +24,28 @@
  * from being given, and waiting for it must not hold up multi-user.target. What a check needs, it
  * waits for itself, until the document's deadline. systemd counts a boot as good after
  * boot-complete.target, which does wait. */
-static const char unit_text[] = "[Unit]\n"
-				"Description=Health of this boot (rouse)\n"
-				"DefaultDependencies=no\n"
-				"Conflicts=shutdown.target\n"
-				"Before=boot-complete.target shutdown.target\n"
-				"ConditionPathExists=/run/rouse/report.json\n"
-				"ConditionPathExists=!/etc/initrd-release\n"
-				"\n"
-				"[Service]\n"
-				"Type=oneshot\n"
-				"RemainAfterExit=yes\n"
-				"ExecStart=" AGENT_DIR "/ld.so --library-path " AGENT_DIR
-				" " AGENT_DIR "/rouse health --hold\n"
-				"Environment=SSL_CERT_FILE=" AGENT_DIR "/ca-certificates.crt\n"
-				"# Status 3 is \"degraded\": up, on a fallback\n"
-				"SuccessExitStatus=3\n"
-				"# More than health.deadline and health.holdMax can be\n"
-				"TimeoutStartSec=26h\n"
-				"StandardOutput=journal\n";
+static const char unit_text[] =
+	"[Unit]\n"
+	"Description=Health of this boot (rouse)\n"
+	"DefaultDependencies=no\n"
+	"Conflicts=shutdown.target\n"
+	"Before=boot-complete.target shutdown.target\n"
+	"ConditionPathExists=/run/rouse/report.json\n"
+	"ConditionPathExists=!/etc/initrd-release\n"
+	"\n"
+	"[Service]\n"
+	"Type=oneshot\n"
+	"RemainAfterExit=yes\n"
+	"ExecStart=" AGENT_DIR "/ld.so --library-path " AGENT_DIR " " AGENT_DIR
+	"/rouse health --hold\n"
+	"Environment=SSL_CERT_FILE=" AGENT_DIR "/ca-certificates.crt\n"
+	"# Status 3 is \"degraded\": up, on a fallback\n"
+	"SuccessExitStatus=3\n"
+	"# More than health.deadline and health.holdMax can be\n"
+	"TimeoutStartSec=26h\n"
+	"# The worker is what runs out of memory: its parent gives the verdict then\n"
+	"OOMPolicy=continue\n"
+	"StandardOutput=journal\n";
 
 static const char *const wants[] = {
 	UNIT_DIR "/multi-user.target.wants/" UNIT,

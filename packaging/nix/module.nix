@@ -53,6 +53,7 @@ in
           ExecStart = "${rouse} health --hold";
           SuccessExitStatus = 3;
           TimeoutStartSec = "26h";
+          OOMPolicy = "continue";
         };
       };
     })
@@ -76,8 +77,10 @@ in
           Type = "oneshot";
           RemainAfterExit = true;
           ExecStart = "${rouse} boot";
+          NotifyAccess = "all";
           SuccessExitStatus = 3;
-          TimeoutStartSec = "33min";
+          TimeoutStartSec = "45min";
+          OOMPolicy = "continue";
         };
       };
 
@@ -130,6 +133,7 @@ in
             Type = "oneshot";
             RemainAfterExit = true;
             ExecStart = "${rouse} boot --initrd";
+            OOMPolicy = "continue";
             Restart = "on-abnormal";
             RestartSec = "2s";
             TimeoutStartSec = "infinity";

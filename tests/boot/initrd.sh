@@ -35,6 +35,11 @@ said() # PATTERN
 	grep -q -e "$1" "$dir/console" || { tail -n 40 "$dir/console" | sed 's/^/#   /'; return 1; }
 }
 
+never_said() # PATTERN
+{
+	! grep -e "$1" "$dir/console" | sed 's/^/#   /' | grep .
+}
+
 kernel=build/kernel
 good=/nix/store/0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-good
 
@@ -81,6 +86,8 @@ prepare()
 	images/kernel --dir $kernel || return
 	version=$(cat $kernel/version)
 	$CC -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$dir/init" tests/boot/init/init.c &&
+		$CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$dir/fault.so" tests/boot/init/fault.c &&
+		echo /fault.so > "$dir/ld.so.preload" &&
 		make --no-print-directory install DESTDIR="$dir/stage" > /dev/null && make_disk || return
 	cat > "$dir/stage/etc/rouse/web.json" << END
 { "rouse": 1, "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } } }
@@ -101,7 +108,8 @@ END
 	chmod +x "$dir/conf/hooks/document"
 	installed dracut --force --no-hostonly --no-early-microcode --kver "$version" --compress 'zstd -3' --quiet \
 		--modules 'base dracut-systemd fs-lib rouse systemd systemd-initrd udev-rules' \
-		--install /etc/rouse/web.json "$dir/dracut.img" &&
+		--install /etc/rouse/web.json --include "$dir/fault.so" /fault.so \
+		--include "$dir/ld.so.preload" /etc/ld.so.preload "$dir/dracut.img" &&
 		installed mkinitramfs -d "$dir/conf" -c zstd -o "$dir/initramfs-tools.img" "$version"
 }
 
@@ -117,7 +125,10 @@ if ! prepare > "$dir/prepare" 2>&1; then
 	exit 1
 fi
 
-boot "$dir/dracut.img" 'quiet systemd.show_status=no word-for-init'
+# With a dot, it is not for the environment of init
+boot "$dir/dracut.img" 'quiet systemd.show_status=no word-for-init test.fault=crash-facts'
+ok "dracut: a crash of the agent is said, with its phase" said "the agent was killed by signal 11 .*in phase 'facts'"
+ok "dracut: it is tried again, and nobody falls back" never_said 'trying the generation'
 ok "dracut: the agent finds the root and grows it" said 'disks: grow partition 1'
 ok "dracut: systemd starts the system's init" said "^NEXT-INIT $good/init"
 ok "dracut: it has come to its end" said '^CHECK-END'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The agent as a unit that crashes: its init starts it anew, and it finds out by itself what has happened. Each
-# phase, each way to end. The init is a shell, process 1 of a namespace.
+# The agent as a unit that crashes: its parent tries it again, and where that has ended, too, its init starts it anew.
+# Each phase, each way to end. The init is a shell, process 1 of a namespace.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 ROUSE=${ROUSE:-build/rouse}
@@ -35,7 +35,7 @@ printf '{ "rouse": 1, "files": { "/etc/motd": { "contents": "up" } } }' > "$work
 printf '{ "document": "%s" }' "$work/web.json" > "$work/agent.json"
 chmod 600 "$work/agent.json"
 
-# Starts the boot as its unit does, with another line for what an initrd has; says how each ended:
+# Starts the boot as its unit does, and again when all of it was killed; says how each ended:
 # start INIT KIND PHASE...
 start()
 {
@@ -43,11 +43,9 @@ start()
 	shift 2
 	rm -rf "$work/root" "$work/run" "$work/faults"
 	mkdir -p "$work/root/etc" "$work/run" "$work/faults"
-	for spared in source document facts plan prepare apply; do
-		case " $* " in
-		*" $spared "*) ;;
-		*) : > "$work/faults/failed.$spared" ;;
-		esac
+	spare source document facts plan prepare apply activate health
+	for phase in "$@"; do
+		rm "$work/faults/failed.$phase"
 	done
 	# shellcheck disable=SC2016,SC2086 # the inner shell expands it; a command with arguments
 	$init sh -c 'for run in 1 2 3; do
@@ -55,8 +53,26 @@ start()
 				--run "$1/run" --settings "$1/agent.json" > "$1/out" 2>&1
 			status=$?
 			printf "%s " $status
-			[ $status -ge 128 ] || break # as Restart=on-abnormal
+			[ $status -ge 128 ] && [ $status != 143 ] || break # as Restart=on-abnormal
 		done' sh "$work" "$kind" "$ROUSE" > "$work/said" 2> /dev/null
+}
+
+spare() # PHASE...
+{
+	for phase in "$@"; do
+		: > "$work/faults/failed.$phase"
+	done
+}
+
+# The same command for what comes behind the boot: go_on KIND PHASE ARG...
+go_on()
+{
+	kind=$1
+	rm "$work/faults/failed.$2"
+	shift 2
+	env LD_PRELOAD="$work/fault.so" ROUSE_FAULT="$kind" ROUSE_FAULT_DIR="$work/faults" "$ROUSE" "$@" --run "$work/run" \
+		> "$work/out" 2>&1
+	printf '%s ' $? > "$work/said"
 }
 
 ended() # TEXT
@@ -71,15 +87,25 @@ reports() # PATTERN...
 	done
 }
 
-gave_up() # PHASE STATUS-OF-THE-CRASHES
+gave_up() # PHASE HOW [STATUS]
 {
-	ended "$2 71" && reports '"verdict": *"failed"' '"action": *"hold"' '"announced": *true' \
-		"the agent has crashed 2 times, in phase '$1'"
+	ended "${3:-71}" && reports '"verdict": *"failed"' '"action": *"hold"' '"announced": *true' \
+		"the agent has crashed 2 times, in phase '$1'${2:+: $2}"
 }
 
-went_on()
+went_well()
 {
-	ended '139 0' && reports '"crashes": *1' '"verdict": *"pending"' && [ -s "$work/root/etc/motd" ]
+	ended 0 && reports '"verdict": *"ready"' '"healthCrashes": *1' 'killed by signal 11 (Segmentation fault), in the midst of the health checks'
+}
+
+lost() # PHASE
+{
+	ended 71 && reports '"verdict": *"failed"' "ended in phase '$1', before the boot was over"
+}
+
+went_on() # STATUS...
+{
+	ended "$*" && reports '"crashes": *1' '"verdict": *"pending"' && [ -s "$work/root/etc/motd" ]
 }
 
 start '' none
@@ -87,16 +113,35 @@ ok "no crash: one run" ended 0
 under_init='unshare --pid --fork --mount-proc'
 for phase in source document facts plan prepare apply; do
 	start "$under_init" crash $phase
-	ok "one crash in phase '$phase': the next run comes to the end" went_on
+	ok "one crash in phase '$phase': it is tried again, and comes to the end" went_on 0
 done
 start "$under_init" kill source document
-ok "two crashes in the first phases: the verdict is there, with the reason" gave_up document '137 137'
+ok "two crashes in the first phases: the verdict is there, with the reason" gave_up document 'the agent was killed by signal 9'
 start "$under_init" abort facts plan
-ok "two crashes while planning: the verdict is there, with the reason" gave_up plan '134 134'
+ok "two crashes while planning: the verdict is there, with the reason" gave_up plan 'the agent was killed by signal 6'
 ok "two crashes while planning: nothing was changed" [ ! -e "$work/root/etc/motd" ]
 start "$under_init" crash prepare apply
-ok "two crashes while changing: the verdict is there, with the reason" gave_up apply '139 139'
-start '' kill source document
+ok "two crashes while changing: the verdict is there, with the reason" gave_up apply 'the agent was killed by signal 11'
+start '' crash source
+ok "one crash of what a person has started: it is tried again, too" went_on 0
+start "$under_init" end document
+ok "what is asked to end ends, and is not tried again" ended 143
+
+# The parent, too: then it is the init that starts the unit once more
+start "$under_init" unit apply
+ok "the whole unit is killed: the next start comes to the end" went_on 137 0
+start "$under_init" unit source document
+ok "the whole unit is killed twice: the verdict is there" gave_up document '' '137 137 71'
+start '' unit source document
 ok "what a person ends at a terminal has crashed nothing" ended '137 137 0'
+
+start '' none
+go_on crash health health --supervise
+ok "one crash in the health checks: they are made again, and the machine is ready" went_well
+start '' none
+go_on crash activate boot --activate
+ok "crash in the switch to another system: it has come to nothing" ended 139
+go_on none health health
+ok "crash in the switch to another system: the verdict is there, with the phase" lost activate
 echo "1..$count"
 [ $failures = 0 ]

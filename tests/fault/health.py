@@ -356,15 +356,17 @@ def agent_that_is_killed_leaves_a_verdict():
         p = subprocess.Popen([ROUSE, "health", "--supervise", "--run", m.run], stdout=subprocess.DEVNULL,
                              stderr=subprocess.PIPE, text=True)
         try:
-            while not s.seen:  # the child is at work
-                time.sleep(0.01)
-            with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="utf-8") as f:
-                os.kill(int(f.read()), signal.SIGKILL)
+            for n in (1, 2):  # the checks are made twice
+                while len(s.seen) < n:  # the child is at work
+                    time.sleep(0.01)
+                with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="utf-8") as f:
+                    os.kill(int(f.read()), signal.SIGKILL)
             _, err = p.communicate(timeout=LIMIT)
         finally:
             p.kill()
         status = m.read("status.json")
         check(p.returncode == 71 and status["verdict"] == "failed" and "killed by signal 9" in status["reason"], err, status)
+        check(len(s.seen) == 2, s.seen)
 
 
 def checks_that_crash_are_made_once_more():

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Preloaded into the agent: makes its worker fail in the way that ROUSE_FAULT or the kernel command
- * line (fault=…) says. Process 1, and the child that writes the verdict, go on as they are.
+ * line (fault=…) says. Process 1, and the child that writes the verdict, go on as they are. "crash-plan"
+ * crashes in phase "plan" alone.
  *
  *   crash    once in each phase, as soon as the report has it: the next run comes one phase further
  *   abort    the same, as an assertion that does not hold does it
  *   kill     the same, as the kernel does it when there is no memory left
+ *   end      the same, as a person does it, or a service manager
+ *   unit     the same, for the worker and its parent at once
  *   hang     once, in the first phase
  *   memory   once, in the first phase
  */
@@ -50,21 +53,40 @@ static bool first_time(const char *name)
 	return true;
 }
 
+/* Is that what is asked for, in this phase, for the first time? */
+static bool due(const char *kind, const char *phase, const char *mark)
+{
+	const char *fault = asked();
+	size_t n = strlen(kind), m = strlen(phase);
+
+	if (strncmp(fault, kind, n) != 0)
+		return false;
+	if (fault[n] == '-' &&
+	    (strncmp(fault + n + 1, phase, m) != 0 || (unsigned char)fault[n + 1 + m] > ' '))
+		return false;
+	return first_time(mark);
+}
+
 static void fail_in(const char *phase)
 {
 	static const struct {
 		const char *name;
 		int signal;
-	} kinds[] = { { "crash", SIGSEGV }, { "abort", SIGABRT }, { "kill", SIGKILL } };
-	const char *fault = asked();
+	} kinds[] = {
+		{ "crash", SIGSEGV }, { "abort", SIGABRT }, { "kill", SIGKILL }, { "end", SIGTERM }
+	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strncmp(fault, kinds[i].name, strlen(kinds[i].name)) == 0 && first_time(phase))
+		if (due(kinds[i].name, phase, phase))
 			raise(kinds[i].signal);
-	if (strncmp(fault, "hang", 4) == 0 && first_time("hang"))
+	if (due("unit", phase, phase)) {
+		kill(getppid(), SIGKILL);
+		pause(); /* it takes its child along */
+	}
+	if (due("hang", phase, "hang"))
 		while (true)
 			pause();
-	if (strncmp(fault, "memory", 6) == 0 && first_time("memory"))
+	if (due("memory", phase, "memory"))
 		while (true) {
 			char *p = malloc(1 << 20);
 
