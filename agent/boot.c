@@ -168,10 +168,12 @@ static int acquire(struct boot *b, struct rouse_err *e)
 	boot_begin_phase(b, "source");
 	if (rouse_settings_load(&b->settings, b->options->settings, e) < 0)
 		return -1;
+	boot_name_signals(b);
 	r = rouse_acquire_source(b->options, &b->settings, b->fetcher,
 				 deadline_in(b, ROUSE_DEADLINE_SOURCE), &b->found, e);
 	/* Also when nobody answered: the firmware tells which machine it is that fails. */
 	boot_record_instance(b);
+	boot_name_signals(b);
 	if (r < 0)
 		return -1;
 
@@ -193,8 +195,8 @@ static void start_herald(struct boot *b)
 	struct rouse_health health = { 0 };
 	struct rouse_err e;
 
-	if (!boot_read_health(b, &arena, &health))
-		return;
+	(void)boot_read_health(b, &arena, &health); /* it may have none */
+	boot_add_signals(b, &arena, &health);
 	if (rouse_health_save(b->options->run, ROUSE_SIGNALS_FILE, &health, &e) < 0)
 		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
 	if (rouse_health_needs_network(&health) &&
@@ -344,6 +346,7 @@ static int give_up(struct boot *b, struct rouse_err *e)
 
 	if (rouse_settings_load(&b->settings, b->options->settings, &ignored) < 0)
 		b->settings = (struct rouse_settings){ 0 };
+	boot_name_signals(b);
 	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s%s%s%s%s%s", b->crashed,
 			 phase ? ", in phase '" : "", phase ? phase : "", phase ? "'" : "",
 			 crash ? ": " : "", crash ? crash : "");

@@ -29,7 +29,8 @@ struct session {
 	struct rouse_report report;
 	struct rouse_health health; /* all zero: this boot asked for no checks */
 	struct rouse_arena arena;
-	json_t *conf; /* holds the strings of health */
+	json_t *conf;    /* holds the strings of health */
+	json_t *signals; /* … and of its signals, when the document has none */
 	struct rouse_policy policy;
 	json_t *policy_json; /* holds its strings */
 	const char *
@@ -41,6 +42,7 @@ static void session_auto(struct session *s)
 	rouse_report_done(&s->report);
 	rouse_arena_done(&s->arena);
 	json_decref(s->conf);
+	json_decref(s->signals);
 	json_decref(s->policy_json);
 }
 
@@ -140,11 +142,15 @@ static int note_activation(const struct session *s, struct rouse_err *e)
 static int open_session(struct session *s, struct rouse_err *e)
 {
 	struct rouse_err missing = { 0 };
+	struct rouse_health kept = { 0 };
 	bool asked = rouse_health_load(s->run, ROUSE_HEALTH_FILE, &s->health, &s->arena, &s->conf,
 				       e) == 0;
 
 	if (!asked && e->sys != ENOENT)
 		return -1;
+	if (!s->health.signals && rouse_health_load(s->run, ROUSE_SIGNALS_FILE, &kept, &s->arena,
+						    &s->signals, &missing) == 0)
+		s->health.signals = kept.signals;
 	if (rouse_report_load(&s->report, s->run, &missing) == 0)
 		return 0;
 	if (!asked && missing.sys == ENOENT)
@@ -208,7 +214,7 @@ static void announce(struct session *s)
 	rouse_report_write(&s->report);
 	if (rouse_streq(s->run, RUN_DIR))
 		rouse_health_console(&s->report);
-	rouse_health_signal(&s->report, s->conf ? &s->health : NULL);
+	rouse_health_signal(&s->report, &s->health);
 	rouse_report_write(&s->report);
 }
 
@@ -293,6 +299,7 @@ static int reload(struct session *s, struct rouse_err *e)
 {
 	rouse_report_done(&s->report);
 	json_decref(take(s->conf, NULL));
+	json_decref(take(s->signals, NULL));
 	s->health = (struct rouse_health){ 0 };
 	return open_session(s, e);
 }
@@ -342,7 +349,7 @@ static void watch_pool(struct session *s)
 	auto_fd int null = -1;
 	pid_t pid;
 
-	if ((!s->hold && !s->supervise) || !s->conf ||
+	if ((!s->hold && !s->supervise) || !s->health.signals ||
 	    !rouse_health_is_parked(&s->report, &s->health))
 		return;
 	(void)fflush(NULL);

@@ -79,6 +79,40 @@ bool boot_read_health(struct boot *b, struct rouse_arena *arena, struct rouse_he
 	return known;
 }
 
+void boot_add_signals(const struct boot *b, struct rouse_arena *arena, struct rouse_health *health)
+{
+	json_t *signals = json_object_get(b->settings.json, "signals");
+	auto_json json_t *section = NULL;
+	struct rouse_problems problems = { 0 };
+	struct rouse_health image = { 0 };
+
+	if (health->signals || !signals)
+		return;
+	section = json_object();
+	rouse_json_set(section, "signals", json_incref(signals));
+	if (rouse_schema_read(&rouse_health_shape, section, &b->found.instance, &image, arena,
+			      &problems) == 0)
+		health->signals = image.signals;
+	else
+		rouse_log(ROUSE_LOG_DEBUG, "boot", "signals of the image: %s",
+			  problems.items[0].message);
+	rouse_problems_done(&problems);
+}
+
+void boot_name_signals(const struct boot *b)
+{
+	auto_arena struct rouse_arena arena = { 0 };
+	struct rouse_health health = { 0 };
+	struct rouse_err e;
+
+	if (b->held) /* a document of an earlier try may have said it better */
+		return;
+	boot_add_signals(b, &arena, &health);
+	if (health.signals &&
+	    rouse_health_save(b->options->run, ROUSE_SIGNALS_FILE, &health, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "boot", "%s, ignoring", e.text);
+}
+
 /* The system that the document falls back to, when it names one. */
 static const char *document_fallback(const struct boot *b)
 {

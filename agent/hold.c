@@ -59,7 +59,7 @@ bool hold_until(struct rouse_report *r, const struct rouse_policy *p,
 
 int hold_boot_again(struct rouse_err *e)
 {
-	const char *const argv[] = { "/proc/self/exe", "boot", "--again", NULL };
+	const char *const argv[] = { ROUSE_PROC_SELF, "boot", "--again", NULL };
 	const struct rouse_proc p = { .argv = argv,
 				      .deadline = rouse_clock_ms() + ROUSE_DEADLINE_BOOT };
 

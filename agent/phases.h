@@ -58,6 +58,11 @@ void boot_prepare_run(struct boot *b);
 
 /* The health section of the document, when the document is valid. */
 bool boot_read_health(struct boot *b, struct rouse_arena *arena, struct rouse_health *ret);
+/* Adds whom the image wants to be told, where the document does not say it. What names the instance is left out
+ * until that is known. */
+void boot_add_signals(const struct boot *b, struct rouse_arena *arena, struct rouse_health *health);
+/* The same, for who must tell how this boot has ended before there is a document. */
+void boot_name_signals(const struct boot *b);
 /* Looks at what earlier boots made of this document: -1 when the fallback is due first, b->spent
  * then, or when the disk cannot be read. To be called when the root is there, if there is one. */
 must_check int boot_check_attempts(struct boot *b, struct rouse_err *e);

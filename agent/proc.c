@@ -13,6 +13,7 @@
 #include <rouse/clock.h>
 #include <rouse/fs.h>
 #include <rouse/limits.h>
+#include <rouse/text.h>
 
 /* The directories of Debian, of NixOS and of an initramfs, in the order of trust. */
 static const char *const search_path[] = {
@@ -38,6 +39,9 @@ bool rouse_proc_find(const char *name, const char *chroot, char *buf, size_t siz
 	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
 	struct rouse_err e = { 0 };
 
+	/* The kernel's link, which nothing else is let through by. */
+	if (!chroot && rouse_streq(name, ROUSE_PROC_SELF))
+		return snprintf(buf, size, "%s", name) < (int)size;
 	if (rouse_root_open(&root, chroot ? chroot : "/", &e) < 0)
 		return false;
 	if (*name == '/') {

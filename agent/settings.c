@@ -6,6 +6,7 @@
 
 #include <rouse/fs.h>
 #include <rouse/generations.h>
+#include <rouse/health.h>
 #include <rouse/json.h>
 #include <rouse/source.h>
 #include <rouse/limits.h>
@@ -111,6 +112,10 @@ static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct rouse_settings, policy.hold_poll, "holdPoll",
 		    "health.holdPoll where the document does not say it.", .type = ROUSE_DURATION,
 		    .min = ROUSE_HOLD_POLL_MIN, .max = ROUSE_HOLD_POLL_LONGEST),
+	ROUSE_FIELD(struct rouse_settings, signals, "signals",
+		    "health.signals of documents that do not say it, or cannot be read.",
+		    .type = ROUSE_OBJECT, .fields = rouse_signals_fields,
+		    .n_fields = ROUSE_SIGNALS_FIELDS, .size = ROUSE_SIGNALS_SIZE),
 	ROUSE_FIELD(
 		struct rouse_settings, policy.baked, "fallback",
 		"The system closure that came with the image, for boots that fail before there is "
@@ -156,9 +161,14 @@ static int read_trusted(int fd, const char *path, struct rouse_buf *ret, struct 
 static int decode(struct rouse_settings *s, const char *path, struct rouse_err *e)
 {
 	struct rouse_problems problems = { 0 };
+	struct rouse_health health = { 0 };
 	int r = 0;
 
-	if (rouse_schema_read(&shape, s->json, NULL, s, &s->arena, &problems))
+	if (rouse_schema_read(&shape, s->json, NULL, s, &s->arena, &problems) == 0) {
+		health.signals = s->signals;
+		rouse_health_verify(&health, &problems);
+	}
+	if (problems.n)
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: %s: %s", path, problems.items[0].path,
 			       problems.items[0].message);
 	else if (s->require_signature && !s->keys.n)

@@ -50,6 +50,10 @@ struct rouse_health {
 	uint64_t hold_max, hold_poll; /* ms, 0: not said */
 };
 extern const struct rouse_shape rouse_health_shape;
+/* The fields of "signals", which an image may have in its settings, too. */
+#define ROUSE_SIGNALS_FIELDS 11
+#define ROUSE_SIGNALS_SIZE (ROUSE_SIGNALS_FIELDS * sizeof(void *))
+extern const struct rouse_field rouse_signals_fields[ROUSE_SIGNALS_FIELDS];
 
 /* What tables cannot say; `keys` of the problems begin with "health". */
 void rouse_health_verify(const struct rouse_health *h, struct rouse_problems *problems);
@@ -78,8 +82,8 @@ json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
 			 void (*progress)(void *arg, const char *what), void *arg, bool *ret_failed,
 			 struct rouse_err *e);
 
-/* Sends the verdict that is in the report on every channel that `h` asks for (NULL: ROUSE_SIGNALS_FILE, if it
- * is there), local ones first. Bounded; a signal that fails is noted in the report ("signals") and fails nothing. Groups that
+/* Sends the verdict that is in the report on every channel that `h` asks for (NULL, or without signals:
+ * ROUSE_SIGNALS_FILE, if it is there), local ones first. Bounded; a signal that fails is noted in the report ("signals") and fails nothing. Groups that
  * would replace the machine are not told of a failure while the report's "action" is hold, reboot or
  * fallback. */
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h);

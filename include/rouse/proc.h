@@ -9,6 +9,9 @@
 #include <rouse/err.h>
 #include <rouse/mem.h>
 
+/* As argv[0]: this program, also when its file was replaced meanwhile. */
+#define ROUSE_PROC_SELF "/proc/self/exe"
+
 struct rouse_proc {
 	const char *const *argv; /* NULL-terminated; argv[0] is a name or an absolute path */
 	const char *const *env;  /* NULL: PATH, LANG=C and nothing else */

@@ -8,6 +8,7 @@
 #include <rouse/schema.h>
 
 struct rouse_keep;
+struct rouse_health_signals;
 
 struct rouse_cache_conf {
 	const char *key; /* its name */
@@ -35,6 +36,8 @@ struct rouse_settings {
 	uint64_t deadline;                    /* ms for the whole boot, 0: the sum of the phases */
 	const struct rouse_fleet_conf *fleet; /* NULL: no breaker */
 	struct rouse_keep *generations;       /* NULL: not said */
+	/* NULL: not said. Names of the instance in it are not filled in; `json` has the text. */
+	const struct rouse_health_signals *signals;
 	struct rouse_arena arena;
 	json_t *json;
 };

@@ -29,8 +29,8 @@ static const struct rouse_field health_fields[] = {
 		    .type = ROUSE_MAP, .format = "a name of letters, digits, '.', '_' and '-'",
 		    .valid = rouse_is_label, .max = ROUSE_MAX_CHECKS, .item = &health_check_shape),
 	ROUSE_FIELD(struct rouse_health, signals, "signals", "Who is told the verdict.",
-		    .type = ROUSE_OBJECT, .fields = signals_fields,
-		    .n_fields = ARRAY_SIZE(signals_fields),
+		    .type = ROUSE_OBJECT, .fields = rouse_signals_fields,
+		    .n_fields = ARRAY_SIZE(rouse_signals_fields),
 		    .size = sizeof(struct rouse_health_signals)),
 	ROUSE_FIELD(
 		struct rouse_health, on_failure, "onFailure",

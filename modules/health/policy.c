@@ -193,7 +193,7 @@ int rouse_health_reboot(struct rouse_err *e)
 static int roll_back(json_int_t generation, struct rouse_err *e)
 {
 	auto_free char *number = rouse_asprintf("%lld", (long long)generation);
-	const char *const argv[] = { "/proc/self/exe", "rollback", number, NULL };
+	const char *const argv[] = { ROUSE_PROC_SELF, "rollback", number, NULL };
 	const struct rouse_proc p = { .argv = argv,
 				      .deadline = rouse_clock_ms() + ROUSE_DEADLINE_SWITCH };
 

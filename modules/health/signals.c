@@ -47,7 +47,7 @@ _Static_assert(ARRAY_SIZE(rows) + 2 <= SIGNAL_ROWS,
 		.offset = (slot) * sizeof(void *),                                                 \
 		.shape = { .type = ROUSE_OBJECT, .size = 1 },                                      \
 	}
-const struct rouse_field signals_fields[SIGNAL_SLOTS] = {
+const struct rouse_field rouse_signals_fields[ROUSE_SIGNALS_FIELDS] = {
 	OBJECT(SLOT_ASG, "asg",
 	       "Completes the launch hook of an AWS Auto Scaling group: CONTINUE, or ABANDON when "
 	       "the boot failed.",
@@ -346,11 +346,12 @@ void rouse_health_signal(struct rouse_report *r, const struct rouse_health *give
 	auto_arena struct rouse_arena arena = { 0 };
 	auto_json json_t *json = NULL;
 	struct rouse_health recalled = { 0 };
-	const struct rouse_health *h = !given && recall(r, &recalled, &arena, &json) ? &recalled
-										     : given;
+	const struct rouse_health *h = given;
 	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
 	const struct signal_call like = signal_call_of(r, f);
 
+	if ((!given || !given->signals) && recall(r, &recalled, &arena, &json))
+		h = &recalled;
 	rouse_report_set(r, "announced", json_true());
 	if (!json_is_array(json_object_get(r->json, "signals")))
 		rouse_report_set(r, "signals", json_array());

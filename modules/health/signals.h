@@ -62,7 +62,8 @@ enum signal_slot {
 struct rouse_health_signals {
 	const void *conf[SIGNAL_SLOTS]; /* NULL: not asked for */
 };
-extern const struct rouse_field signals_fields[SIGNAL_SLOTS];
+_Static_assert(SIGNAL_SLOTS == ROUSE_SIGNALS_FIELDS, "the count that the settings know");
+_Static_assert(sizeof(struct rouse_health_signals) == ROUSE_SIGNALS_SIZE, "their size, too");
 
 struct signal {
 	const char *name; /* in the report */

@@ -92,6 +92,19 @@ ended() # SECONDS
 	scene_kill
 }
 
+# By its own doing: exits STATUS
+exits()
+{
+	end=$(($(date +%s) + 30)) ended=0
+	while scene_running; do
+		[ "$(date +%s)" -lt "$end" ] || { echo "it still runs"; return 1; }
+		sleep 0.2
+	done
+	wait "$scene_vm" || ended=$?
+	scene_vm=
+	equal "$ended" "$1"
+}
+
 # Changes files of the root partition: on_root COMMAND..., of debugfs
 on_root()
 {
@@ -135,7 +148,9 @@ END
 }
 
 ec2() {
-	boot "$1" --imds "$port_imds" --forward "$port_ssh:22"
+	bound=$1
+	shift
+	boot "$bound" --imds "$port_imds" --forward "$port_ssh:22" "$@"
 }
 
 # Gives up early: for the scenarios in which nothing comes
@@ -292,12 +307,14 @@ scenario='NoCloud disk on vfat, second boot'
 truncate -s 8M "$scene/seed.img"
 mkfs.vfat -n CIDATA "$scene/seed.img" > "$scene/vfat.log"
 sed -i 's/seed-1/seed-2/' "$scene/seed/meta-data"
+# The last word of this one ends QEMU, and says the verdict by its exit status
+sed -i 's/"ci": { /&"debugExit": 1281, /' "$scene/seed/user-data"
 mcopy -i "$scene/seed.img" "$scene/seed/user-data" "$scene/seed/meta-data" ::
-boot 90 --disk "$scene/seed.img" --forward "$port_ssh:22"
+boot 90 --disk "$scene/seed.img" --exit-device
 verdict_is ready 0
 ok "$scenario: only the host name was changed" contains "$scene/report.json" "'web-seed-2' in /etc/hostname"
 ok "$scenario: the seed is not taken for the root disk" lacks "$scene/report.json" 'GPT'
-scene_halt
+ok "$scenario: the exit status of QEMU is that of a machine that is ready" exits 33
 
 rm -f "$scene/provisioned.img"
 scene_disk 4G
@@ -329,14 +346,15 @@ scene_halt
 scene_disk 4G
 
 scenario='cache away, blank disk'
-sed "s,$scene_url/cache,http://169.0.2.2:1/cache," "$scene/good.json" > "$scene/away.json"
+sed -e "s,$scene_url/cache,http://169.0.2.2:1/cache," -e 's/"ci": { /&"debugExit": 1281, /' -e 's/"deadline": "90s"/&, "onFailure": "abandon"/' \
+	"$scene/good.json" > "$scene/away.json"
 scene_publish "$scene/away.json"
 scene_initrd=$scene/hasty.initramfs
-ec2 120
+ec2 120 --exit-device
 verdict_is failed 75
 ok "$scenario: the reason names the cache" contains "$scene/report.json" "169.0.2.2:1/cache"
+ok "$scenario: the exit status of QEMU is that of a boot that found its cache away" exits $((33 + 2 * 75))
 ok "$scenario: the disk is as it was" blank
-scene_kill
 
 echo "1..$count"
 exit $((failures > 0))

@@ -78,6 +78,10 @@ document()
       "enable": true,
       "contents": "[Unit]\nAfter=nginx.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
     },
+    "listen.service": {
+      "enable": true,
+      "contents": "[Service]\\nType=forking\\nExecStartPre=/sbin/modprobe vsock_loopback\\nExecStart=/usr/lib/listen 9999 /run/heard\\n[Install]\\nWantedBy=multi-user.target\\n"
+    },
     "nginx.service": { "dropIns": { "10-limits.conf": "[Service]\nLimitNOFILE=54321\n" } },
     "unwanted.service": { "mask": true }
   },
@@ -92,7 +96,7 @@ document()
       "plan":  { "planned": true },
       "all":   { "system": "running", "after": ["nginx", "ssh"] }
     },
-    "signals": { "ci": { "virtio": "org.rouse.status" }, "cloudInit": {}, "clusterApi": {}, "prometheus": { "file": "/run/rouse.prom" } }
+    "signals": { "ci": { "virtio": "org.rouse.status", "vsock": true }, "cloudInit": {}, "clusterApi": {}, "prometheus": { "file": "/run/rouse.prom" } }
   }
 }
 END
@@ -103,6 +107,7 @@ boot()
 {
 	echo '{}' > "$scene/report.json"
 	scene_start --nvme "$scene/disk.img,serial=vol0root" --nvme "$scene/data.img,serial=vol0data" --imds "$port_imds" --forward "$port_ssh:22" \
+		--qemu -smbios --qemu 'type=11,value=io.systemd.credential:vmm.notify_socket=vsock-stream:1:9999' \
 		--append "$(images/debian --root-of "$scene/disk.img") rw systemd.show_status=no" --timeout 330
 	scene_wait 300 || { echo "# the console said:"; tail -n 20 "$scene/console" | sed 's/^/#   /'; }
 }
@@ -170,6 +175,38 @@ table_is_sound()
 	sgdisk --verify "$scene/disk.img" | tee "$scene/table" | grep -q '^No problems found' || { cat "$scene/table"; return 1; }
 }
 
+# Changes files of the root partition: on_root COMMAND..., of debugfs
+on_root()
+{
+	printf '%s\n' "$@" | debugfs -w -f - "$scene/disk.img?offset=$((262144 * 512))" 2>&1
+}
+
+# The worker of the next boot takes all the memory that its unit may have, once
+starve()
+{
+	cat > "$scene/fault.conf" << END
+[Service]
+Environment=LD_PRELOAD=/usr/lib/fault.so ROUSE_FAULT=memory ROUSE_FAULT_DIR=/run
+MemoryMax=128M
+MemorySwapMax=0
+END
+	on_root "write $scene/fault.so /usr/lib/fault.so" 'mkdir /etc/systemd/system/rouse.service.d' \
+		"write $scene/fault.conf /etc/systemd/system/rouse.service.d/50-fault.conf" > "$scene/debugfs"
+}
+
+# What comes of the machine that holds, after its document was put right; it may fail once more with what was
+# wrong before.
+healed()
+{
+	scene_told=$(grep -c '"event": *"report"' "$scene/status")
+	document | sed "s/token = /healed = /g" > "$scene/user-data"
+	until=$(($(date +%s) + 150)) verdict=failed
+	while [ "$verdict" = failed ]; do
+		scene_wait $((until - $(date +%s))) || return
+		scene_told=$((scene_told + 1))
+	done
+}
+
 root_is_clean()
 {
 	e2fsck -fn "$scene/disk.img?offset=$((262144 * 512))"
@@ -203,6 +240,8 @@ secret=$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n')
 image=build/debian/debian.img
 if ! {
 	make --no-print-directory -j"$(nproc)" build/rouse && images/kernel --dir $scene_kernel && image &&
+		${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$scene/fault.so" tests/boot/init/fault.c &&
+		${CC:-cc} -std=gnu17 -D_GNU_SOURCE -O1 -static -o "$scene/listen" tests/boot/init/listen.c &&
 		scene_ports && ssh-keygen -q -t ed25519 -N '' -C test -f "$scene/key"
 } > "$scene/prepare.log" 2>&1; then
 	tail -n 20 "$scene/prepare.log" | sed 's/^/# /'
@@ -214,6 +253,7 @@ scene_open_imds > "$scene/imds.out" 2>&1 || { printf '1..1\nnot ok 1 - %s\n' 'no
 cp --sparse=always $image "$scene/disk.img"
 truncate -s 8G "$scene/disk.img"
 truncate -s 1G "$scene/data.img"
+on_root "write $scene/listen /usr/lib/listen" 'set_inode_field /usr/lib/listen mode 0100755' > "$scene/debugfs"
 others=$(partition 14)$(partition 15)
 root_before=$(partition 1)
 
@@ -248,6 +288,10 @@ ok "$scenario: every kind of check passed" equal "$(scene_checks)" 'all file ngi
 ok "$scenario: who waits for cloud-init finds its files" equal \
 	"$(in_guest 'cat /run/cloud-init/result.json /run/cluster-api/bootstrap-success.complete; test -s /var/lib/cloud/instance/boot-finished && echo .' | tr -d ' \n')" \
 	'{"v1":{"datasource":"DataSourceEc2","errors":[]}}success.'
+in_guest 'cat /run/heard' > "$scene/heard"
+ok "$scenario: the host hears of it over vsock, in systemd's protocol" equal "$(sed 1d "$scene/heard" | tr '\n' '|')" \
+	'X_ROUSE_STATE=ready|X_ROUSE_INSTANCE=i-0abc123def4567890|X_ROUSE_REASON=|STATUS=rouse: ready|READY=1|'
+ok "$scenario: … from a port that only root has" contains "$scene/heard" '^from 1:\([6-9]..\|5[1-9].\|10..\)$'
 ok "$scenario: metrics are written" in_guest "grep -q '^rouse_verdict{verdict=\"ready\"} 1' /run/rouse.prom"
 ok "$scenario: the journal has fields" in_guest '
 	sudo journalctl -b -u rouse -o json | grep ROUSE_PHASE | grep -q "\"ROUSE_COMPONENT\":\"disks\"" &&
@@ -273,14 +317,19 @@ ok "$scenario: the other partitions are as they were" equal "$(partition 14)$(pa
 ok "$scenario: the root filesystem is clean" root_is_clean
 sfdisk --dump "$scene/disk.img" > "$scene/table.1"
 
-scenario='second boot'
+scenario='second boot, with too little memory for its first try'
+ok "$scenario: it can be set" starve
 boot
 verdict_is ready 0
+ok "$scenario: the console has what became of the worker" contains "$scene/console" "the agent ran out of memory, in phase 'source'"
+ok "$scenario: it was tried again" equal "$(scene_report crashes)" 1
 ok "$scenario: nothing was changed" equal "$(scene_report changes)" 0
 await_login
 ok "$scenario: it is the same machine" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-i-0abc123def4567890
 echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') ns, health $(in_guest 'systemctl show -P CPUUsageNSec rouse-health') ns"
 ok "$scenario: an automount waits, and mounts for who comes" automount_works
+ok "$scenario: to systemd, the unit has succeeded" equal "$(in_guest 'systemctl show -P Result -P ExecMainStatus rouse' | tr '\n' ' ')" 'success 0 '
+in_guest 'sudo rm /etc/systemd/system/rouse.service.d/50-fault.conf; echo "{ \"holdPoll\": \"10s\" }" | sudo tee /etc/rouse/agent.json' > /dev/null
 # As an image would be that has no fstab
 ok "$scenario: without an fstab, the mounts are kept as units" in_guest '
 	sudo mv /etc/fstab /etc/fstab.away && sudo /usr/sbin/rouse apply --yes --only disks /run/rouse/document.json &&
@@ -310,6 +359,14 @@ ok "$scenario: systemd found no cycle in the order of units" equal \
 	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
 ok "$scenario: the machine is as it was" equal "$(in_guest 'cat /proc/sys/kernel/hostname; sudo cat /etc/app.conf' | tr '\n' ' ')" \
 	"web-i-0abc123def4567890 token = $secret "
+ok "$scenario: it is held" equal "$(scene_report action) $(scene_report fault)" 'hold fleet'
+started=$(in_guest 'cat /proc/sys/kernel/random/boot_id')
+scenario='the same machine, and the document is put right'
+healed
+verdict_is ready 0
+ok "$scenario: the document was applied, without a reboot" equal "$(in_guest 'sudo cat /etc/app.conf; cat /proc/sys/kernel/random/boot_id' | tr '\n' ' ')" \
+	"healed = $secret $started "
+ok "$scenario: the health unit is done, and well" in_guest 'until [ "$(systemctl is-active rouse-health)" != activating ]; do sleep 1; done; systemctl is-active rouse-health'
 ok "$scenario: the machine shuts down" halt
 ok "$scenario: the root filesystem is clean" root_is_clean
 

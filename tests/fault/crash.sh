@@ -32,7 +32,7 @@ ok() # NAME COMMAND [ARG]...
 
 $CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$work/fault.so" tests/boot/init/fault.c || exit 1
 printf '{ "rouse": 1, "files": { "/etc/motd": { "contents": "up" } } }' > "$work/web.json"
-printf '{ "document": "%s" }' "$work/web.json" > "$work/agent.json"
+printf '{ "document": "%s", "signals": { "prometheus": { "file": "%s" } } }' "$work/web.json" "$work/metrics.prom" > "$work/agent.json"
 chmod 600 "$work/agent.json"
 
 # Starts the boot as its unit does, and again when all of it was killed; says how each ended:
@@ -41,7 +41,7 @@ start()
 {
 	init=$1 kind=$2
 	shift 2
-	rm -rf "$work/root" "$work/run" "$work/faults"
+	rm -rf "$work/root" "$work/run" "$work/faults" "$work/metrics.prom"
 	mkdir -p "$work/root/etc" "$work/run" "$work/faults"
 	spare source document facts plan prepare apply activate health
 	for phase in "$@"; do
@@ -117,6 +117,7 @@ for phase in source document facts plan prepare apply; do
 done
 start "$under_init" kill source document
 ok "two crashes in the first phases: the verdict is there, with the reason" gave_up document 'the agent was killed by signal 9'
+ok "two crashes in the first phases: whom the image names hears of it" grep -q '^rouse_verdict{verdict="failed"} 1' "$work/metrics.prom"
 start "$under_init" abort facts plan
 ok "two crashes while planning: the verdict is there, with the reason" gave_up plan 'the agent was killed by signal 6'
 ok "two crashes while planning: nothing was changed" [ ! -e "$work/root/etc/motd" ]

@@ -92,6 +92,18 @@ static void much_output_is_cut_and_does_not_block(struct t *t)
 	T_CHECK(t, out.len > 1000000 && out.len <= 1 << 20);
 }
 
+/* Which nobody may be led by otherwise. */
+static void the_program_itself_is_found_behind_the_kernels_link(struct t *t)
+{
+	char path[64];
+
+	T_CHECK(t, rouse_proc_find(ROUSE_PROC_SELF, NULL, path, sizeof(path)));
+	T_STR(t, path, "/proc/self/exe");
+	T_CHECK(t, !rouse_proc_find("/proc/self/fd/0", NULL, path, sizeof(path)));
+	T_CHECK(t, !rouse_proc_find("/proc/1/exe", NULL, path, sizeof(path)));
+}
+
 T_MAIN(T(status_and_output_come_back), T(arguments_are_not_interpreted), T(environment_is_small),
        T(deadline_ends_the_whole_group), T(failures_name_the_program_and_its_last_words),
+       T(the_program_itself_is_found_behind_the_kernels_link),
        T(much_output_is_cut_and_does_not_block))

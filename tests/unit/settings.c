@@ -69,6 +69,20 @@ static void every_setting_is_read(struct t *t)
 	T_CHECK(t, cache->keys.n == 1);
 }
 
+static void signals_keep_the_names_of_the_instance(struct t *t)
+{
+	auto_fixture struct fixture x = { 0 };
+	const char *url = "s3://b/{instance.id}.json";
+
+	T_CHECK(t, load(&x, "{\"signals\": {\"object\": {\"url\": \"s3://b/{instance.id}.json\"}}}",
+			0644) == 0);
+	T_CHECK(t, x.s.signals);
+	T_STR(t,
+	      json_string_value(json_object_get(
+		      json_object_get(json_object_get(x.s.json, "signals"), "object"), "url")),
+	      url);
+}
+
 static void fleet_may_be_a_url_alone(struct t *t)
 {
 	auto_fixture struct fixture x = { 0 };
@@ -122,6 +136,9 @@ static void wrong_settings_name_what_is_wrong(struct t *t)
 		{ "{\"fleet\": {\"failures\": 3}}", "\"url\" is missing" },
 		{ "{\"fleet\": {\"url\": \"s3://b/x\", \"failures\": 0}}", "from 1 to 500" },
 		{ "{\"fleet\": {\"url\": \"s3://b/x\", \"window\": \"1s\"}}", "a duration from" },
+		{ "{\"signals\": {\"asgg\": {}}}", "asgg" },
+		{ "{\"signals\": {\"cloudformation\": {\"stack\": \"web\"}}}",
+		  "signals.cloudformation: needs" },
 		{ "{\"requireSignature\": true}", "no signature can be right without \"keys\"" },
 		{ "{\"sha256\": "
 		  "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
@@ -155,5 +172,6 @@ static void a_fifo_or_a_directory_is_refused_without_waiting(struct t *t)
 }
 
 T_MAIN(T(fleet_may_be_a_url_alone), T(a_missing_file_means_the_defaults), T(every_setting_is_read),
-       T(settings_that_others_may_write_are_refused), T(settings_of_another_owner_are_refused),
-       T(wrong_settings_name_what_is_wrong), T(a_fifo_or_a_directory_is_refused_without_waiting))
+       T(signals_keep_the_names_of_the_instance), T(settings_that_others_may_write_are_refused),
+       T(settings_of_another_owner_are_refused), T(wrong_settings_name_what_is_wrong),
+       T(a_fifo_or_a_directory_is_refused_without_waiting))
