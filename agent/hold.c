@@ -22,11 +22,16 @@ static uint64_t number_at(const json_t *object, const char *key)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-/* The report may be another one after each try. */
+/* The report may be another one after each try: of a boot, which has counted it, with the reason that whoever was
+ * told once need not hear again. */
 static void count_try(struct rouse_report *r, const json_t *before, const char *reason)
 {
-	json_t *hold = json_object();
+	const json_t *now = json_object_get(r->json, "hold");
+	json_t *hold;
 
+	if (number_at(now, "tries") > number_at(before, "tries"))
+		return;
+	hold = json_object();
 	rouse_json_set_int(hold, "since", number_at(before, "since"));
 	rouse_json_set_int(hold, "until", number_at(before, "until"));
 	rouse_json_set_int(hold, "tries", number_at(before, "tries") + 1);
@@ -57,13 +62,28 @@ bool hold_until(struct rouse_report *r, const struct rouse_policy *p,
 	return false;
 }
 
+/* A unit of ours that has failed would count against a system which is well now. */
+static void forget_failure(void)
+{
+	const char *const argv[] = { "systemctl", "reset-failed", "rouse.service", NULL };
+	const struct rouse_proc p = { .argv = argv,
+				      .deadline = rouse_clock_ms() + ROUSE_DEADLINE_SYSTEMCTL };
+	struct rouse_err e;
+
+	if (access("/run/systemd/system", F_OK) == 0 && rouse_proc_check(&p, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);
+}
+
 int hold_boot_again(struct rouse_err *e)
 {
 	const char *const argv[] = { ROUSE_PROC_SELF, "boot", "--again", NULL };
 	const struct rouse_proc p = { .argv = argv,
 				      .deadline = rouse_clock_ms() + ROUSE_DEADLINE_BOOT };
 
-	return rouse_proc_check(&p, e);
+	if (rouse_proc_check(&p, e) < 0)
+		return -1;
+	forget_failure();
+	return 0;
 }
 
 static bool has_layer(const json_t *layers, const char *sha256)

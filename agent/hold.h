@@ -13,7 +13,8 @@
 bool hold_until(struct rouse_report *r, const struct rouse_policy *p,
 		int (*again)(void *arg, struct rouse_err *e), void *arg);
 
-/* Where the boot itself failed in an image: does it once more. -1 when it fails again. */
+/* Where the boot itself failed in an image: does it once more. -1 when it fails again; else systemd forgets that its
+ * unit has failed. */
 must_check int hold_boot_again(struct rouse_err *e);
 /* Where an initramfs made this machine: has somebody published another document, which is valid?
  * Only a reboot can follow it. */

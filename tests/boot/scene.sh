@@ -94,11 +94,11 @@ END
 	scene_url=http://169.0.2.2:$port_web
 }
 
-# A server is up when its port answers; a server that has ended will not.
+# A server is up when its port answers; a server that has ended will not. On a busy host it takes its time.
 scene_await_port()
 {
-	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		kill -0 "$2" 2> /dev/null || return 1
+	end=$(($(date +%s) + 60))
+	while kill -0 "$2" 2> /dev/null && [ "$(date +%s)" -lt "$end" ]; do
 		! busybox nc -w 1 127.0.0.1 "$1" < /dev/null > /dev/null 2>&1 || return 0
 		sleep 0.1
 	done

@@ -78,6 +78,7 @@ make_disk()
 	fi
 	[ "$1" = 3 ] || rm "$profiles/system-3-link"
 	[ -z "${4:-}" ] || echo "$4" > "$tree/var/lib/rouse/attempts.json"
+	[ -z "${5:-}" ] || echo "{ \"healthy\": [ { \"path\": \"$5\" } ] }" > "$tree/var/lib/rouse/generations.json"
 	truncate -s 64M "$dir/disk.img"
 	echo 'label: gpt
 start=2048, size=122880, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709' | sfdisk -q "$dir/disk.img" || return
@@ -92,12 +93,13 @@ make_initramfs() # OUTPUT [ARG]...
 		--settings "$dir/agent.json" --level 1 --output "$output" "$@"
 }
 
+snapshot=1 # of the disk: nothing that a boot writes is kept
 boot() # INITRAMFS APPEND SECONDS [ARG]...
 {
 	initramfs=$1 append=$2 seconds=$3
 	shift 3
 	images/vm --kernel $kernel/vmlinuz --initrd "$initramfs" --append "$append" --timeout "$seconds" \
-		--disk "$dir/disk.img" --snapshot "$@" 2> "$dir/qemu" | tr -d '\r' > "$dir/console"
+		--disk "$dir/disk.img" ${snapshot:+--snapshot} "$@" 2> "$dir/qemu" | tr -d '\r' > "$dir/console"
 }
 
 # The same, until the console says something: a machine that is held does not end
@@ -147,6 +149,21 @@ if ! { images/kernel --dir $kernel && images/kernel --dir $other --version "$(ot
 	printf '1..1\nnot ok 1 - %s\n' "cannot prepare"
 	exit 1
 fi
+# A document that no machine can follow: the kernel unpacks one archive over the other
+overlay() # OUTPUT
+{
+	mkdir -p "$dir/over/etc/rouse"
+	cat > "$dir/over/etc/rouse/web.json" << END
+{ "rouse": 1, "caches": { "here": { "url": "file:///nowhere", "keys": ["acme-1:nJmSRrKkSaK3neLsRLEQXFtTM365FwldyzZpxG20GS8="] } },
+  "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } },
+  "system": { "path": "$store/3c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-lost", "narHash": "sha256-$(printf '%043d' 0)=" } }
+END
+	echo '{ "document": "/etc/rouse/web.json" }' > "$dir/over/etc/rouse/agent.json"
+	chmod 644 "$dir/over/etc/rouse/"*
+	cp "$dir/initramfs" "$1" && truncate -s %512 "$1" &&
+		(cd "$dir/over" && find etc | cpio --quiet -o -H newc -R 0:0) >> "$1"
+}
+
 ok "initramfs: the same inputs give the same bytes" cmp "$dir/initramfs" "$dir/again"
 
 make_disk 1
@@ -185,6 +202,21 @@ ok "no init at all: the kernel does not panic" never_said 'Kernel panic'
 make_disk 1
 boot_until 'rouse=off on the kernel command line.*holding' "$dir/initramfs" "quiet rouse=off rouse.onfailure=reboot" 60
 ok "rouse=off: the agent says that it has nothing else, and stays" said 'rouse=off on the kernel command line.*holding'
+
+make_disk 1 '' '' '' $good
+overlay "$dir/initramfs.refused"
+snapshot=
+for try in first second; do
+	boot "$dir/initramfs.refused" "quiet word-for-init" 60
+	ok "$try boot with a document that cannot work: it is tried" said "boot: closure: .*-system-lost' is in none of the caches.*trying the generation"
+	ok "$try boot with a document that cannot work: the last system starts" said "^NEXT-INIT $good/init$"
+done
+boot "$dir/initramfs.refused" "quiet word-for-init" 60
+snapshot=1
+ok "third boot with a document that cannot work: it is not tried before the fallback" \
+	said "this document has failed on this machine before: .*system-lost' is in none of the caches.*trying the generation"
+ok "third boot with a document that cannot work: the last system starts" said "^NEXT-INIT $good/init$"
+make_disk 1
 
 # One machine: each try comes one phase further, and the last one through
 boot "$dir/initramfs.phases" "quiet word-for-init fault=crash" 120
