@@ -103,7 +103,38 @@ void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *pr
 	}
 }
 
+const char **disks_at(const char *deep[static DISKS_MAX_AT], const char *const *at, const char *a,
+		      const char *b)
+{
+	size_t n = 0;
+
+	for (; at[n] && n < DISKS_MAX_AT - 5; n++)
+		deep[n] = at[n];
+	deep[n++] = a;
+	deep[n++] = b;
+	deep[n] = deep[n + 1] = deep[n + 2] = NULL;
+	return &deep[n];
+}
+
 /* ---- filesystems ----------------------------------------------------------------------------- */
+
+static void check_subvolumes(const struct disks_mkfs *m, const char *const *at,
+			     struct rouse_problems *problems)
+{
+	const char *deep[DISKS_MAX_AT], **key = disks_at(deep, at, "mkfs", "subvolumes");
+	const struct rouse_pair *s = m->subvolumes.items;
+
+	for (size_t i = 0; i < m->subvolumes.n; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(s[i].value, s[k].value) == 0) {
+				key[0] = s[i].key;
+				rouse_problem(
+					problems, deep,
+					"is the subvolume of \"%s\": each has a path of its own",
+					s[k].key);
+				break;
+			}
+}
 
 void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
 		      struct rouse_problems *problems)
@@ -128,6 +159,7 @@ void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
 		rouse_problem(problems, at, "expected an \"inodeRatio\" of 1KiB to 64MiB");
 	if (!fs->subvolumes && m->subvolumes.n)
 		rouse_problem(problems, at, "%s has no subvolumes", fs->name);
+	check_subvolumes(m, at, problems);
 }
 
 /* An image says itself what it is; the size of its partition is known before it is. */
@@ -318,16 +350,10 @@ static void check_volumes(struct names *names, const struct disks_lvm *lvm, cons
 			  struct rouse_problems *problems)
 {
 	const struct disks_partition *v = lvm ? lvm->volumes.items : NULL;
-	const char *deep[8];
-	size_t n = 0;
+	const char *deep[DISKS_MAX_AT], **key = disks_at(deep, at, "lvm", "volumes");
 
-	for (; at[n]; n++)
-		deep[n] = at[n];
-	deep[n] = "lvm";
-	deep[n + 1] = "volumes";
-	deep[n + 3] = NULL;
 	for (size_t i = 0; v && i < lvm->volumes.n; i++) {
-		deep[n + 2] = v[i].key;
+		key[0] = v[i].key;
 		check_one(names, &v[i], deep, problems);
 	}
 }

@@ -148,6 +148,11 @@ struct disks_conf {
 extern const struct rouse_field disks_conf_fields[];
 extern const size_t disks_n_conf_fields;
 void disks_conf_check(const void *conf, struct rouse_problems *problems);
+/* Where in the document a check is: `at`, then two names. Returns where the key of what is in there
+ * goes, and the name of a member of that; both are NULL. */
+#define DISKS_MAX_AT 14
+const char **disks_at(const char *deep[static DISKS_MAX_AT], const char *const *at, const char *a,
+		      const char *b);
 void disks_check_arrays(const struct disks_conf *conf, struct rouse_problems *problems);
 void disks_check_spread(const struct disks_partition *v, const char *const *at,
 			struct rouse_problems *problems);

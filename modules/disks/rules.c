@@ -41,8 +41,7 @@ static void check_lvm(const char *const *at, const struct disks_partition *p,
 		      struct rouse_problems *problems)
 {
 	const struct disks_partition *v = p->lvm->volumes.items;
-	const char *deep[9], *deeper[10];
-	size_t n = 0;
+	const char *deep[DISKS_MAX_AT], **key = disks_at(deep, at, "lvm", "volumes");
 
 	if (p->type && strcmp(p->type, "linux-lvm") != 0)
 		rouse_problem(problems, at, "a physical volume has the type \"linux-lvm\"");
@@ -53,16 +52,12 @@ static void check_lvm(const char *const *at, const struct disks_partition *p,
 		rouse_problem(problems, at,
 			      "lists \"volumes\": mount points, filesystems and options belong "
 			      "into them, and the partition has a plain name");
-	for (; at[n]; n++)
-		deep[n] = deeper[n] = at[n];
-	deep[n] = deeper[n] = "lvm";
-	deep[n + 1] = deeper[n + 1] = "volumes";
-	deep[n + 3] = deeper[n + 4] = NULL;
-	deeper[n + 3] = "label";
 	for (size_t i = 0; i < p->lvm->volumes.n; i++) {
-		deep[n + 2] = deeper[n + 2] = v[i].key;
+		key[0] = v[i].key;
 		check_volume(&v[i], deep, problems);
-		check_label(v[i].filesystem, v[i].label, deeper, problems);
+		key[1] = "label";
+		check_label(v[i].filesystem, v[i].label, deep, problems);
+		key[1] = NULL;
 		if (v[i].mount_options.n && !disks_is_mount_point(v[i].key))
 			rouse_problem(problems, deep, "\"mountOptions\" without a mount point");
 	}
@@ -202,16 +197,10 @@ static void check_mounts_of_subvolumes(struct mounts *m, const char *const *at,
 				       struct rouse_problems *problems)
 {
 	const struct rouse_pair *s = mkfs ? mkfs->subvolumes.items : NULL;
-	const char *deep[12];
-	size_t n = 0;
+	const char *deep[DISKS_MAX_AT], **key = disks_at(deep, at, "mkfs", "subvolumes");
 
-	for (; at[n]; n++)
-		deep[n] = at[n];
-	deep[n] = "mkfs";
-	deep[n + 1] = "subvolumes";
-	deep[n + 3] = NULL;
 	for (size_t i = 0; s && i < mkfs->subvolumes.n; i++) {
-		deep[n + 2] = s[i].key;
+		key[0] = s[i].key;
 		if (disks_is_mount_point(s[i].key))
 			check_mount(m, s[i].key, deep, problems);
 	}
@@ -221,16 +210,10 @@ static void check_mounts_of_volumes(struct mounts *m, const char *const *at,
 				    const struct disks_lvm *lvm, struct rouse_problems *problems)
 {
 	const struct disks_partition *v = lvm ? lvm->volumes.items : NULL;
-	const char *deep[8];
-	size_t n = 0;
+	const char *deep[DISKS_MAX_AT], **key = disks_at(deep, at, "lvm", "volumes");
 
-	for (; at[n]; n++)
-		deep[n] = at[n];
-	deep[n] = "lvm";
-	deep[n + 1] = "volumes";
-	deep[n + 3] = NULL;
 	for (size_t i = 0; v && i < lvm->volumes.n; i++) {
-		deep[n + 2] = v[i].key;
+		key[0] = v[i].key;
 		if (disks_is_mount_point(v[i].key))
 			check_mount(m, v[i].key, deep, problems);
 		check_mounts_of_subvolumes(m, deep, v[i].mkfs, problems);

@@ -49,7 +49,7 @@ static int make_one(int root, const char *path, struct rouse_err *e)
 	if (at < 0)
 		return -1;
 	(void)snprintf(args.name, sizeof(args.name), "%s", name);
-	if (ioctl(at, BTRFS_IOC_SUBVOL_CREATE, &args) < 0 && errno != EEXIST)
+	if (ioctl(at, BTRFS_IOC_SUBVOL_CREATE, &args) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make the subvolume '%s'", path);
 	return 0;
 }
@@ -71,17 +71,33 @@ static int mount_it(const char *node, struct rouse_err *e)
 	return fd;
 }
 
+/* "a" before "a/b", which would make a plain directory of it. */
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int make_all(int root, const struct rouse_list *subvolumes, struct rouse_err *e)
+{
+	const struct rouse_pair *s = subvolumes->items;
+	auto_free const char **paths = rouse_calloc(subvolumes->n + 1, sizeof(*paths));
+
+	for (size_t i = 0; i < subvolumes->n; i++)
+		paths[i] = s[i].value;
+	qsort(paths, subvolumes->n, sizeof(*paths), by_path);
+	for (size_t i = 0; i < subvolumes->n; i++)
+		if (make_one(root, paths[i], e) < 0)
+			return -1;
+	return 0;
+}
+
 int disks_make_subvolumes(const struct disks_target *t, struct rouse_err *e)
 {
-	const struct rouse_pair *s = t->mkfs->subvolumes.items;
 	char label[BTRFS_LABEL_SIZE] = "";
 	auto_fd int fd = mount_it(t->node, e);
 
-	if (fd < 0)
+	if (fd < 0 || make_all(fd, &t->mkfs->subvolumes, e) < 0)
 		return -1;
-	for (size_t i = 0; i < t->mkfs->subvolumes.n; i++)
-		if (make_one(fd, s[i].value, e) < 0)
-			return -1;
 	if (syncfs(fd) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", t->node);
 	(void)snprintf(label, sizeof(label), "%s", t->label);

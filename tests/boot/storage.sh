@@ -51,7 +51,7 @@ cat > "$tmp/doc.json" << 'END'
       "/mnt/usr": { "size": "4MiB", "image": { "url": "file:///usr.img", "sha256": "@IMAGE@", "type": "squashfs" },
         "verity": { "hash": "usr-hash", "rootHash": "@ROOT@" } },
       "usr-hash": { "size": "4MiB", "image": { "url": "file:///usr.hash", "sha256": "@HASH@" } },
-      "/mnt/btrfs": { "filesystem": "btrfs", "mkfs": { "subvolumes": { "/mnt/sub": "deep/sub" } } } } },
+      "/mnt/btrfs": { "filesystem": "btrfs", "mkfs": { "subvolumes": { "/mnt/sub": "deep/sub", "deep": "deep" } } } } },
     "five": { "raid": { "level": 5, "chunk": "64KiB" }, "filesystem": "ext4", "mount": "/mnt/five" },
     "xfs": { "device": { "serial": "g" }, "filesystem": "xfs", "mount": "/mnt/xfs" }
   }
