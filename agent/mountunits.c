@@ -18,6 +18,7 @@
 enum { LOCAL_FS, SWAP };
 static const char *const targets[] = { [LOCAL_FS] = "local-fs.target", [SWAP] = "swap.target" };
 static const char *const suffixes[] = { ".mount", ".automount", ".swap" };
+#define OPEN "rouse-open-"
 
 static const struct rouse_shape text_shape = { .type = ROUSE_STRING };
 
@@ -220,20 +221,14 @@ static void pull(struct rouse_units *u, size_t target, const char *name, const c
 	rouse_buf_printf(nofail ? &u->wants[target] : &u->requires[target], " %s", name);
 }
 
-static void print_device(struct rouse_buf *out, const char *what, bool check, const char *after,
-			 struct rouse_arena *arena)
+static void print_check(struct rouse_buf *out, const char *what, struct rouse_arena *arena)
 {
-	if (after)
-		rouse_buf_printf(out, "Requires=%s\nAfter=%s\n", after, after);
-	if (check) {
-		const char *fsck = rouse_unit_of_path(what, ".service", arena);
+	const char *fsck = rouse_unit_of_path(what, ".service", arena);
 
-		rouse_buf_printf(out, "Requires=systemd-fsck@%s\nAfter=systemd-fsck@%s\n", fsck,
-				 fsck);
-	}
+	rouse_buf_printf(out, "Requires=systemd-fsck@%s\nAfter=systemd-fsck@%s\n", fsck, fsck);
 }
 
-static bool add_swap(struct rouse_units *u, const struct rouse_fstab_line *line, const char *after)
+static bool add_swap(struct rouse_units *u, const struct rouse_fstab_line *line)
 {
 	const char *what = what_of(line, u->arena);
 	const char *name = rouse_unit_of_path(what, ".swap", u->arena);
@@ -242,7 +237,6 @@ static bool add_swap(struct rouse_units *u, const struct rouse_fstab_line *line,
 	if (rouse_list_has(&u->fact->others, name))
 		return false;
 	begin(u, &out);
-	print_device(&out, what, false, after, u->arena);
 	rouse_buf_printf(&out, "\n[Swap]\n");
 	print(&out, "What", what, strlen(what));
 	if (line->options)
@@ -252,8 +246,7 @@ static bool add_swap(struct rouse_units *u, const struct rouse_fstab_line *line,
 	return true;
 }
 
-bool rouse_units_add(struct rouse_units *u, const struct rouse_fstab_line *line, bool late,
-		     const char *after)
+bool rouse_units_add(struct rouse_units *u, const struct rouse_fstab_line *line, bool late)
 {
 	const char *what = what_of(line, u->arena), *name, *automount;
 	bool asked = line->options && rouse_mount_has_option(line->options, "x-systemd.automount");
@@ -263,7 +256,7 @@ bool rouse_units_add(struct rouse_units *u, const struct rouse_fstab_line *line,
 	if (!is_sayable(what) || (line->options && !is_sayable(line->options)))
 		return false;
 	if (!line->target)
-		return add_swap(u, line, after);
+		return add_swap(u, line);
 	name = rouse_unit_of_path(line->target, ".mount", u->arena);
 	automount = rouse_unit_of_path(line->target, ".automount", u->arena);
 	if (!is_sayable(line->target) || rouse_list_has(&u->fact->others, name) ||
@@ -274,7 +267,8 @@ bool rouse_units_add(struct rouse_units *u, const struct rouse_fstab_line *line,
 	begin(u, &out);
 	if (!u->mounted && !rouse_fstab_is_early(line->target))
 		rouse_buf_printf(&out, "After=rouse.service\n");
-	print_device(&out, what, line->check && (late || !u->mounted), after, u->arena);
+	if (line->check && (late || !u->mounted))
+		print_check(&out, what, u->arena);
 	rouse_buf_printf(&out, "%s\n[Mount]\n", unit.data ? unit.data : "");
 	print(&out, "What", what, strlen(what));
 	print(&out, "Where", line->target, strlen(line->target));
@@ -286,6 +280,48 @@ bool rouse_units_add(struct rouse_units *u, const struct rouse_fstab_line *line,
 	if (asked)
 		add_automount(u, automount, line->target, &idle);
 	pull(u, LOCAL_FS, asked ? automount : name, line->options, asked, late);
+	return true;
+}
+
+const char *rouse_unit_that_opens(const char *name, struct rouse_arena *arena)
+{
+	return rouse_arena_printf(arena, OPEN "%s.service", name);
+}
+
+/* The agent comes first, and mostly has opened it; nothing but the bytes of the file is the key. */
+bool rouse_units_open(struct rouse_units *u, const struct rouse_opening *o)
+{
+	const char *unit = rouse_unit_that_opens(o->name, u->arena);
+	const char *what = rouse_arena_printf(u->arena, "/dev/disk/by-uuid/%s", o->uuid);
+	const char *device = rouse_unit_of_path(what, ".device", u->arena);
+	const char *file = o->key ? rouse_arena_printf(u->arena, "file:%s", o->key) : NULL;
+	auto_buf struct rouse_buf out = { 0 };
+
+	for (size_t i = 0; i < u->n; i++)
+		if (strcmp(u->files[i].key, unit) == 0)
+			return false;
+	if (rouse_list_has(&u->fact->others, unit) || (o->key && !is_sayable(o->key)))
+		return false;
+	begin(u, &out);
+	rouse_buf_printf(&out,
+			 "Description=Open the encrypted volume '%s'\nDefaultDependencies=no\n"
+			 "ConditionPathExists=!/dev/mapper/%s\nRequires=%s\nAfter=%s\n",
+			 o->name, o->name, device, device);
+	if (!o->early)
+		rouse_buf_printf(&out, "After=rouse.service\n");
+	if (o->key)
+		print_path(&out, "RequiresMountsFor", o->key, strlen(o->key));
+	rouse_buf_printf(&out, "\n[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutSec=%d\n",
+			 ROUSE_DEADLINE_CRYPTSETUP / 1000);
+	if (file)
+		print(&out, "StandardInput", file, strlen(file));
+	rouse_buf_printf(&out, "ExecStart=cryptsetup open %s%s %s %s\n",
+			 o->key ? "--type luks --key-file -"
+				: "--type luks2 --token-only --token-type systemd-tpm2",
+			 o->discard ? " --allow-discards" : "", what, o->name);
+	add_file(u, unit, out.data);
+	if (o->swap)
+		pull(u, SWAP, unit, NULL, false, false);
 	return true;
 }
 
@@ -346,6 +382,8 @@ static bool is_unit(const char *name)
 {
 	size_t len = strlen(name);
 
+	if (rouse_strip_prefix(name, OPEN))
+		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
 		size_t n = strlen(suffixes[i]);
 

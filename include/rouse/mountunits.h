@@ -47,11 +47,21 @@ const char *rouse_unit_of_path(const char *path, const char *suffix, struct rous
 /* Is it mounted when somebody goes there, or only when somebody asks: "x-systemd.automount",
  * "noauto"? Options may be NULL. */
 bool rouse_mount_is_late(const char *options);
-/* Adds the units of what would be this line of fstab. `late`: it is not mounted yet; `after`: the unit
- * that makes its device, NULL: none. False when there are none: a path that a unit cannot say, or a
- * unit of that name that is somebody else's. */
-bool rouse_units_add(struct rouse_units *u, const struct rouse_fstab_line *line, bool late,
-		     const char *after);
+/* Adds the units of what would be this line of fstab. `late`: it is not mounted yet. False when there
+ * are none: a path that a unit cannot say, or a unit of that name that is somebody else's. */
+bool rouse_units_add(struct rouse_units *u, const struct rouse_fstab_line *line, bool late);
+/* A LUKS volume that is opened by systemd where the agent has not: cryptsetup(8). */
+struct rouse_opening {
+	const char *name, *uuid; /* below /dev/mapper; of its header */
+	const char *key;         /* the path of a file; NULL: the TPM has it */
+	bool discard;
+	bool early; /* it is needed before the agent runs */
+	bool swap;  /* what is swapped to stands on it */
+};
+/* "rouse-open-NAME.service", in the arena. A mount waits for it by "x-systemd.requires=". */
+const char *rouse_unit_that_opens(const char *name, struct rouse_arena *arena);
+/* Adds that unit, once. False when it is there already, or somebody else's. */
+bool rouse_units_open(struct rouse_units *u, const struct rouse_opening *o);
 /* All of them, in the order of their names; frees what was put together. In the arena. */
 struct rouse_list rouse_units_end(struct rouse_units *u);
 bool rouse_units_are(const struct rouse_list *own, const struct rouse_list *wanted);

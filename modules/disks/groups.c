@@ -312,6 +312,8 @@ static bool needs_thin(const struct group *g)
 
 static int plan_group(struct work *w)
 {
+	for (size_t i = 0; i < w->g->n_members; i++)
+		w->behind = disks_opened(w->p, w->g->members[i].w.behind, w->behind);
 	if (find_group(w) < 0)
 		return -1;
 	if (needs_thin(w->g) && disks_needs_program(w->p, &w->g->members[0].w, "thin_check") < 0)

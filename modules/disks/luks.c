@@ -24,8 +24,23 @@ const char *disks_luks_name(const struct disks_partition *p, char *buf, size_t s
 	return buf;
 }
 
-static struct place inside(struct planner *p, const struct place *w, uint64_t size)
+const struct opened *disks_opened(struct planner *p, const struct opened *all,
+				  const struct opened *rest)
 {
+	for (; all; all = all->next) {
+		struct opened *o = rouse_arena_alloc(&p->plan->arena, sizeof(*o));
+
+		*o = *all;
+		o->next = rest;
+		rest = o;
+	}
+	return rest;
+}
+
+static struct place inside(struct planner *p, const struct place *w, const char *uuid,
+			   uint64_t size)
+{
+	struct opened self = { .uuid = uuid, .luks = w->luks };
 	struct place in = *w;
 	char name[256];
 
@@ -40,6 +55,8 @@ static struct place inside(struct planner *p, const struct place *w, uint64_t si
 	in.content = NULL;
 	in.node = rouse_arena_printf(&p->plan->arena, "%s%s", DISKS_MAPPER_DIR, name);
 	in.title = rouse_arena_printf(&p->plan->arena, "LUKS volume '%s'", name);
+	self.name = in.node + strlen(DISKS_MAPPER_DIR);
+	in.behind = disks_opened(p, &self, w->behind);
 	return in;
 }
 
@@ -73,10 +90,10 @@ static const char *key_text(struct planner *p, const struct disks_luks *l)
 
 static int make(struct planner *p, const struct place *w, enum verdict v, bool fresh)
 {
-	struct place in = inside(p, w, w->size > DISKS_LUKS_HEAD ? w->size - DISKS_LUKS_HEAD : 0);
-	struct disks_action *a = new_action(p, w, &in);
 	char shown[DISKS_GUID_LEN];
+	struct disks_action *a;
 	uint8_t uuid[16];
+	struct place in;
 
 	if (w->size <= DISKS_LUKS_HEAD + MIB)
 		return rouse_fail(p->e, ROUSE_DOCUMENT, 0,
@@ -87,7 +104,9 @@ static int make(struct planner *p, const struct place *w, enum verdict v, bool f
 		return -1;
 	disks_uuid_of(p, w, uuid);
 	disks_uuid_print(uuid, shown);
-	a->luks_uuid = rouse_arena_strdup(&p->plan->arena, shown);
+	in = inside(p, w, rouse_arena_strdup(&p->plan->arena, shown), w->size - DISKS_LUKS_HEAD);
+	a = new_action(p, w, &in);
+	a->luks_uuid = in.behind->uuid;
 	disks_uuid_of(p, &in, a->uuid);
 	a->holds = w->filesystem || w->lvm;
 	a->fresh = fresh;
@@ -109,7 +128,7 @@ static const struct disks_mapping *mapping_of(const struct planner *p, const cha
 
 static int open_it(struct planner *p, const struct place *w)
 {
-	struct place in = inside(p, w, 0);
+	struct place in = inside(p, w, NULL, 0);
 	const struct disks_mapping *m = p->facts->mappings.items;
 
 	for (size_t i = 0; i < p->facts->mappings.n; i++)
@@ -135,7 +154,7 @@ static int keep(struct planner *p, const struct place *w)
 
 	if (!m)
 		return open_it(p, w);
-	in = inside(p, w, (uint64_t)m->size);
+	in = inside(p, w, m->uuid, (uint64_t)m->size);
 	in.node = m->device;
 	in.content = m->content;
 	if ((uint64_t)m->size + DISKS_LUKS_HEAD + DISKS_GROW_MIN <= w->size) {

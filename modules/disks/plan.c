@@ -240,6 +240,14 @@ static bool has_disks(const struct disks_facts *facts, const struct rouse_contex
 	return !c->image;
 }
 
+static bool is_opening(const struct rouse_plan *plan)
+{
+	for (size_t i = 0; i < plan->n_steps; i++)
+		if (plan->steps[i].opens)
+			return true;
+	return false;
+}
+
 int disks_plan(const void *conf_, const void *facts, const struct rouse_context *c,
 	       struct rouse_plan *plan, struct rouse_err *e)
 {
@@ -282,7 +290,12 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 	}
 	if (disks_plan_arrays(p) < 0 || disks_plan_groups(p) < 0 || disks_plan_verity(p) < 0)
 		return -1;
-	disks_plan_mounts(p);
+	/* What stands on something that is not open yet is not known yet. An initramfs uses at once what
+	 * it has: it would mount what belongs into a root that comes later, and is then mounted over it. */
+	if (!is_opening(plan) || !c->initramfs)
+		disks_plan_mounts(p);
+	if (is_opening(plan))
+		return 0;
 	disks_plan_fstab(p);
 	disks_plan_units(p);
 	return 0;

@@ -5,9 +5,17 @@
 
 #include "disks.h"
 
+/* LUKS volumes that something stands on. */
+struct opened {
+	const char *name, *uuid;
+	const struct disks_luks *luks;
+	const struct opened *next;
+};
+
 /* What is mounted (and grown) when all disks are written. */
 struct mount {
 	const char *mount, *source, *type, *options, *disk;
+	const struct opened *behind;
 	const char *uuid;    /* of the filesystem; NULL: not known */
 	bool wanted;         /* mount it; else it is mounted, or never is */
 	bool kept;           /* it is there already */
@@ -32,6 +40,7 @@ struct place { /* where a filesystem is wanted */
 	const char *raid;                   /* …, but a member of this array */
 	const struct disks_luks *luks;      /* what is wanted stands there encrypted */
 	bool inside;                        /* … and this is it, decrypted */
+	const struct opened *behind;        /* what must be open for it to be there */
 	bool ours;                          /* what it is in is known for ours by its identity */
 	unsigned number;                    /* 0: the whole disk */
 	bool published;                     /* the partition is there (a whole disk always is) */
@@ -150,6 +159,9 @@ void disks_add_erase(struct planner *p, const struct place *w, enum verdict v);
 /* What becomes a part of something larger: marked, in the table that will publish it or by a step of
  * its own, unless it is marked already. */
 int disks_claim(struct planner *p, const struct place *w, enum verdict v);
+/* `rest`, and before it what `all` has. */
+const struct opened *disks_opened(struct planner *p, const struct opened *all,
+				  const struct opened *rest);
 /* The step that was added last becomes one of those before all others. */
 void disks_hoist(struct planner *p);
 
@@ -162,6 +174,7 @@ struct work {
 	struct planner *p;
 	struct group *g;
 	const struct disks_group *fact; /* NULL: to be made */
+	const struct opened *behind;    /* what all of its members stand on */
 	uint64_t extent, total, used;   /* extents */
 	size_t n_room;
 	uint64_t room[2 * ROUSE_MAX_MEMBERS]; /* free extents on each physical volume, about */

@@ -108,6 +108,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	*m = (struct mount){ .mount = w->mount,
 			     .source = verity ? verity : disks_node_of(p, w),
 			     .type = type,
+			     .behind = w->behind,
 			     .disk = w->d->key,
 			     .uuid = uuid_of(p, w, kept, fs),
 			     .options = options_of(p, w),

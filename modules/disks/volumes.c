@@ -121,6 +121,7 @@ static struct place place_of(struct work *w, size_t i, const char *name,
 		.options = &v->mount_options,
 		.group = w->g->name,
 		.volume = name,
+		.behind = w->behind,
 		.published = true,
 		.size = extents * w->extent,
 		/* What is there while it is pending was there before. */

@@ -254,7 +254,7 @@ static void plan_units(const struct rouse_list *sorted, const struct rouse_units
 	for (size_t i = 0; i < sorted->n; i++) {
 		const struct rouse_fstab_line line = line_of(m[i], &p->arena);
 
-		n += rouse_units_add(&units, &line, false, NULL);
+		n += rouse_units_add(&units, &line, false);
 	}
 	a->units = rouse_units_end(&units);
 	a->there = there;

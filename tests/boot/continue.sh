@@ -48,6 +48,7 @@ image()
 	if [ ! -s $image ] || [ -n "$(find "$ROUSE" images/debian packaging/systemd packaging/debian \
 		$scene_kernel/version -newer $image)" ]; then
 		make --no-print-directory deb && images/debian --deb build/rouse.deb --output $image \
+			--package cryptsetup-bin --package dmsetup \
 			--kernel-modules "$scene_kernel/lib/modules/$(cat $scene_kernel/version)"
 	fi
 	image_status=$?
@@ -66,6 +67,7 @@ document()
     "data": { "device": { "serial": "vol0data" }, "partitions": {
       "/srv/data": { "size": "400MiB", "filesystem": "ext4" },
       "swap": { "size": "64MiB", "filesystem": "swap" },
+      "/srv/secret": { "size": "64MiB", "filesystem": "ext4", "luks": { "escrow": { "file": "/etc/keys/secret" } } },
       "/srv/my late": { "filesystem": "ext4", "mountOptions": ["x-systemd.automount"] } } }
   },
   "users": { "deploy": { "groups": ["sudo"], "sshKeys": ["$(cat "$scene/key.pub")"] } },
@@ -271,6 +273,8 @@ ok "$scenario: the mounted root filesystem has the whole disk" \
 ok "$scenario: the secret of the document is nowhere else" secret_is_kept
 ok "$scenario: the blank volume is mounted, and in fstab" in_guest '
 	mountpoint -q /srv/data && grep -q "^UUID=[^ ]* /srv/data ext4 .*x-rouse" /etc/fstab && sudo touch /srv/data/kept'
+ok "$scenario: the encrypted volume is mounted, and its key is for root" in_guest '
+	mountpoint -q /srv/secret && sudo touch /srv/secret/kept && test "$(sudo stat -c %a:%U /etc/keys/secret)" = 600:root'
 ok "$scenario: an automount is a mount until systemd knows it" in_guest 'mountpoint -q "/srv/my late" && grep ^/dev/nvme /proc/swaps'
 ok "$scenario: systemd found no cycle in the order of units" equal \
 	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
@@ -330,11 +334,15 @@ echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') 
 ok "$scenario: an automount waits, and mounts for who comes" automount_works
 ok "$scenario: to systemd, the unit has succeeded" equal "$(in_guest 'systemctl show -P Result -P ExecMainStatus rouse' | tr '\n' ' ')" 'success 0 '
 in_guest 'sudo rm /etc/systemd/system/rouse.service.d/50-fault.conf; echo "{ \"holdPoll\": \"10s\" }" | sudo tee /etc/rouse/agent.json' > /dev/null
+ok "$scenario: the agent opens what is encrypted, and systemd knows what else would" in_guest '
+	test -e /srv/secret/kept && systemctl is-active srv-secret.mount && ! systemctl is-active rouse-open-srv-secret &&
+	systemctl show -P ConditionResult rouse-open-srv-secret | grep no &&
+	systemctl show -P Requires srv-secret.mount | grep -F rouse-open-srv-secret.service'
 # As an image would be that has no fstab
 ok "$scenario: without an fstab, the mounts are kept as units" in_guest '
 	sudo mv /etc/fstab /etc/fstab.away && sudo /usr/sbin/rouse apply --yes --only disks /run/rouse/document.json &&
 	test -e /etc/systemd/system/srv-data.mount && sudo /usr/sbin/rouse plan --only disks /run/rouse/document.json | grep "nothing to change" &&
-	systemd-analyze verify --man=no "/etc/systemd/system/srv-my\x20late.automount"'
+	systemd-analyze verify --man=no "/etc/systemd/system/srv-my\x20late.automount" /etc/systemd/system/srv-secret.mount'
 ok "$scenario: the machine shuts down" halt
 sfdisk --dump "$scene/disk.img" > "$scene/table.2"
 ok "$scenario: the partition table is the same" cmp "$scene/table.1" "$scene/table.2"
@@ -355,6 +363,8 @@ ok "$scenario: the volume is mounted without the agent, and without an fstab" in
 	! test -e /etc/fstab && mountpoint -q /srv/data && test -e /srv/data/kept &&
 	systemctl show -P FragmentPath srv-data.mount | grep -q ^/etc/systemd/system/ && systemctl is-active "systemd-fsck@*.service"'
 ok "$scenario: so are the automount and the swap" automount_works
+ok "$scenario: so is the encrypted volume, which systemd opens" in_guest '
+	systemctl is-active rouse-open-srv-secret && mountpoint -q /srv/secret && test -e /srv/secret/kept'
 ok "$scenario: systemd found no cycle in the order of units" equal \
 	"$(in_guest 'sudo journalctl -b -o cat | grep -ci "ordering cycle"')" 0
 ok "$scenario: the machine is as it was" equal "$(in_guest 'cat /proc/sys/kernel/hostname; sudo cat /etc/app.conf' | tr '\n' ' ')" \

@@ -43,38 +43,81 @@ static const struct rouse_units_fact none = { .directory = "/etc/systemd/system"
 #define MARKED(owner)                                                                              \
 	"# x-rouse." owner ": rouse writes this file, and removes it when no document wants it\n"
 
+static void what_is_encrypted_is_opened_after_the_agent(struct t *t)
+{
+	static const char *const others[] = { "rouse-open-taken.service" };
+	const struct rouse_units_fact fact = { .directory = "/etc/systemd/system",
+					       .others = { .n = 1, .items = (void *)others } };
+	auto_arena struct rouse_arena arena = { 0 };
+	struct rouse_units u = { .fact = &fact, .owner = "disks", .arena = &arena };
+	const struct rouse_opening file = { .name = "x",
+					    .uuid = "ab-cd",
+					    .key = "/keys/\"50%",
+					    .discard = true },
+				   tpm = { .name = "y", .uuid = "1", .early = true, .swap = true };
+	struct rouse_list all;
+
+	T_CHECK(t, rouse_units_open(&u, &file));
+	T_CHECK(t, !rouse_units_open(&u, &file)); /* once */
+	T_CHECK(t, rouse_units_open(&u, &tpm));
+	T_CHECK(t, !rouse_units_open(&u, &(struct rouse_opening){ .name = "taken", .uuid = "1" }));
+	T_CHECK(t, !rouse_units_open(&u, &(struct rouse_opening){
+						 .name = "z", .uuid = "1", .key = "/a\nb" }));
+	all = rouse_units_end(&u);
+	T_CHECK(t, all.n == 3);
+	T_STR(t, text_of(&all, "rouse-open-x.service"),
+	      MARKED("disks") "[Unit]\nDocumentation=man:rouse(8)\n"
+			      "Description=Open the encrypted volume 'x'\nDefaultDependencies=no\n"
+			      "ConditionPathExists=!/dev/mapper/x\n"
+			      "Requires=dev-disk-by\\x2duuid-ab\\x2dcd.device\n"
+			      "After=dev-disk-by\\x2duuid-ab\\x2dcd.device\n"
+			      "After=rouse.service\nRequiresMountsFor=\"/keys/\\\"50%%\"\n"
+			      "\n[Service]\nType=oneshot\nRemainAfterExit=yes\nTimeoutSec=120\n"
+			      "StandardInput=file:/keys/\"50%%\n"
+			      "ExecStart=cryptsetup open --type luks --key-file - --allow-discards "
+			      "/dev/disk/by-uuid/ab-cd x\n");
+	T_CHECK(t, strstr(text_of(&all, "rouse-open-y.service"),
+			  "ExecStart=cryptsetup open --type luks2 --token-only --token-type "
+			  "systemd-tpm2 /dev/disk/by-uuid/1 y\n"));
+	T_CHECK(t, !strstr(text_of(&all, "rouse-open-y.service"), "rouse.service"));
+	T_STR(t, text_of(&all, "swap.target.d/50-rouse-disks.conf"),
+	      MARKED("disks") "[Unit]\nRequires=rouse-open-y.service\n");
+}
+
 static void an_image_gets_what_local_fs_waits_for(struct t *t)
 {
 	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_units u = { .fact = &none, .owner = "disks", .arena = &arena };
 	struct rouse_list all;
 
-	T_CHECK(t, rouse_units_add(&u,
-				   &(struct rouse_fstab_line){ .source = "UUID=ab-cd",
-							       .target = "/srv/100%",
-							       .type = "ext4",
-							       .options = "noatime",
-							       .check = true },
-				   false, "systemd-cryptsetup@x.service"));
+	T_CHECK(t, rouse_units_add(
+			   &u,
+			   &(struct rouse_fstab_line){
+				   .source = "UUID=ab-cd",
+				   .target = "/srv/100%",
+				   .type = "ext4",
+				   .options = "noatime,x-systemd.requires=rouse-open-x.service",
+				   .check = true },
+			   false));
 	T_CHECK(t, rouse_units_add(&u,
 				   &(struct rouse_fstab_line){ .source = "UUID=1",
 							       .target = "/var",
 							       .type = "xfs",
 							       .options = "nofail" },
-				   false, NULL));
+				   false));
 	T_CHECK(t, rouse_units_add(&u,
 				   &(struct rouse_fstab_line){ .source = "UUID=2", .type = "swap" },
-				   false, NULL));
+				   false));
 	all = rouse_units_end(&u);
 	T_CHECK(t, all.n == 5);
 	T_STR(t, text_of(&all, "srv-100\\x25.mount"),
 	      MARKED("disks") "[Unit]\nDocumentation=man:rouse(8)\nAfter=rouse.service\n"
-			      "Requires=systemd-cryptsetup@x.service\n"
-			      "After=systemd-cryptsetup@x.service\n"
 			      "Requires=systemd-fsck@dev-disk-by\\x2duuid-ab\\x2dcd.service\n"
 			      "After=systemd-fsck@dev-disk-by\\x2duuid-ab\\x2dcd.service\n"
+			      "Requires=rouse-open-x.service\nAfter=rouse-open-x.service\n"
 			      "\n[Mount]\nWhat=/dev/disk/by-uuid/ab-cd\nWhere=/srv/100%%\n"
-			      "Type=ext4\nOptions=noatime\n");
+			      "Type=ext4\nOptions=noatime,x-systemd.requires=rouse-open-x."
+			      "service\n");
 	T_CHECK(t, !strstr(text_of(&all, "var.mount"), "rouse.service"));
 	T_STR(t, text_of(&all, "local-fs.target.d/50-rouse-disks.conf"),
 	      MARKED("disks") "[Unit]\nRequires=srv-100\\x25.mount\nWants=var.mount\n");
@@ -96,7 +139,7 @@ static void an_initramfs_has_only_automounts_pulled_in(struct t *t)
 							       .target = "/data",
 							       .type = "ext4",
 							       .check = true },
-				   false, NULL));
+				   false));
 	T_CHECK(t,
 		rouse_units_add(&u,
 				&(struct rouse_fstab_line){
@@ -106,7 +149,7 @@ static void an_initramfs_has_only_automounts_pulled_in(struct t *t)
 					.options = "x-systemd.automount,x-systemd.idle-timeout=9,"
 						   "x-systemd.requires=/dev/vdb,x-systemd.mount-"
 						   "timeout=7" },
-				true, NULL));
+				true));
 	all = rouse_units_end(&u);
 	T_CHECK(t, all.n == 4);
 	T_STR(t, text_of(&all, "data.mount"),
@@ -136,7 +179,7 @@ static void layers_of_an_overlay_are_waited_for(struct t *t)
 					   .target = "/o",
 					   .type = "overlay",
 					   .options = "lowerdir=/a b:/c,upperdir=/u,workdir=/w" },
-				   false, NULL));
+				   false));
 	all = rouse_units_end(&u);
 	T_CHECK(t, strstr(text_of(&all, "o.mount"),
 			  "RequiresMountsFor=\"/a b\"\nRequiresMountsFor=\"/c\"\n"
@@ -155,12 +198,12 @@ static void what_a_unit_cannot_say_has_none(struct t *t)
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		line.target = bad[i];
-		T_CHECK(t, !rouse_units_add(&u, &line, false, NULL));
+		T_CHECK(t, !rouse_units_add(&u, &line, false));
 	}
 	line.target = "/taken";
-	T_CHECK(t, !rouse_units_add(&u, &line, false, NULL));
+	T_CHECK(t, !rouse_units_add(&u, &line, false));
 	line.target = "/auto";
-	T_CHECK(t, !rouse_units_add(&u, &line, false, NULL));
+	T_CHECK(t, !rouse_units_add(&u, &line, false));
 	T_CHECK(t, rouse_units_end(&u).n == 0);
 }
 
@@ -200,7 +243,7 @@ static void what_is_not_wanted_any_more_is_removed(struct t *t)
 	T_CHECK(t, rouse_units_add(&u,
 				   &(struct rouse_fstab_line){
 					   .source = "UUID=1", .target = "/srv", .type = "ext4" },
-				   false, NULL));
+				   false));
 	all = rouse_units_end(&u);
 	T_CHECK(t, rouse_units_write(&root, ROUSE_UNITS_ETC, &fact.own, &all, &e) == 0);
 	T_CHECK(t, read_facts(&root, &arena, &json, &after, &e));
@@ -217,6 +260,7 @@ int main(void)
 	static const struct t_test tests[] = {
 		T(names_are_those_of_systemd_escape),
 		T(an_image_gets_what_local_fs_waits_for),
+		T(what_is_encrypted_is_opened_after_the_agent),
 		T(an_initramfs_has_only_automounts_pulled_in),
 		T(layers_of_an_overlay_are_waited_for),
 		T(what_a_unit_cannot_say_has_none),
