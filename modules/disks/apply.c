@@ -1,242 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Runs the steps. Before the first one, every disk that will be written is locked, and read once more:
- * when one of them is not what the plan was made from, none is touched. A disk stays locked until its
- * last step, by flock on a read-only descriptor, and is written through a second one that is closed
- * first: udevd then sees no writer go away outside the lock, and does not tear the partitions down to
- * read them anew.
- */
+/* Runs the steps: those on disks here, through sessions, and all others by whom they belong to. */
 #include "disks.h"
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <rouse/clock.h>
 #include <rouse/json.h>
 #include <rouse/text.h>
 
-struct session {
-	char device[256];
-	int lock, fd;
-};
+#include "session.h"
 
-struct state {
-	const struct rouse_plan *plan;
-	bool begun; /* all sessions are open, or were */
-	size_t n, n_keys, n_heads;
-	struct {
-		char device[256];
-		unsigned number;
-		struct disks_head *head;
-	} heads[ROUSE_MAX_PARTITIONS]; /* of images that are not finished */
-	struct session sessions[ROUSE_MAX_DISKS];
-	struct {
-		const struct disks_luks *luks;
-		struct rouse_buf key;
-	} * keys; /* that were fetched before the first disk changes */
-};
-
-/* A volume is not made before its key is here. One that is yet to be made is kept in escrow when it
- * is its turn. */
-static int fetch_keys(struct state *state, const struct rouse_plan *plan,
-		      const struct rouse_context *c, struct rouse_err *e)
-{
-	state->keys = rouse_calloc(plan->n_steps + 1, sizeof(*state->keys));
-	for (size_t i = 0; i < plan->n_steps; i++) {
-		const struct disks_action *a = plan->steps[i].arg;
-
-		if (plan->steps[i].module != &rouse_module_disks ||
-		    plan->steps[i].op != DISKS_OP_ENCRYPT || !a->luks->key)
-			continue;
-		if (disks_key_get(a->luks, false, c, &state->keys[state->n_keys].key, e) < 0)
-			return rouse_wrap(e, "'%s'", a->name);
-		state->keys[state->n_keys++].luks = a->luks;
-	}
-	return 0;
-}
-
-static const struct rouse_buf *key_of(const struct state *state, const struct disks_luks *luks)
-{
-	for (size_t i = 0; state && i < state->n_keys; i++)
-		if (state->keys[i].luks == luks)
-			return &state->keys[i].key;
-	return NULL;
-}
-
-int disks_prepare(const void *conf unused_arg, const struct rouse_plan *plan,
-		  const struct rouse_context *c, void **ret, struct rouse_err *e)
-{
-	struct state *state = rouse_calloc(1, sizeof(*state));
-
-	state->plan = plan;
-	*ret = state;
-	return fetch_keys(state, plan, c, e);
-}
-
-static void session_close(struct session *s)
-{
-	if (s->fd >= 0)
-		(void)close(s->fd); /* synced before */
-	if (s->lock >= 0)
-		(void)close(s->lock);
-	*s = (struct session){ .lock = -1, .fd = -1 };
-}
-
-void disks_state_free(void *state_)
-{
-	struct state *state = state_;
-
-	for (size_t i = 0; state && i < state->n; i++)
-		session_close(&state->sessions[i]);
-	for (size_t i = 0; state && i < state->n_keys; i++)
-		disks_key_wipe(&state->keys[i].key);
-	for (size_t i = 0; state && i < state->n_heads; i++)
-		free(state->heads[i].head);
-	if (state)
-		free(state->keys);
-	free(state);
-}
-
-/* udevd holds the lock while it probes; it gives up on its own when we have it. */
-static int lock_disk(int fd, const char *device, uint64_t deadline, struct rouse_err *e)
-{
-	uint64_t until = rouse_clock_ms() + ROUSE_DEADLINE_DISK_LOCK;
-
-	if (deadline && deadline < until)
-		until = deadline;
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EINTR)
-			continue;
-		if (errno != EWOULDBLOCK || rouse_clock_left(until) == 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot lock '%s'", device);
-		rouse_clock_sleep_until(rouse_clock_ms() +
-					20); /* there is no event for a free lock */
-	}
-	return 0;
-}
-
-static int changed(const struct disks_action *a, struct rouse_err *e)
-{
-	return rouse_fail(e, ROUSE_SYSTEM, 0,
-			  "'%s' has changed since the plan was made: plan again", a->device);
-}
-
-/* The plan was made from what the disk was then: is it still so, also where nothing shows yet? */
-static int check_unchanged(int fd, const struct disks_action *a, struct rouse_err *e)
-{
-	const struct disks_range *r = a->pending ? a->pending->items : NULL;
-	auto_json json_t *now = NULL;
-
-	if (disks_inspect(fd, a->device, a->ours, a->sector, &now, e) < 0)
-		return -1;
-	if (!rouse_streq(json_string_value(json_object_get(now, "fingerprint")), a->fingerprint))
-		return changed(a, e);
-	for (size_t i = 0; r && i < a->pending->n; i++) {
-		auto_json json_t *content = NULL;
-
-		if (disks_content_read(fd, (uint64_t)r[i].start, (uint64_t)r[i].size, a->sector,
-				       &content, e) < 0)
-			return rouse_wrap(e, "%s", a->device);
-		if (!disks_content_is(content, r[i].content))
-			return changed(a, e);
-	}
-	return 0;
-}
-
-static int session_open(struct session *s, const struct disks_action *a,
-			const struct rouse_context *c, struct rouse_err *e)
-{
-	auto_fd int lock = open(a->device, O_RDONLY | O_CLOEXEC);
-	auto_fd int fd = -1;
-
-	if (lock < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", a->device);
-	if (lock_disk(lock, a->device, c->deadline, e) < 0 || check_unchanged(lock, a, e) < 0)
-		return -1;
-	fd = open(a->device, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing",
-				  a->device);
-	(void)snprintf(s->device, sizeof(s->device), "%s", a->device);
-	s->lock = take(lock, -1);
-	s->fd = take(fd, -1);
-	return 0;
-}
-
-static int session_of(struct state *state, const struct disks_action *a,
-		      const struct rouse_context *c, struct session **ret, struct rouse_err *e)
-{
-	struct session new = { .lock = -1, .fd = -1 };
-
-	for (size_t i = 0; i < state->n; i++)
-		if (strcmp(state->sessions[i].device, a->device) == 0) {
-			*ret = &state->sessions[i];
-			return 0;
-		}
-	if (state->n == ARRAY_SIZE(state->sessions))
-		return rouse_fail(e, ROUSE_BUG, 0, "too many disks");
-	if (session_open(&new, a, c, e) < 0)
-		return -1;
-	state->sessions[state->n] = new;
-	*ret = &state->sessions[state->n++];
-	return 0;
-}
-
-static bool writes_disk(const struct rouse_step *step)
-{
-	switch ((enum disks_op)step->op) {
-	case DISKS_OP_ERASE:
-	case DISKS_OP_CLAIM:
-	case DISKS_OP_MAKE:
-	case DISKS_OP_TABLE:
-	case DISKS_OP_SHOW:
-	case DISKS_OP_IMAGE:
-	case DISKS_OP_FINISH_IMAGE:
-		return step->module == &rouse_module_disks;
-	case DISKS_OP_MOUNT:
-	case DISKS_OP_SWAP:
-	case DISKS_OP_GROW:
-	case DISKS_OP_ACTIVATE:
-	case DISKS_OP_GROUP:
-	case DISKS_OP_PHYSICAL:
-	case DISKS_OP_VOLUME:
-	case DISKS_OP_MAKE_VOLUME:
-	case DISKS_OP_FINISH:
-	case DISKS_OP_FSTAB:
-	case DISKS_OP_UNITS:
-	case DISKS_OP_SKIP:
-	case DISKS_OP_ASSEMBLE:
-	case DISKS_OP_ARRAY:
-	case DISKS_OP_ADD:
-	case DISKS_OP_GROW_ARRAY:
-	case DISKS_OP_FINISH_ARRAY:
-	case DISKS_OP_ENCRYPT:
-	case DISKS_OP_OPEN:
-	case DISKS_OP_GROW_LUKS:
-	case DISKS_OP_VERITY:
-		break;
-	}
-	return false;
-}
-
-static int open_all(struct state *state, const struct rouse_context *c, struct rouse_err *e)
-{
-	struct session *s = NULL;
-
-	for (size_t i = 0; !state->begun && i < state->plan->n_steps; i++)
-		if (writes_disk(&state->plan->steps[i]) &&
-		    session_of(state, state->plan->steps[i].arg, c, &s, e) < 0)
-			return -1;
-	state->begun = true;
-	return 0;
-}
-
-/* ---- the steps ------------------------------------------------------------------------------- */
-
-static int write_table(const struct session *s, const struct disks_action *a, struct rouse_err *e)
+static int write_table(const struct disks_session *s, const struct disks_action *a,
+		       struct rouse_err *e)
 {
 	struct disks_target whole = {
 		.fd = s->fd, .size = a->size, .sector = a->sector, .head = MIB, .what = a->device
@@ -268,7 +44,7 @@ static int open_alone(const struct disks_action *a, int *ret, struct rouse_err *
 	return 0;
 }
 
-static int claim(const struct session *s, const struct disks_action *a, struct rouse_err *e)
+static int claim(const struct disks_session *s, const struct disks_action *a, struct rouse_err *e)
 {
 	auto_fd int alone = -1;
 
@@ -280,7 +56,7 @@ static int claim(const struct session *s, const struct disks_action *a, struct r
 }
 
 /* Whatever the next run finds there then is our own unfinished work. */
-static int mark(const struct session *s, const struct disks_action *a, struct rouse_err *e)
+static int mark(const struct disks_session *s, const struct disks_action *a, struct rouse_err *e)
 {
 	for (size_t i = 0; i < a->n_marks; i++) {
 		const struct disks_mark *m = &a->marks[i];
@@ -297,7 +73,7 @@ static int mark(const struct session *s, const struct disks_action *a, struct ro
 	return 0;
 }
 
-static int table(const struct session *s, const struct disks_action *a, struct rouse_err *e)
+static int table(const struct disks_session *s, const struct disks_action *a, struct rouse_err *e)
 {
 	if (mark(s, a, e) < 0 || write_table(s, a, e) < 0)
 		return -1;
@@ -306,7 +82,7 @@ static int table(const struct session *s, const struct disks_action *a, struct r
 
 /* A partition that is there is written through its own node: the page caches of a disk and of its
  * partitions do not know of each other. */
-static int open_target(const struct session *s, const struct disks_action *a,
+static int open_target(const struct disks_session *s, const struct disks_action *a,
 		       struct disks_target *t, int *ret_own, struct rouse_err *e)
 {
 	*t = (struct disks_target){ .fd = s->fd,
@@ -326,8 +102,8 @@ static int open_target(const struct session *s, const struct disks_action *a,
 }
 
 /* The program opens the node itself, some of them exclusively. */
-static int make_late(const struct session *s, const struct disks_action *a, struct disks_target *t,
-		     int *own, char node[static 256], struct rouse_err *e)
+static int make_late(const struct disks_session *s, const struct disks_action *a,
+		     struct disks_target *t, int *own, char node[static 256], struct rouse_err *e)
 {
 	if (fsync(t->fd) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
@@ -362,7 +138,7 @@ static int check_made(const struct disks_action *a, const struct disks_target *t
 	return 0;
 }
 
-static int make(const struct session *s, const struct disks_action *a,
+static int make(const struct disks_session *s, const struct disks_action *a,
 		const struct rouse_context *c, struct rouse_err *e)
 {
 	auto_free char *what = a->number ? rouse_asprintf("partition %u of '%s'", a->number,
@@ -411,8 +187,9 @@ static int make_on_node(const struct disks_action *a, const struct rouse_context
 	return a->volume && a->devices ? disks_lvm_apply(DISKS_OP_FINISH, a, c, e) : 0;
 }
 
-static int write_image(struct state *state, const struct session *s, const struct disks_action *a,
-		       const struct rouse_context *c, struct rouse_err *e)
+static int write_image(struct disks_state *state, const struct disks_session *s,
+		       const struct disks_action *a, const struct rouse_context *c,
+		       struct rouse_err *e)
 {
 	auto_free char *what = rouse_asprintf("partition %u of '%s'", a->number, a->device);
 	auto_free struct disks_head *head = rouse_calloc(1, sizeof(*head));
@@ -437,7 +214,7 @@ static int write_image(struct state *state, const struct session *s, const struc
 	return 0;
 }
 
-static int finish_image(const struct state *state, const struct session *s,
+static int finish_image(const struct disks_state *state, const struct disks_session *s,
 			const struct disks_action *a, struct rouse_err *e)
 {
 	auto_free char *what = rouse_asprintf("partition %u of '%s'", a->number, a->device);
@@ -455,13 +232,13 @@ static int finish_image(const struct state *state, const struct session *s,
 }
 
 static int run_on_disk(const struct rouse_step *step, const struct rouse_context *c,
-		       struct state *state, struct rouse_err *e)
+		       struct disks_state *state, struct rouse_err *e)
 {
 	const struct disks_action *a = step->arg;
-	struct session *s = NULL;
+	struct disks_session *s = NULL;
 	int r;
 
-	if (open_all(state, c, e) < 0 || session_of(state, a, c, &s, e) < 0 ||
+	if (disks_open_all(state, c, e) < 0 || disks_session_of(state, a, c, &s, e) < 0 ||
 	    (a->begin && write_table(s, a->begin, e) < 0))
 		return -1;
 	if (step->op == DISKS_OP_CLAIM)
@@ -477,7 +254,7 @@ static int run_on_disk(const struct rouse_step *step, const struct rouse_context
 	else
 		r = table(s, a, e);
 	if (r == 0 && a->last) {
-		session_close(s);
+		disks_session_close(s);
 		*s = state->sessions[--state->n];
 	}
 	return r;
@@ -518,7 +295,7 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_GROW_LUKS:
 		return disks_crypt_apply(
 			step->op, step->arg,
-			key_of(state, ((const struct disks_action *)step->arg)->luks), c, e);
+			disks_key_of(state, ((const struct disks_action *)step->arg)->luks), c, e);
 	case DISKS_OP_VERITY:
 		return disks_verity_open(step->arg, c, e);
 	case DISKS_OP_ERASE:
