@@ -112,7 +112,7 @@ int rouse_kmod_load_all(const char *const *names, struct rouse_err *e)
 	auto_of(ctx) struct kmod_ctx *c = NULL;
 
 	for (; *names; names++)
-		if (load(&c, *names, e) < 0 && e->sys != ENOENT)
+		if (load(&c, *names, e) < 0 && e->sys != ENOENT && e->sys != ENODEV)
 			return -1;
 	return 0;
 }

@@ -35,8 +35,8 @@ void rouse_net_down(void);
  * e->sys when this kernel has no such module. Does nothing in a running system whose modprobe
  * works on demand (it then calls the kernel the same way). */
 must_check int rouse_kmod_load(const char *name, struct rouse_err *e);
-/* The same for a list that ends with NULL. What this kernel has no module of is passed over: it may be
- * built in under another name. */
+/* The same for a list that ends with NULL. What this kernel has no module of is passed over (it may be
+ * built in under another name), and a driver for what this machine has not: another one does its work. */
 must_check int rouse_kmod_load_all(const char *const *names, struct rouse_err *e);
 /* Loads what the hardware that is there asks for (the modalias of every device). Devices of which
  * this kernel has no module are not an error. Returns the count of modules that were loaded. */

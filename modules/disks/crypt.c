@@ -227,6 +227,25 @@ static int mark_inside(const struct disks_action *a, uint64_t deadline, struct r
 	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", node) : 0;
 }
 
+/* Where the key is, for a boot that has no document: a path is no secret, a URL may hold some. */
+static int note_key(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
+{
+	const struct command c = { .argv = { "cryptsetup", "token", "import", "--json-file", "-",
+					     a->source } };
+	const struct disks_key *k = a->luks->escrow ? a->luks->escrow : a->luks->key;
+	auto_json json_t *token = NULL;
+	auto_free char *text = NULL;
+
+	if (!k || !k->file)
+		return 0;
+	token = json_pack("{s:s, s:[s], s:s}", "type", DISKS_KEY_TOKEN, "keyslots", "0", "file",
+			  k->file);
+	text = token ? json_dumps(token, JSON_COMPACT) : NULL;
+	if (!text)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOMEM, "cannot note where a key is");
+	return run(&c, &(struct rouse_buf){ .data = text, .len = strlen(text) }, deadline, e);
+}
+
 /* A key that only the TPM keeps leaves no other way in. */
 static int forget_key(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
@@ -244,6 +263,15 @@ static int finish(const struct disks_action *a, uint64_t deadline, struct rouse_
 	return run(&c, NULL, deadline, e);
 }
 
+void disks_lock(const char *name)
+{
+	const struct command c = { .argv = { "cryptsetup", "close", name } };
+	struct rouse_err in_use = { 0 };
+
+	if (run(&c, NULL, rouse_clock_ms() + ROUSE_DEADLINE_CRYPTSETUP, &in_use) < 0)
+		rouse_log(ROUSE_LOG_DEBUG, "disks", "%s", in_use.text);
+}
+
 /* From a run that was cut off, and went on in this boot. */
 static int close_stale(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
@@ -258,7 +286,8 @@ static int encrypt(const struct disks_action *a, const struct rouse_buf *key, ui
 {
 	if (close_stale(a, deadline, e) < 0 || check_node(a, deadline, e) < 0 ||
 	    format(a, key, deadline, e) < 0 || (a->luks->tpm2 && enrol(a, key, deadline, e) < 0) ||
-	    open_with_key(a, key, deadline, e) < 0 || mark_inside(a, deadline, e) < 0)
+	    note_key(a, deadline, e) < 0 || open_with_key(a, key, deadline, e) < 0 ||
+	    mark_inside(a, deadline, e) < 0)
 		return -1;
 	if (!a->luks->key && !a->luks->escrow && forget_key(a, deadline, e) < 0)
 		return -1;

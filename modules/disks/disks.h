@@ -12,7 +12,8 @@
  *   groups.c volumes.c extents.c  … of volume groups (pure)
  *   observe.c inspect.c content.c gpt.c nvme.c  read the machine
  *   apply.c table.c mount.c node.c and one file for each filesystem  write it
- *   md.c lvm.c      do both for arrays and volumes
+ *   md.c lvm.c crypt.c  do both for arrays, volumes and encryption
+ *   fallback.c unlock.c  find a root when there is no document
  *
  * Lengths and places are bytes everywhere; only table.c and gpt.c know sectors.
  */
@@ -604,6 +605,11 @@ void disks_crypt_observe(json_t *facts);
 must_check int disks_key_get(const struct disks_luks *l, bool make, const struct rouse_context *c,
 			     struct rouse_buf *ret, struct rouse_err *e);
 void disks_key_wipe(struct rouse_buf *key);
+/* The token in a header that says where the file with the key is: { "type", "keyslots", "file" }. */
+#define DISKS_KEY_TOKEN "rouse-key"
+/* Opens what no document speaks of, by its header: with the TPM, or a file with the key. */
+must_check int disks_unlock(const char *node, const char *name, struct rouse_err *e);
+void disks_lock(const char *name); /* … when nothing stands on it */
 /* `key`: what was fetched before, or NULL. */
 must_check int disks_crypt_apply(unsigned op, const struct disks_action *a,
 				 const struct rouse_buf *key, const struct rouse_context *c,

@@ -17,6 +17,10 @@
 
 #include "disks.h"
 
+/* An array, a volume group in it, an encrypted volume of that, and as much again. */
+#define MAX_DEPTH 8
+#define OPENED "fallback" /* names of volumes that were opened here */
+
 /* A system that was healthy once left these below its root. */
 static const char *const traces[] = { "var/lib/rouse/document.json",
 				      "nix/var/nix/profiles/system" };
@@ -25,7 +29,23 @@ struct candidate {
 	const char *baked; /* or this store path; may be NULL */
 	size_t n;
 	char node[128], type[32];
+	size_t n_tried, n_opened;                /* UUIDs of what was opened, or could not be */
+	char tried[ROUSE_MAX_MACHINE_DISKS][40]; /* those of LVM have 38 characters */
 };
+
+static bool is_new(struct candidate *found, const char *uuid)
+{
+	for (size_t i = 0; i < found->n_tried; i++)
+		if (rouse_streq(found->tried[i], uuid))
+			return false;
+	if (!uuid || strlen(uuid) >= sizeof(found->tried[0]) ||
+	    found->n_tried == ARRAY_SIZE(found->tried))
+		return false;
+	(void)snprintf(found->tried[found->n_tried++], sizeof(found->tried[0]), "%s", uuid);
+	return true;
+}
+
+/* ---- a filesystem with a system --------------------------------------------------------------- */
 
 /* A mount with no place in any tree; -1 with errno. */
 static int mount_at_fd(const char *node, const char *type, bool read_only)
@@ -103,6 +123,21 @@ static bool is_made_by_rouse(const json_t *group)
 
 static void look_at_group(const json_t *group, struct candidate *found)
 {
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (json_object_get(group, "volumes"), i, item) {
+		auto_free char *node = rouse_asprintf(
+			"/dev/%s/%s", json_string_value(json_object_get(group, "name")),
+			json_string_value(json_object_get(item, "name")));
+
+		look_at_node(node, json_object_get(item, "content"), found);
+	}
+}
+
+/* True when its volumes are active now. */
+static bool activate(const json_t *group)
+{
 	const struct rouse_context c = { .initramfs = true };
 	const char *devices[ROUSE_MAX_MEMBERS + 1] = { NULL };
 	const struct disks_action a = { .group = json_string_value(json_object_get(group, "name")),
@@ -114,17 +149,111 @@ static void look_at_group(const json_t *group, struct candidate *found)
 	json_array_foreach (json_object_get(group, "physical"), i, item)
 		if (i < ROUSE_MAX_MEMBERS)
 			devices[i] = json_string_value(json_object_get(item, "device"));
-	if (disks_lvm_apply(DISKS_OP_ACTIVATE, &a, &c, &e) < 0) {
-		rouse_log(ROUSE_LOG_WARNING, "fallback", "%s, ignoring", e.text);
-		return;
-	}
-	json_array_foreach (json_object_get(group, "volumes"), i, item) {
-		auto_free char *node = rouse_asprintf(
-			"/dev/%s/%s", a.group, json_string_value(json_object_get(item, "name")));
+	if (disks_lvm_apply(DISKS_OP_ACTIVATE, &a, &c, &e) == 0)
+		return true;
+	rouse_log(ROUSE_LOG_WARNING, "fallback", "%s, ignoring", e.text);
+	return false;
+}
 
-		look_at_node(node, json_object_get(item, "content"), found);
+static bool activate_all(const json_t *facts, struct candidate *found)
+{
+	const json_t *group;
+	bool more = false;
+	size_t i;
+
+	json_array_foreach (json_object_get(facts, "groups"), i, group)
+		if (is_made_by_rouse(group) &&
+		    is_new(found, json_string_value(json_object_get(group, "uuid"))))
+			more |= activate(group);
+	return more;
+}
+
+/* ---- encrypted volumes ------------------------------------------------------------------------ */
+
+/* The UUID of the LUKS volume that is there, NULL: none. */
+static const char *luks_of(const json_t *content)
+{
+	const json_t *list = json_object_get(content, "signatures");
+	const json_t *s = json_array_get(list, 0);
+
+	if (json_array_size(list) != 1 ||
+	    !rouse_streq(json_string_value(json_object_get(s, "type")), "crypto_LUKS") ||
+	    rouse_streq(json_string_value(json_object_get(s, "label")), DISKS_PENDING_LABEL))
+		return NULL;
+	return json_string_value(json_object_get(s, "uuid"));
+}
+
+static bool is_open(const json_t *facts, const char *uuid)
+{
+	const json_t *m;
+	size_t i;
+
+	json_array_foreach (json_object_get(facts, "mappings"), i, m)
+		if (rouse_streq(json_string_value(json_object_get(m, "uuid")), uuid))
+			return true;
+	return false;
+}
+
+static bool unlock(const json_t *facts, const char *node, const json_t *content,
+		   struct candidate *found)
+{
+	const char *uuid = luks_of(content);
+	struct rouse_err e = { 0 };
+	char name[32];
+
+	if (!node || !uuid || is_open(facts, uuid) || !is_new(found, uuid))
+		return false;
+	(void)snprintf(name, sizeof(name), OPENED "%zu", found->n_opened);
+	if (disks_unlock(node, name, &e) < 0) {
+		rouse_log(ROUSE_LOG_WARNING, "fallback", "%s, ignoring", e.text);
+		return false;
+	}
+	found->n_opened++;
+	return true;
+}
+
+/* True when one more volume is open. */
+static bool unlock_all(const json_t *facts, struct candidate *found)
+{
+	const json_t *one, *part;
+	bool more = false;
+	size_t i, k;
+
+	json_array_foreach (json_object_get(facts, "disks"), i, one) {
+		more |= unlock(facts, json_string_value(json_object_get(one, "device")),
+			       json_object_get(one, "content"), found);
+		json_array_foreach (json_object_get(one, "partitions"), k, part)
+			more |= unlock(facts, json_string_value(json_object_get(part, "device")),
+				       json_object_get(part, "content"), found);
+	}
+	json_array_foreach (json_object_get(facts, "arrays"), i, one)
+		more |= unlock(facts, json_string_value(json_object_get(one, "device")),
+			       json_object_get(one, "content"), found);
+	json_array_foreach (json_object_get(facts, "groups"), i, one)
+		json_array_foreach (json_object_get(one, "volumes"), k, part) {
+			auto_free char *node = rouse_asprintf(
+				"/dev/%s/%s", json_string_value(json_object_get(one, "name")),
+				json_string_value(json_object_get(part, "name")));
+
+			if (json_is_true(json_object_get(part, "active")))
+				more |= unlock(facts, node, json_object_get(part, "content"),
+					       found);
+		}
+	return more;
+}
+
+/* What was opened on the way, and holds nothing of what is booted. */
+static void lock_others(const struct candidate *found)
+{
+	for (size_t i = 0; i < found->n_opened; i++) {
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), OPENED "%zu", i);
+		disks_lock(name);
 	}
 }
+
+/* ---- where the root is ------------------------------------------------------------------------ */
 
 /* The boot may have mounted it before it failed. */
 static bool is_there_already(const char *root, const char *baked)
@@ -216,19 +345,20 @@ static int look(const struct rouse_context *c, struct candidate *found, struct r
 {
 	const struct disks_conf none = { 0 };
 	auto_json json_t *facts = json_object();
-	const json_t *disk, *entry, *group, *array;
-	size_t i, k;
+	static const char *const nodes[] = { "arrays", "mappings" };
+	const json_t *disk, *entry, *group, *one;
+	size_t i, k, depth = 0;
 
-	if (disks_observe(&none, c, facts, e) < 0)
-		return -1;
-	if (assemble(facts)) {
+	for (bool more = true; more && depth < MAX_DEPTH; depth++) {
 		json_object_clear(facts);
 		if (disks_observe(&none, c, facts, e) < 0)
 			return -1;
+		more = assemble(facts) || activate_all(facts, found) || unlock_all(facts, found);
 	}
-	json_array_foreach (json_object_get(facts, "arrays"), i, array)
-		look_at_node(json_string_value(json_object_get(array, "device")),
-			     json_object_get(array, "content"), found);
+	for (k = 0; k < ARRAY_SIZE(nodes); k++)
+		json_array_foreach (json_object_get(facts, nodes[k]), i, one)
+			look_at_node(json_string_value(json_object_get(one, "device")),
+				     json_object_get(one, "content"), found);
 	json_array_foreach (json_object_get(facts, "disks"), i, disk)
 		json_array_foreach (json_object_get(disk, "partitions"), k, entry)
 			look_at_entry(json_string_value(json_object_get(disk, "device")), entry,
@@ -245,6 +375,7 @@ int rouse_fallback_mount(const char *root, const char *baked, uint64_t deadline,
 	const struct rouse_context c = { .root = root };
 	struct candidate found = { .baked = baked };
 	auto_fd int fd = -1;
+	int why = 0;
 
 	if (is_there_already(root, baked))
 		return 0;
@@ -255,13 +386,15 @@ int rouse_fallback_mount(const char *root, const char *baked, uint64_t deadline,
 		if (look(&c, &found, e) < 0)
 			return -1;
 	}
+	if (found.n == 1)
+		fd = mount_at_fd(found.node, found.type, false), why = errno;
+	lock_others(&found);
 	if (found.n != 1)
 		return rouse_fail(e, ROUSE_SYSTEM, 0,
 				  "%s root partition holds a system that rouse made",
 				  found.n ? "more than one" : "no");
-	fd = mount_at_fd(found.node, found.type, false);
 	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s)", found.node,
+		return rouse_fail(e, ROUSE_SYSTEM, why, "cannot mount '%s' (%s)", found.node,
 				  found.type);
 	if (mkdir(root, 0755) < 0 && errno != EEXIST)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", root);
