@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the steps: those on disks here, through sessions, and all others by whom they belong to. */
-#include "disks.h"
+#include "session.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -8,8 +8,6 @@
 
 #include <rouse/json.h>
 #include <rouse/text.h>
-
-#include "session.h"
 
 static int write_table(const struct disks_session *s, const struct disks_action *a,
 		       struct rouse_err *e)

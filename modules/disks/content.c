@@ -8,7 +8,7 @@
  * from it, and whatever kills us between the first and the last write of a mkfs, the next run
  * finds its own unfinished work there, and never a stranger's.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <blkid.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * we and it can open. A key that a TPM keeps is put there by systemd-cryptenroll(1), so that systemd
  * opens such a volume, too.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <dirent.h>
 #include <fcntl.h>

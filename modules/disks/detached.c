@@ -4,7 +4,7 @@
  * exists only as a descriptor. resize2fs would do it too, but it cuts the image off behind the
  * filesystem, with the backup of the partition table, when that is a partition of a file.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <fcntl.h>
 #include <linux/loop.h>

@@ -4,7 +4,7 @@
  * needed. The primary superblock is the last block that is written (ext2fs_close), so the
  * filesystem is there complete, or there is only our pending mark.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <et/com_err.h>
 #include <ext2fs/ext2fs.h>

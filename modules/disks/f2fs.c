@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* f2fs by its own programs: the kernel cannot grow it while it is mounted. */
-#include "disks.h"
+#include "write.h"
 
 #include <endian.h>
 #include <string.h>

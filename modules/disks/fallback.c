@@ -15,7 +15,7 @@
 #include <rouse/log.h>
 #include <rouse/text.h>
 
-#include "disks.h"
+#include "write.h"
 
 /* An array, a volume group in it, an encrypted volume of that, and as much again. */
 #define MAX_DEPTH 8

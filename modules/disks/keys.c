@@ -4,7 +4,7 @@
  * A key is never logged, and is wiped when it has been used. A key in escrow is text (base64 of 64
  * random bytes), and the whole of that text is what cryptsetup takes for the key.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <string.h>
 #include <sys/random.h>

@@ -4,7 +4,7 @@
  * asked nothing ("-y" is never said), and ends by a deadline. Volumes that are not active are read
  * through what they stand on, so that observing changes nothing, not even in the kernel.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>

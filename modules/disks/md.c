@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Arrays, as sysfs shows them, and by mdadm(8). */
-#include "disks.h"
+#include "write.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * pending mark before; for an image it writes into memory (a sparse memfd), and what it made is
  * copied with the superblock last. It is told to force only because the mark is ours.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <endian.h>
 #include <linux/btrfs.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mounts, and who uses a device (libmount for mountinfo and for options). */
-#include "disks.h"
+#include "write.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is made on all of a device that has a node of its own: a volume, an array. */
-#include "disks.h"
+#include "write.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>

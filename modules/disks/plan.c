@@ -5,13 +5,11 @@
  * Filesystems are made before the table that publishes them is written, so that a partition is
  * there complete or not at all. Every refusal happens in planning, before any disk is touched.
  */
-#include "disks.h"
+#include "planner.h"
 
 #include <string.h>
 
 #include <rouse/text.h>
-
-#include "planner.h"
 
 const char *disks_mount_root(const struct rouse_context *c)
 {

@@ -3,7 +3,7 @@
  * (tables), groups.c, volumes.c and extents.c (LVM), uses.c (mounts and growth). */
 #pragma once
 
-#include "disks.h"
+#include "write.h"
 
 /* LUKS volumes that something stands on. */
 struct opened {

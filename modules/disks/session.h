@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "disks.h"
+#include "write.h"
 
 struct disks_session {
 	char device[256];

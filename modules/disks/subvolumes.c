@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Subvolumes of a fresh btrfs: made on a mount that has no place in any tree, then the label that says
  * that they are there. */
-#include "disks.h"
+#include "write.h"
 
 #include <fcntl.h>
 #include <linux/btrfs.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Swap space: one page that says what the rest is for. The kernel reads nothing else of it. */
-#include "disks.h"
+#include "write.h"
 
 #include <endian.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * order of the UEFI specification: backup, primary, protective MBR; whatever is cut off in between,
  * one header is right, and gpt.c reads it.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <inttypes.h>
 #include <libfdisk.h>

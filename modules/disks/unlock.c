@@ -4,7 +4,7 @@
  * systemd's, for the TPM, or rouse's own, which names a file. Whoever owns the disk can have written
  * that name: what it may lead to is the key of the same disk, and nothing that blocks a reader.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <string.h>
 #include <sys/stat.h>

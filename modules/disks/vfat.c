@@ -4,7 +4,7 @@
  * made is copied: everything but the boot sector first, the boot sector last, so that the
  * filesystem is there complete, or there is only our pending mark.
  */
-#include "disks.h"
+#include "write.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 #include "../lib/server.h"
 #include "../lib/tap.h"
 
-#include "../../modules/disks/disks.h"
+#include "../../modules/disks/write.h"
 
 struct fixture {
 	struct server server;
