@@ -333,7 +333,7 @@ ok "$scenario: it is the same machine" equal "$(in_guest 'cat /proc/sys/kernel/h
 echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') ns, health $(in_guest 'systemctl show -P CPUUsageNSec rouse-health') ns"
 ok "$scenario: an automount waits, and mounts for who comes" automount_works
 ok "$scenario: to systemd, the unit has succeeded" equal "$(in_guest 'systemctl show -P Result -P ExecMainStatus rouse' | tr '\n' ' ')" 'success 0 '
-in_guest 'sudo rm /etc/systemd/system/rouse.service.d/50-fault.conf; echo "{ \"holdPoll\": \"10s\" }" | sudo tee /etc/rouse/agent.json' > /dev/null
+in_guest 'sudo rm /etc/systemd/system/rouse.service.d/50-fault.conf; echo "{ \"holdPoll\": \"5s\" }" | sudo tee /etc/rouse/agent.json' > /dev/null
 ok "$scenario: the agent opens what is encrypted, and systemd knows what else would" in_guest '
 	test -e /srv/secret/kept && systemctl is-active srv-secret.mount && ! systemctl is-active rouse-open-srv-secret &&
 	systemctl show -P ConditionResult rouse-open-srv-secret | grep no &&
