@@ -76,9 +76,15 @@ for unit in rouse rouse-health rouse-activate; do
 		"c['systemd']['services']['$unit']['serviceConfig']['ExecStart'] == '$(value "$unit.service" ExecStart | sed 's,/usr/sbin/,/rouse/bin/,')'"
 	ok "$unit has the time that its unit file has" holds true false \
 		"c['systemd']['services']['$unit']['serviceConfig']['TimeoutStartSec'] == '$(value "$unit.service" TimeoutStartSec)'"
+	ok "$unit loses a worker, and is told of by it, as its unit file says" holds true false \
+		"[c['systemd']['services']['$unit']['serviceConfig'].get(k, '') for k in ('OOMPolicy', 'NotifyAccess')] == [
+			'$(value "$unit.service" OOMPolicy)', '$(value "$unit.service" NotifyAccess)']"
 done
 ok "in an initrd, the agent makes the root" holds false true \
 	'c["boot"]["initrd"]["systemd"]["services"]["rouse-initrd"]["requiredBy"] == ["initrd-root-fs.target"]'
+ok "in an initrd, a unit of which all was killed is started again" holds false true \
+	"[c['boot']['initrd']['systemd']['services']['rouse-initrd']['serviceConfig'][k] for k in ('OOMPolicy', 'Restart')] == [
+		'$(value rouse-initrd.service OOMPolicy)', '$(value rouse-initrd.service Restart)']"
 ok "in an initrd, the system is not that of init=" holds false true \
 	'c["boot"]["initrd"]["systemd"]["services"]["initrd-find-nixos-closure"]["enable"] is False'
 ok "in an initrd, health is checked, and nothing is made twice" holds false true \
