@@ -53,6 +53,22 @@ other_document()
 	[ -n "$one" ] && refused "$one"
 }
 
+# The same name, size and content, and yet another disk
+swapped_disk()
+{
+	image 64M
+	truncate -s 64M twin.img
+	document '"filesystem":"ext4"'
+	node=$(losetup -f --show disk.img) || return
+	one=$(timeout 60 "$ROUSE" plan --disk "root=$node" doc.json | sed -n 's/^plan id: //p')
+	losetup -d "$node" && losetup "$node" twin.img || return
+	timeout 60 "$ROUSE" apply --disk "root=$node" --plan "$one" doc.json >apply.txt 2>&1
+	status=$?
+	losetup -d "$node"
+	cat apply.txt
+	[ ${#one} = 32 ] && [ $status = 71 ] && grep -q "the plan is not '$one' any more" apply.txt && [ "$(stat -c %b twin.img)" = 0 ]
+}
+
 is_applied_once()
 {
 	image 1G
@@ -88,6 +104,11 @@ check 'another id is refused, and nothing is written' refused 000000000000000000
 check 'an id is not cut off' refused "$(id | cut -c 1-31)"
 check 'an id is of what is on the disk, too' other_content
 check 'an id is of the whole document' other_document
+if [ -w /dev/loop-control ] && losetup -f >loop.txt 2>&1; then
+	check 'an id is of one disk, not of what has its name' swapped_disk
+else
+	skip 'an id is of one disk, not of what has its name' 'needs a loop device'
+fi
 check 'a disk that changes before its lock is had is not written' changed_under_lock
 check 'the plan with the id is applied, once' is_applied_once
 finish
