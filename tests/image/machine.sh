@@ -60,6 +60,27 @@ else
 	mkdir -p /data
 	mount -t ext4 /dev/vda3 /data
 	before=$(df -k /data | awk 'END{print $2}')
+	# What is in use is somebody's, whatever it holds and whatever is agreed to
+	refused() { # SERIAL WORDS
+		echo "{\"rouse\":1,\"disks\":{\"x\":{\"device\":{\"serial\":\"$1\"},\"filesystem\":\"ext4\",\"label\":\"new\",\"replace\":[\"anything\"]}}}" >/busy.json
+		rouse plan /busy.json >/busy.txt 2>&1
+		[ $? = 78 ] && grep -q "$2" /busy.txt && say "refused: $2"
+		cat /busy.txt
+	}
+	late=/dev/$(basename "$(dirname "$(grep -l late /sys/block/vd*/serial)")")
+	mkswap "$late" >/dev/null && swapon "$late"
+	refused late "used as swap"
+	swapoff "$late"
+	refused grows "mounted at"
+	# Filesystems of somebody else on disks that have grown
+	for d in plain fixed broken; do
+		echo "{\"rouse\":1,\"disks\":{\"x\":{\"device\":{\"serial\":\"$d\"},\"filesystem\":\"ext4\",\"mount\":\"/$d\"}}}" >/one.json
+		rouse apply --yes /one.json >/one.txt 2>&1
+		status=$?
+		cat /one.txt
+		say "$d: status $status, $(cat /$d/file), $(df -m | awk -v at=/$d '$6 == at { print $2 }') MiB"
+		umount /$d
+	done
 	rouse plan /doc.json
 	rouse apply --yes /doc.json && say "second apply"
 	after=$(df -k /data | awk 'END{print $2}')
@@ -84,7 +105,8 @@ boot()
 {
 	(cd "$top" && timeout 100 images/vm --kernel build/kernel/vmlinuz --initrd "$tmp/initrd" --append rdinit=/guest \
 		--no-network --memory 1024 --timeout 90 --disk "$tmp/disk.img,serial=grows" \
-		--disk "$tmp/late.img,serial=late") >"$1" 2>&1 </dev/null
+		--disk "$tmp/late.img,serial=late" --disk "$tmp/plain.img,serial=plain" \
+		--disk "$tmp/fixed.img,serial=fixed" --disk "$tmp/broken.img,serial=broken") >"$1" 2>&1 </dev/null
 }
 
 says() # FILE WORDS
@@ -103,6 +125,19 @@ initrd()
 }
 
 
+# ext4 NAME MKFS-OPTION...: with a file, on a disk that has doubled since
+ext4()
+{
+	truncate -s 64M "$1.img"
+	echo kept >file
+	name=$1
+	shift
+	mkfs.ext4 -q -F "$@" "$name.img" && debugfs -w -R 'write file file' "$name.img" >/dev/null 2>&1 && truncate -s 128M "$name.img"
+}
+
+ext4 plain -O ^resize_inode
+ext4 fixed -O sparse_super2
+ext4 broken && debugfs -w -R 'ssv state 2' broken.img 2>/dev/null
 image 512M
 truncate -s 64M late.img
 check 'an initramfs for this test' initrd
@@ -115,6 +150,12 @@ check 'a boot waits for a disk that is not there yet' says first.txt 'the boot w
 check 'it takes the disk when it comes, and does without one that may be missing' says first.txt 'the late disk was made'
 truncate -s 1536M disk.img
 boot second.txt
+check 'swap in use is refused, even with consent to anything' says second.txt 'refused: used as swap'
+check 'so is a disk of which a partition is mounted' says second.txt 'refused: mounted at'
+check 'ext4 without room for more descriptors grows' says second.txt 'plain: status 0, kept, 1'
+check 'ext4 that this kernel cannot grow is a refusal of the machine, and stays as it is' says second.txt 'fixed: status 71, kept, 5'
+check '… which says so' grep -q "cannot grow.*/fixed\|/fixed.*cannot grow" second.txt
+check 'ext4 with errors is not grown, and its errors are named' grep -q 'broken.*without errors' second.txt
 check 'at the next boot the larger disk is taken' says second.txt 'second apply'
 check 'ext4 grew while it was mounted' says second.txt 'ext4 grew while mounted'
 check 'its content is there' says second.txt 'the file is there'
