@@ -155,6 +155,8 @@ static int keep(struct planner *p, const struct place *w)
 	if (!m)
 		return open_it(p, w);
 	in = inside(p, w, m->uuid, (uint64_t)m->size);
+	if (strcmp(m->name, in.behind->name) != 0)
+		in.behind = w->behind; /* somebody else opens it, and will again */
 	in.node = m->device;
 	in.content = m->content;
 	if ((uint64_t)m->size + DISKS_LUKS_HEAD + DISKS_GROW_MIN <= w->size) {
