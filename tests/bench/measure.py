@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures one thing at a time into build/bench.json, and prints all of it beside the aims.
 
-measure.py program FILE | check ROUSE | disks ROUSE | initramfs FILE | boots FRESH AGAIN | table
+measure.py program FILE | check ROUSE | disks ROUSE | volumes LOG | initramfs FILE | boots FRESH AGAIN | table
 """
 import json
 import os
@@ -161,7 +161,7 @@ def compare(rouse):
             record("disks.root.repart", "  systemd-repart", round(theirs, 1), "ms")
             record("disks.root.repart.ratio", "  it takes, where rouse takes 1", round(theirs / ours, 2), "")
         else:
-            print("measure: systemd-repart does not work here; it takes a loop device", file=sys.stderr)
+            record("disks.root.repart", "  systemd-repart", "no: it takes a loop device", "")
     with tempfile.TemporaryDirectory() as top:
         images = Images(rouse, top, more)
         ours, _ = images.best(lambda: images.agent("apply", "--yes"), times=5)
@@ -169,6 +169,36 @@ def compare(rouse):
         theirs, _ = images.best(lambda: images.run("sh", "-c", SCRIPT_ALL), times=5)
         record("disks.web.script", "  sgdisk, mkfs.vfat, mkfs.ext4, mkfs.xfs, mkswap", round(theirs, 1), "ms")
         record("disks.web.script.ratio", "  they take, where rouse takes 1", round(theirs / ours, 2), "")
+
+
+# By whom, in which words; what cannot do it says why.
+CONTENDERS = {
+    "web": ("a machine's boot, root, xfs for data, swap: plan to mounted", {
+        "script": ("sgdisk, mkfs, mkswap, mount", None),
+        "cloud-init": ("cloud-init's disk_setup and mounts alone", None),
+        "repart": ("systemd-repart", "no: a filesystem on a whole disk")}),
+    "all": ("the same, root on LVM, scratch on RAID 0: plan to mounted", {
+        "script": ("the same script, with lvm and mdadm", None),
+        "cloud-init": ("cloud-init", "no: volume groups, arrays"),
+        "repart": ("systemd-repart", "no: volume groups, arrays")}),
+}
+
+
+def volumes(log):
+    """What disks.sh timed in a virtual machine."""
+    with open(log, encoding="utf-8") as f:
+        took = {name: int(ms) for name, ms in (line.split() for line in f)}
+    for what, (text, others) in CONTENDERS.items():
+        ours = took.get(f"{what}.rouse")
+        record(f"disks.{what}.machine", text, "failed" if ours is None else ours, "ms")
+        for who, (name, why) in others.items():
+            theirs = took.get(f"{what}.{who}")
+            if theirs is None:
+                record(f"disks.{what}.machine.{who}", f"  {name}", why or "failed", "")
+                continue
+            record(f"disks.{what}.machine.{who}", f"  {name}", theirs, "ms")
+            if ours:
+                record(f"disks.{what}.machine.{who}.ratio", "  it takes, where rouse takes 1", round(theirs / ours, 2), "")
 
 
 def disks(rouse):
@@ -204,6 +234,8 @@ def boot(name, text, path):
 
 
 def show(value, unit):
+    if isinstance(value, str):
+        return value
     if not unit:
         return f"{value:.2f}"
     if unit == "bytes":
@@ -230,7 +262,8 @@ def table():
         print(f"{missed} aim{'s' if missed > 1 else ''} missed")
 
 
-COMMANDS = {"program": program, "check": check, "disks": disks, "initramfs": initramfs, "table": table,
+COMMANDS = {"program": program, "check": check, "disks": disks, "volumes": volumes, "initramfs": initramfs,
+            "table": table,
             "boots": lambda fresh, again: (boot("fresh", "blank disk", fresh),
                                            boot("again", "second boot", again))}
 if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:

@@ -9,9 +9,9 @@ usage() {
 	cat <<END
 Usage: tests/bench/run.sh [--no-machine] [--no-closure]
 
-Measures the binary, the check of a large document, disks on image files beside other tools, closures
-beside real Nix (as root), and two boots of a virtual machine in software (blank disk, and the same disk
-again).
+Measures the binary, the check of a large document, disks beside other tools (on image files, and in a
+virtual machine), closures beside real Nix (as root), and two boots of a virtual machine in software
+(blank disk, and the same disk again).
 
   --no-machine   leaves the virtual machine out
   --no-closure   leaves the closures out
@@ -59,6 +59,8 @@ measure check "$ROUSE"
 measure disks "$ROUSE"
 if [ -n "$machine" ]; then
 	scene_prepare
+	tests/bench/disks.sh >"$scene/volumes"
+	measure volumes "$scene/volumes"
 	measure initramfs "$scene_initrd"
 	scene_open
 	scene_disk 8G
