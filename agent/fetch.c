@@ -63,7 +63,7 @@ struct rouse_fetcher *rouse_fetcher_new(void)
 		_exit(ROUSE_SYSTEM);
 	}
 	(void)curl_multi_setopt(f->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-	(void)curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, 32L);
+	(void)curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)ROUSE_WALK_CONNECTIONS_FAR);
 	(void)curl_share_setopt(f->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	f->ca_file = find_ca_file();
 	f->aws = aws_new(NULL);
@@ -337,6 +337,26 @@ static int settle_all(struct run *run, struct rouse_err *e)
 	return 0;
 }
 
+/* Something has ended: what waits for its turn may have it now. */
+static int release_held(struct run *run, struct rouse_err *e)
+{
+	struct transfer *tr = run->active, *next;
+
+	for (; tr; tr = next) {
+		CURLcode code;
+
+		next = tr->next;
+		if (!tr->held || !tr->easy || tr->t->hold(tr->t->arg))
+			continue;
+		tr->held = false;
+		/* Hands on what came already, which may end it. */
+		code = curl_easy_pause(tr->easy, CURLPAUSE_CONT);
+		if (code != CURLE_OK && settle(run, tr, code, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int past_deadline(const struct transfer *tr, struct rouse_err *e)
 {
 	const char *no_route = transfer_no_route(tr);
@@ -398,7 +418,7 @@ static int loop(struct run *run, unsigned parallel, struct rouse_fetch *(*next)(
 		code = curl_multi_perform(run->f->multi, &running);
 		if (code == CURLM_OK && settle_all(run, e) < 0)
 			return -1;
-		if (wake(run, e) < 0)
+		if (wake(run, e) < 0 || (run->ended && release_held(run, e) < 0))
 			return -1;
 		/* Whatever ended has made room, which is filled before waiting. */
 		if (code == CURLM_OK && !run->ended)

@@ -40,7 +40,7 @@ int transfer_rewind(struct transfer *tr, struct rouse_err *e)
 	t->retry_after[0] = t->location[0] = t->etag[0] = tr->date[0] = tr->content_length[0] =
 		'\0';
 	tr->received = tr->header_bytes = 0;
-	tr->delivered = tr->full = tr->stopped = false;
+	tr->delivered = tr->full = tr->stopped = tr->held = false;
 	return 0;
 }
 
@@ -76,6 +76,18 @@ static bool is_success(long status)
 	return status >= 200 && status <= 299;
 }
 
+/* Of the first bytes of a body: do they have to wait? */
+static bool must_wait(struct transfer *tr)
+{
+	struct rouse_fetch *t = tr->t;
+	long version = 0;
+
+	(void)curl_easy_getinfo(tr->easy, CURLINFO_HTTP_VERSION, &version);
+	t->multiplexed = version > CURL_HTTP_VERSION_1_1;
+	tr->held = t->hold && !t->multiplexed && t->hold(t->arg);
+	return tr->held;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct transfer *tr = arg;
@@ -90,6 +102,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 		tr->full = true;
 		return CURL_WRITEFUNC_ERROR;
 	}
+	if (tr->received == 0 && must_wait(tr))
+		return CURL_WRITEFUNC_PAUSE;
 	/* Said too large in the header: not one byte of it is handed on. */
 	if (tr->received == 0 &&
 	    curl_easy_getinfo(tr->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced) ==

@@ -30,6 +30,7 @@ struct transfer {
 	/* of the running try */
 	uint64_t received, header_bytes;
 	char date[40], content_length[24], bucket_region[33];
+	bool held;      /* its body waits, see rouse_fetch.hold */
 	bool delivered; /* the sink has got a byte (in any try since the last restart) */
 	bool full;      /* enough of an error's body was read */
 	bool connected; /* a request could be sent */

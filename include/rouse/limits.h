@@ -120,8 +120,12 @@
 #define ROUSE_CLOSURE_CLAIMS (16 * MIB)
 /* Tries of a request while another cache may still answer it. */
 #define ROUSE_CACHE_TRIES 3
-/* Requests in flight during the walk, and NARs that stream at once. */
+/* A cache is far when an answer takes so many milliseconds: a round trip for each would be most of the
+ * time, so that more are asked for at once. */
+#define ROUSE_CACHE_FAR 15
+/* Requests in flight during the walk. */
 #define ROUSE_WALK_CONNECTIONS 24
+#define ROUSE_WALK_CONNECTIONS_FAR 64
 /* Answers that wait for the thread that checks them, before the one that asks lends a hand. */
 #define ROUSE_WALK_CHECKS 8
 #define ROUSE_MAX_PULL_WORKERS 4
@@ -129,20 +133,27 @@
 #define ROUSE_PULL_WORTH (64 * MIB)
 #define ROUSE_PULL_PATH (64 * KIB)
 
-/* NARs in flight in one worker: most are tiny, and a round trip each would be all of the time. */
+/* NARs in flight in one worker: most are tiny, and a round trip each would be all of the time. In all
+ * workers together, where the cache is far. */
 #define ROUSE_PULL_PARALLEL 16
+#define ROUSE_PULL_PARALLEL_FAR 64
 /* What one archive in flight is reckoned at: connection, TLS and decoder, and a window no larger than
  * what it unpacks to (zstd -19 and xz -6 have 8 MiB). What a worker may have in flight beyond its
- * first, and all workers together. With the rest of the agent this stays below 32 MiB. */
+ * first. With the rest of the agent this stays below 32 MiB. */
 #define ROUSE_PULL_JOB (384 * KIB)
 #define ROUSE_PULL_WINDOW (8 * MIB)
 #define ROUSE_PULL_SHARE (5 * MIB)
-/* … where the first byte of an archive takes so many milliseconds to come. */
-#define ROUSE_PULL_FAR 15
-#define ROUSE_PULL_SHARE_FAR (9 * MIB)
-#define ROUSE_PULL_MEMORY (20 * MIB)
-/* A decoder that has written more than this is not kept for the next archive: its window is as large. */
-#define ROUSE_PULL_KEEP (1 * MIB)
+#define ROUSE_PULL_SHARE_FAR (7 * MIB)
+/* Of a far cache a worker asks for more small archives than it has memory for, beside the large ones; what
+ * comes too early waits in the kernel's buffers. It waits for small ones only, so that no server loses its
+ * patience. The most that is small; how much is asked for, and how much may be unpacked. */
+#define ROUSE_PULL_SMALL (2 * MIB)
+#define ROUSE_PULL_AHEAD (16 * MIB)
+#define ROUSE_PULL_SHARE_SMALL (4 * MIB)
+/* What windows and buffers gave back, and waits for the next ones. */
+#define ROUSE_PULL_HEAP (20 * MIB)
+/* A decoder that has become larger than this is not kept for the next archive (zstd -3: 2.5 MiB). */
+#define ROUSE_PULL_KEEP (4 * MIB)
 /* Output of a decoder before it is hashed and written: fits a CPU's L2 cache. */
 #define ROUSE_UNPACK_BUFFER (128 * KIB)
 /* What is written before the disk is told to begin with it. */

@@ -128,6 +128,11 @@ static void run_workers(struct pull *p, struct said *end)
 		int r;
 
 		w->p = p;
+		w->distance = p->c->distance;
+		w->multiplexed = p->c->multiplexed;
+		w->parallel = ROUSE_PULL_PARALLEL_FAR / n;
+		if (w->parallel > 2 * ROUSE_PULL_PARALLEL)
+			w->parallel = 2 * ROUSE_PULL_PARALLEL;
 		w->fetcher = rouse_fetcher_clone(p->ctx->fetcher);
 		w->buf = rouse_calloc(1, ROUSE_UNPACK_BUFFER);
 		r = pthread_create(&w->thread, NULL, worker_run, w);

@@ -20,6 +20,9 @@ struct rouse_closure {
 	struct rouse_cache_state *caches; /* as in spec */
 	uint64_t bytes;                   /* sum of what is known of paths so far, unpacked */
 	uint64_t requests;
+	uint64_t
+		distance; /* how long the quickest answer of a cache took, in ms; 0: none came yet */
+	bool multiplexed; /* … the last one came over a connection that is shared */
 	uint64_t fetched, fetched_bytes; /* by pulling */
 	const char **problems;           /* when all are wanted; strings in paths.arena */
 	size_t n_problems;

@@ -25,14 +25,17 @@ struct job {
 	struct rouse_path *path;
 	uint32_t index;           /* of the path, in the queue */
 	struct job *next, **link; /* of w->jobs, or (next alone) of w->spare */
-	uint64_t memory, began;
-	bool began_before; /* its download begins anew */
-	bool came;         /* its first byte */
-	struct rouse_unpack *unpack;
+	uint64_t memory;          /* that it takes, or will */
+	uint64_t ahead;           /* its bytes while they may have to wait; else 0 */
+	bool early;               /* it was asked for ahead */
+	uint64_t began;
+	bool began_before;           /* its download begins anew */
+	bool came;                   /* its first byte */
+	bool unpacked;               /* all of it, and the decoder is gone */
+	struct rouse_unpack *unpack; /* while there is something to unpack; else NULL */
 	struct rouse_sha256 *hash;
 	struct rouse_sha256 *contents; /* of path->contents; else NULL */
 	uint64_t out;                  /* bytes that came out of the decoder */
-	uint64_t most;                 /* … of any archive that was decoded with it */
 	struct rouse_nar nar;
 	struct rouse_tree tree;
 	char *url;
@@ -97,8 +100,39 @@ static bool may_be_there(const struct job *j)
 static void forget_output(struct job *j)
 {
 	__atomic_sub_fetch(&j->w->p->bytes, j->out, __ATOMIC_RELAXED);
-	j->most = j->out > j->most ? j->out : j->most;
 	j->out = 0;
+}
+
+/* A decoder comes with the first byte and goes with the last: many more archives are on their way than there
+ * are decoders, and a used one is quicker had, and in the processor's cache. */
+static int get_decoder(struct job *j, struct rouse_err *e)
+{
+	struct worker *w = j->w;
+
+	while (!j->unpack && w->n_decoders) {
+		struct rouse_unpack *u = w->decoders[--w->n_decoders];
+
+		if (rouse_unpack_compression(u) == j->path->compression && rouse_unpack_reset(u, j))
+			j->unpack = u;
+		else
+			rouse_unpack_free(u);
+	}
+	if (!j->unpack)
+		j->unpack = rouse_unpack_new(j->path->compression, threads_of(j), take_unpacked, j,
+					     e);
+	return j->unpack ? 0 : -1;
+}
+
+static void put_decoder(struct job *j)
+{
+	struct rouse_unpack *u = take(j->unpack, NULL);
+	struct worker *w = j->w;
+	uint64_t memory = u ? rouse_unpack_memory(u) : 0;
+
+	if (memory && memory <= ROUSE_PULL_KEEP && w->n_decoders < PULL_DECODERS)
+		w->decoders[w->n_decoders++] = u;
+	else
+		rouse_unpack_free(u);
 }
 
 /* Puts a job at its beginning; also when its download begins anew. */
@@ -121,24 +155,32 @@ static int job_begin(void *arg, struct rouse_err *e)
 	rouse_tree_begin(&j->tree, s ? s->staging : -1, j->path->name);
 	j->tree.contents = j->contents;
 	rouse_nar_begin(&j->nar, j->path->nar_size, s ? &rouse_tree_ops : &look_ops, &j->tree);
-	if (j->unpack && (rouse_unpack_compression(j->unpack) != j->path->compression ||
-			  !rouse_unpack_reset(j->unpack)))
-		rouse_unpack_free(take(j->unpack, NULL));
-	if (!j->unpack)
-		j->unpack = rouse_unpack_new(j->path->compression, threads_of(j), take_unpacked, j,
-					     e);
-	return j->unpack ? 0 : -1;
+	put_decoder(j);
+	j->unpacked = false;
+	return 0;
 }
 
-/* From the first bytes: how far away the cache is, and how large its windows are. */
+/* From the first bytes: how far away the cache is, and how large its windows are. The quickest tells: others
+ * waited for a connection, for a server or for us. */
 static void learn(struct job *j)
 {
-	struct pull *p = j->w->p;
-	uint64_t window = rouse_unpack_memory(j->unpack);
+	struct worker *w = j->w;
+	uint64_t took = rouse_clock_ms() - j->began, window = rouse_unpack_memory(j->unpack);
 
-	j->w->distance = rouse_clock_ms() - j->began;
-	if (window > __atomic_load_n(&p->window, __ATOMIC_RELAXED))
-		__atomic_store_n(&p->window, window, __ATOMIC_RELAXED);
+	if (!w->distance || took < w->distance)
+		w->distance = took ? took : 1;
+	w->multiplexed = j->t.multiplexed;
+	if (window > __atomic_load_n(&w->p->window, __ATOMIC_RELAXED))
+		__atomic_store_n(&w->p->window, window, __ATOMIC_RELAXED);
+}
+
+/* What would come behind the end gets a decoder of its own, and is refused as too much. */
+static bool is_unpacked(struct job *j)
+{
+	struct rouse_err unfinished = { 0 };
+
+	return j->path->compression == ROUSE_COMPRESSION_ZSTD && j->out == j->path->nar_size &&
+	       rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, &unfinished) == 0;
 }
 
 static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
@@ -148,11 +190,16 @@ static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
 	if (__atomic_load_n(&j->w->p->stop, __ATOMIC_RELAXED))
 		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
 	__atomic_add_fetch(&j->w->p->received, n, __ATOMIC_RELAXED);
+	if (get_decoder(j, e) < 0)
+		return -1;
 	if (rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
 		return -1;
 	if (!j->came)
 		learn(j);
 	j->came = true;
+	j->unpacked = is_unpacked(j);
+	if (j->unpacked)
+		put_decoder(j);
 	return 0;
 }
 
@@ -175,7 +222,8 @@ static int job_check(struct job *j, struct rouse_err *e)
 	uint8_t hash[ROUSE_SHA256_LEN];
 	char got[ROUSE_NAR_HASH_TEXT], want[ROUSE_NAR_HASH_TEXT];
 
-	if (rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
+	if (!j->unpacked && (get_decoder(j, e) < 0 ||
+			     rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0))
 		return -1;
 	if (j->out != j->path->nar_size)
 		return rouse_fail(
@@ -191,9 +239,67 @@ static int job_check(struct job *j, struct rouse_err *e)
 	return check_contents(j, e);
 }
 
-/* A job for a path, with the decoder and the hash of one that has ended, if there is one: for a small
- * archive, making them would cost more than using them. */
-static struct job *job_new(struct worker *w, struct rouse_path *path, uint64_t memory)
+/* --- memory ----------------------------------------------------------------------------------- */
+
+static bool is_far(const struct worker *w)
+{
+	return w->distance >= ROUSE_CACHE_FAR;
+}
+
+static bool can_ask_ahead(const struct worker *w)
+{
+	return is_far(w) && !w->multiplexed;
+}
+
+static uint64_t memory_of(const struct worker *w, const struct rouse_path *path)
+{
+	uint64_t window = 0;
+
+	if (path->compression == ROUSE_COMPRESSION_NONE)
+		return ROUSE_PULL_JOB;
+	/* Whoever fills a cache packs all archives alike. */
+	if (is_far(w) && path->compression == ROUSE_COMPRESSION_ZSTD)
+		window = __atomic_load_n(&w->p->window, __ATOMIC_RELAXED);
+	if (!window || window > ROUSE_PULL_WINDOW)
+		window = ROUSE_PULL_WINDOW;
+	return ROUSE_PULL_JOB + (path->nar_size < window ? path->nar_size : window);
+}
+
+static bool is_small(const struct rouse_path *path)
+{
+	return path->nar_size <= ROUSE_PULL_SMALL;
+}
+
+static uint64_t ahead_of(const struct rouse_path *path)
+{
+	return path->file_size ? path->file_size : path->nar_size;
+}
+
+static bool fits(uint64_t used, uint64_t more, uint64_t most)
+{
+	return !used || used + more <= most;
+}
+
+/* Its first bytes have come: do they have to wait? */
+static bool hold(void *arg)
+{
+	struct job *j = arg;
+	struct worker *w = j->w;
+
+	if (!j->ahead)
+		return false;
+	if (!fits(w->small, j->memory, ROUSE_PULL_SHARE_SMALL))
+		return true;
+	w->small += j->memory;
+	w->ahead -= take(j->ahead, 0);
+	return false;
+}
+
+/* --- the job of a path ------------------------------------------------------------------------ */
+
+/* A job for a path, with the hash of one that has ended, if there is one: for a small archive, making it would
+ * cost more than using it. */
+static struct job *job_new(struct worker *w, uint32_t index)
 {
 	struct job *j = w->spare;
 
@@ -202,8 +308,13 @@ static struct job *job_new(struct worker *w, struct rouse_path *path, uint64_t m
 	else
 		j = rouse_calloc(1, sizeof(*j));
 	j->w = w;
-	j->path = path;
-	j->memory = memory;
+	j->path = w->p->queue[index];
+	j->index = index;
+	j->memory = memory_of(w, j->path);
+	j->early = can_ask_ahead(w) && is_small(j->path);
+	j->ahead = j->early ? ahead_of(j->path) : 0;
+	w->memory += j->early ? 0 : j->memory;
+	w->ahead += j->ahead;
 	j->began = rouse_clock_ms();
 	j->began_before = j->came = false;
 	j->next = w->jobs;
@@ -220,37 +331,29 @@ static void free_spare(struct worker *w)
 
 	for (struct job *j = w->spare; j; j = next) {
 		next = j->next;
-		rouse_unpack_free(j->unpack);
 		rouse_sha256_free(j->hash);
 		free(j);
 	}
 	w->spare = NULL;
+	while (w->n_decoders)
+		rouse_unpack_free(w->decoders[--w->n_decoders]);
 }
 
 static void job_end(struct job *j)
 {
 	struct worker *w = j->w;
-	struct pull *p = w->p;
 
 	*j->link = j->next;
 	if (j->next)
 		j->next->link = j->link;
-	w->memory -= j->memory;
-	(void)pthread_mutex_lock(&p->mutex);
-	p->memory -= j->memory;
-	if (p->waiting)
-		(void)pthread_cond_broadcast(&p->changed);
-	(void)pthread_mutex_unlock(&p->mutex);
+	*(j->early ? &w->small : &w->memory) -= j->ahead ? 0 : j->memory;
+	w->ahead -= j->ahead;
 	rouse_sha256_free(take(j->contents, NULL));
 	rouse_tree_done(&j->tree);
 	rouse_buf_done(&j->t.body_out);
 	free(take(j->url, NULL));
-	j->most = j->out > j->most ? j->out : j->most;
 	j->out = 0;
-	if (j->most > ROUSE_PULL_KEEP) {
-		rouse_unpack_free(take(j->unpack, NULL));
-		j->most = 0;
-	}
+	put_decoder(j);
 	j->next = w->spare;
 	w->spare = j;
 }
@@ -272,70 +375,56 @@ void pull_fail(struct pull *p, const struct rouse_err *e)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-static bool is_far(const struct worker *w)
+/*
+ * What a worker may start next, from the front of the queue or from its back. One large archive always. More of
+ * them save the wait for them where the cache is far; else they would only push each other out of the
+ * processor's cache. The small ones of a far cache are nothing but waiting, and are asked for beside them. With the
+ * mutex held.
+ */
+static bool find_turn(const struct worker *w, bool *ret_back)
 {
-	return w->distance >= ROUSE_PULL_FAR;
+	const struct rouse_path *const *queue = (const void *)w->p->queue;
+	const struct rouse_path *path = queue[w->p->next];
+
+	*ret_back = false;
+	if (!can_ask_ahead(w) || !is_small(path)) {
+		if (fits(w->memory, memory_of(w, path),
+			 is_far(w) ? ROUSE_PULL_SHARE_FAR : ROUSE_PULL_SHARE))
+			return true;
+		*ret_back = true;
+		path = queue[w->p->n_queue - 1];
+	}
+	return can_ask_ahead(w) && is_small(path) &&
+	       fits(w->ahead, ahead_of(path), ROUSE_PULL_AHEAD);
 }
 
-static uint64_t memory_of(const struct worker *w, const struct rouse_path *path)
-{
-	uint64_t window = 0;
-
-	if (path->compression == ROUSE_COMPRESSION_NONE)
-		return ROUSE_PULL_JOB;
-	/* Whoever fills a cache packs all archives alike. */
-	if (is_far(w) && path->compression == ROUSE_COMPRESSION_ZSTD)
-		window = __atomic_load_n(&w->p->window, __ATOMIC_RELAXED);
-	if (!window || window > ROUSE_PULL_WINDOW)
-		window = ROUSE_PULL_WINDOW;
-	return ROUSE_PULL_JOB + (path->nar_size < window ? path->nar_size : window);
-}
-
-/* May the worker start the next job? One is always allowed. More large ones are asked for while the first
- * comes where that saves the wait for them; else they would only push it out of the processor's cache.
- * With the mutex held. */
-static bool is_room(const struct pull *p, const struct worker *w)
-{
-	uint64_t memory = memory_of(w, p->queue[p->next]);
-	uint64_t share = is_far(w) ? ROUSE_PULL_SHARE_FAR : ROUSE_PULL_SHARE;
-
-	if (w->memory && w->memory + memory > share)
-		return false;
-	return !p->memory || p->memory + memory <= ROUSE_PULL_MEMORY;
-}
-
-static struct rouse_path *take_path(struct worker *w, uint32_t *ret_index, uint64_t *ret_memory)
+static bool take_turn(struct worker *w, uint32_t *ret_index)
 {
 	struct pull *p = w->p;
-	struct rouse_path *path = NULL;
+	bool found, back;
 
 	(void)pthread_mutex_lock(&p->mutex);
-	if (!p->stop && p->next < p->n_queue && is_room(p, w)) {
-		*ret_index = (uint32_t)p->next;
-		path = p->queue[p->next++];
-		*ret_memory = memory_of(w, path);
-		p->memory += *ret_memory;
-		w->memory += *ret_memory;
-	}
+	found = !p->stop && p->next < p->n_queue && find_turn(w, &back);
+	if (found)
+		*ret_index = (uint32_t)(back ? --p->n_queue : p->next++);
 	(void)pthread_mutex_unlock(&p->mutex);
-	return path;
+	return found;
 }
 
 static struct rouse_fetch *next_job(void *ctx)
 {
 	struct worker *w = ctx;
 	const struct rouse_closure *c = w->p->c;
-	uint64_t memory = 0;
-	uint32_t index = 0;
-	struct rouse_path *path = take_path(w, &index, &memory);
+	const struct rouse_path *path;
 	auto_free char *path_url = NULL;
 	struct rouse_err e = { 0 };
+	uint32_t index = 0;
 	struct job *j;
 
-	if (!path)
+	if (!take_turn(w, &index))
 		return NULL;
-	j = job_new(w, path, memory);
-	j->index = index;
+	j = job_new(w, index);
+	path = j->path;
 	path_url = rouse_asprintf("/%s", path->url);
 	j->url = rouse_fetch_url(c->spec->caches[path->base].url, path_url);
 	j->t = (struct rouse_fetch){
@@ -348,6 +437,7 @@ static struct rouse_fetch *next_job(void *ctx)
 		.max_tries = rouse_closure_has_more(c, path) ? ROUSE_CACHE_TRIES : 0,
 		.sink = receive,
 		.restart = job_begin,
+		.hold = hold,
 		.arg = j,
 		.user = j,
 	};
@@ -427,32 +517,13 @@ static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 		       : 0;
 }
 
-static bool wait_for_room(struct worker *w)
-{
-	struct pull *p = w->p;
-	bool more;
-
-	(void)pthread_mutex_lock(&p->mutex);
-	p->waiting++;
-	while (!p->stop && p->next < p->n_queue && !is_room(p, w))
-		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	p->waiting--;
-	more = !p->stop && p->next < p->n_queue;
-	(void)pthread_mutex_unlock(&p->mutex);
-	return more;
-}
-
 void *worker_run(void *arg)
 {
 	struct worker *w = arg;
 	struct rouse_err e = { 0 };
 
-	while (wait_for_room(w))
-		if (rouse_fetch_many(w->fetcher, ROUSE_PULL_PARALLEL, next_job, job_done, w, &e) <
-		    0) {
-			pull_fail(w->p, &e); /* unless it was stopped for a reason of its own */
-			break;
-		}
+	if (rouse_fetch_many(w->fetcher, w->parallel, next_job, job_done, w, &e) < 0)
+		pull_fail(w->p, &e); /* unless it was stopped for a reason of its own */
 	while (w->jobs)
 		job_end(w->jobs);
 	free_spare(w);

@@ -128,8 +128,8 @@ static void raise_descriptor_limit(void)
  * one by one. */
 static void reuse_memory(void)
 {
-	(void)mallopt(M_MMAP_THRESHOLD, ROUSE_PULL_MEMORY);
-	(void)mallopt(M_TRIM_THRESHOLD, ROUSE_PULL_MEMORY);
+	(void)mallopt(M_MMAP_THRESHOLD, ROUSE_PULL_HEAP);
+	(void)mallopt(M_TRIM_THRESHOLD, ROUSE_PULL_HEAP);
 	(void)mallopt(M_ARENA_MAX, 1);
 }
 

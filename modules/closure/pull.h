@@ -20,19 +20,17 @@ struct pull {
 	struct rouse_store *store; /* NULL: archives are looked at and go nowhere */
 	int tell;                  /* in the child: to its parent */
 
-	pthread_mutex_t mutex;     /* guards what follows */
-	pthread_cond_t changed;    /* a worker ended, or memory that one waits for was given back */
-	struct rouse_path **queue; /* largest first; next … n_queue are to be done */
-	size_t next, n_queue;
+	pthread_mutex_t mutex;        /* guards what follows */
+	pthread_cond_t changed;       /* a worker ended */
+	struct rouse_path **queue;    /* largest first; next … n_queue are to be done */
+	size_t next, n_queue;         /* the workers take from both ends */
 	uint64_t queue_bytes;         /* of the queue, unpacked, when the workers started */
-	uint64_t memory;              /* promised to running jobs */
 	struct rouse_path **finished; /* complete in the staging directory, or in the store */
 	size_t n_finished, n_registered, n_kept; /* kept: by an earlier run */
 	int journal; /* tells the next run what is complete in the staging directory; -1: none */
 	struct rouse_path **failed; /* their cache could not deliver; another one may */
 	size_t n_failed;
 	unsigned running;       /* workers */
-	unsigned waiting;       /* … for memory */
 	unsigned most_workers;  /* as many as there are processors for; const once started */
 	struct rouse_err error; /* the first fatal one; stops everything */
 
@@ -50,15 +48,23 @@ void pull_fail(struct pull *p, const struct rouse_err *e);
 void pull_note_failed(struct pull *p, struct rouse_path *path, const struct rouse_err *e);
 
 /* A thread: works off the queue with `parallel` archives in flight, until it is empty or p->stop. */
+#define PULL_DECODERS 4
 struct worker {
 	struct pull *p;
 	pthread_t thread;
 	struct rouse_fetcher *fetcher;
+	unsigned parallel;
 	char *buf;         /* where decoders of this thread put their output */
 	struct job *jobs;  /* running */
 	struct job *spare; /* ended, and to be used again */
-	uint64_t memory;
-	uint64_t distance; /* how long the last first byte took to come, in ms */
+	struct rouse_unpack *decoders[PULL_DECODERS]; /* … without work */
+	unsigned n_decoders;
+	uint64_t memory; /* of archives in flight */
+	uint64_t small;  /* … of those that were asked for ahead, and are unpacked by now */
+	uint64_t
+		ahead; /* bytes that were asked for ahead, and have to wait until there is memory */
+	uint64_t distance; /* how long an answer takes to come, in ms */
+	bool multiplexed;  /* answers share a connection: none of them can wait */
 };
 void *worker_run(void *worker);
 

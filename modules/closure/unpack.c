@@ -60,8 +60,9 @@ void rouse_unpack_free(struct rouse_unpack *u)
 	free(u);
 }
 
-bool rouse_unpack_reset(struct rouse_unpack *u)
+bool rouse_unpack_reset(struct rouse_unpack *u, void *arg)
 {
+	u->arg = arg;
 	return !u->decoder || (u->decoder->reset && u->decoder->reset(u->state));
 }
 

@@ -28,9 +28,9 @@ AUTO_DEFINE(struct rouse_unpack *, unpack, rouse_unpack_free, NULL)
 
 must_check int rouse_unpack_feed(struct rouse_unpack *u, const void *data, size_t n, void *buf,
 				 size_t size, struct rouse_err *e);
-/* Makes it ready for other data of the same compression, whatever became of the last. False: it cannot
- * be used again. */
-must_check bool rouse_unpack_reset(struct rouse_unpack *u);
+/* Makes it ready for other data of the same compression, whatever became of the last, with another
+ * argument for its sink. False: it cannot be used again. */
+must_check bool rouse_unpack_reset(struct rouse_unpack *u, void *arg);
 /* Bytes that it has allocated for its window and state; 0: not known. */
 size_t rouse_unpack_memory(const struct rouse_unpack *u);
 enum rouse_compression rouse_unpack_compression(const struct rouse_unpack *u);

@@ -40,6 +40,7 @@ struct ask {
 	struct ask *next, **link; /* of w->asks */
 	struct rouse_path *path;  /* NULL: the cache's nix-cache-info */
 	unsigned cache;
+	uint64_t began; /* CLOCK_BOOTTIME, ms */
 	char *url;
 };
 
@@ -139,6 +140,7 @@ static struct rouse_fetch *new_ask(struct walk *w, unsigned cache, struct rouse_
 	a->w = w;
 	a->path = p;
 	a->cache = cache;
+	a->began = rouse_clock_ms();
 	a->t = (struct rouse_fetch){
 		.url = a->url,
 		.headers = from->headers,
@@ -330,6 +332,15 @@ static int take_checked(struct walk *w, struct rouse_err *e)
 	return 0;
 }
 
+static void learn_distance(struct rouse_closure *c, const struct ask *a)
+{
+	uint64_t took = rouse_clock_ms() - a->began;
+
+	if (!c->distance || took < c->distance)
+		c->distance = took ? took : 1;
+	c->multiplexed = a->t.multiplexed;
+}
+
 static int ask_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 {
 	struct walk *w = ctx;
@@ -337,6 +348,8 @@ static int ask_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 	int r = 0;
 
 	w->in_flight--;
+	if (t->result == 0)
+		learn_distance(w->c, a);
 	if (w->failure.kind) {
 		*e = w->failure;
 		return -1;
@@ -355,6 +368,8 @@ static struct rouse_fetch *next_ask(void *ctx)
 	struct walk *w = ctx;
 
 	if (w->failure.kind || take_checked(w, &w->failure) < 0)
+		return NULL;
+	if (w->in_flight >= ROUSE_WALK_CONNECTIONS && w->c->distance < ROUSE_CACHE_FAR)
 		return NULL;
 	for (unsigned i = 0; i < w->c->spec->n_caches; i++)
 		if (w->c->caches[i].wanted && !w->c->caches[i].greeted) {
@@ -424,7 +439,7 @@ int rouse_closure_walk(struct rouse_closure *c, const struct rouse_context *ctx,
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
 				  "'%s%s' is not in the store, and no cache is given",
 				  ROUSE_STORE_PREFIX, c->paths.items[w.next]->name);
-	return run_walk(&w, ROUSE_WALK_CONNECTIONS, e);
+	return run_walk(&w, ROUSE_WALK_CONNECTIONS_FAR, e);
 }
 
 bool rouse_closure_has_more(const struct rouse_closure *c, const struct rouse_path *path)

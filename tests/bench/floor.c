@@ -84,7 +84,7 @@ static void write_one(struct floor *f, const struct rouse_narinfo *n, struct one
 	ssize_t got;
 
 	if (o->unpack && (rouse_unpack_compression(o->unpack) != n->compression ||
-			  !rouse_unpack_reset(o->unpack)))
+			  !rouse_unpack_reset(o->unpack, o)))
 		rouse_unpack_free(take(o->unpack, NULL));
 	if (!o->unpack && !(o->unpack = rouse_unpack_new(n->compression, 1, take_bytes, o, &e)))
 		die(&e);

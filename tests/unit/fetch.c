@@ -770,6 +770,126 @@ static void done_can_stop_everything(struct t *t)
 	T_CHECK(t, run(&x) == 0); /* and the fetcher is as good as before */
 }
 
+/* --- bodies that wait ------------------------------------------------------------------------ */
+
+#define WAITERS 40
+#define BODY "0123456789abcdef"
+
+struct waiter {
+	struct rouse_fetch t;
+	struct queue *q;
+	struct rouse_buf got;
+	bool opened, refuse;
+};
+
+struct queue {
+	struct waiter w[WAITERS];
+	char *url;
+	unsigned started, ended, failed, open, most, room;
+};
+
+static bool wait_for_turn(void *arg)
+{
+	struct waiter *w = arg;
+
+	if (w->opened)
+		return false;
+	if (w->q->open == w->q->room)
+		return true;
+	w->opened = true;
+	w->q->open++;
+	w->q->most = w->q->open > w->q->most ? w->q->open : w->q->most;
+	return false;
+}
+
+static int take_waited(void *arg, const void *data, size_t n, struct rouse_err *e)
+{
+	struct waiter *w = arg;
+
+	if (w->refuse)
+		return rouse_fail(e, ROUSE_SYSTEM, ENOSPC, "cannot write");
+	return w->opened ? rouse_buf_add(&w->got, data, n, 1 << 20)
+			 : rouse_fail(e, ROUSE_BUG, 0, "it did not wait");
+}
+
+static struct rouse_fetch *next_of_queue(void *ctx)
+{
+	struct queue *q = ctx;
+
+	return q->started == WAITERS ? NULL : &q->w[q->started++].t;
+}
+
+static int done_of_queue(void *ctx, struct rouse_fetch *t, struct rouse_err *e unused_arg)
+{
+	struct queue *q = ctx;
+	struct waiter *w = t->arg;
+
+	q->open -= w->opened;
+	q->ended++;
+	q->failed += t->result < 0;
+	return 0;
+}
+
+static void queue_fill(struct queue *q, const struct server *s, uint64_t time)
+{
+	q->url = server_url(s, "/a");
+	for (unsigned i = 0; i < WAITERS; i++) {
+		q->w[i].q = q;
+		q->w[i].refuse = i % 10 == 7;
+		q->w[i].t = (struct rouse_fetch){ .url = q->url,
+						  .max_bytes = 1 << 20,
+						  .deadline = rouse_clock_ms() + time,
+						  .max_tries = 1,
+						  .sink = take_waited,
+						  .hold = wait_for_turn,
+						  .arg = &q->w[i] };
+	}
+}
+
+static void queue_done(struct queue *q)
+{
+	for (unsigned i = 0; i < WAITERS; i++) {
+		rouse_buf_done(&q->w[i].got);
+		rouse_buf_done(&q->w[i].t.body_out);
+	}
+	free(q->url);
+}
+
+static void bodies_wait_until_others_have_ended(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+	static struct queue q = { .room = 3 };
+
+	T_CHECK(t, begin(&x, "/", "{\"GET /a\": [{\"body\": \"" BODY "\"}]}"));
+	queue_fill(&q, &x.server, LONG);
+	T_CHECK(t, rouse_fetch_many(x.f, 16, next_of_queue, done_of_queue, &q, &x.e) == 0);
+	T_CHECK(t, q.ended == WAITERS && q.failed == WAITERS / 10 && q.most == 3 && !q.open);
+	for (unsigned i = 0; i < WAITERS; i++) {
+		const struct waiter *w = &q.w[i];
+
+		if (w->refuse)
+			T_CHECK(t, w->t.err.sys == ENOSPC);
+		else
+			T_STR(t, w->got.data, BODY);
+	}
+	queue_done(&q);
+}
+
+static void a_body_waits_no_longer_than_its_deadline(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+	static struct queue q = { .room = 0 };
+
+	T_CHECK(t, begin(&x, "/", "{\"GET /a\": [{\"body\": \"" BODY "\"}]}"));
+	queue_fill(&q, &x.server, 1500);
+	q.started = WAITERS - 2;
+	T_CHECK(t, rouse_fetch_many(x.f, 16, next_of_queue, done_of_queue, &q, &x.e) == 0);
+	T_CHECK(t, q.ended == 2 && q.failed == 2 && !q.most);
+	T_CHECK(t, q.w[WAITERS - 1].t.err.kind == ROUSE_UNAVAILABLE);
+	T_CHECK(t, server_count(&x.server, "/a") == 2);
+	queue_done(&q);
+}
+
 T_MAIN(T(a_body_is_delivered_whole), T(chunked_and_close_delimited_bodies_are_delivered_whole),
        T(missing_is_an_answer_and_is_not_asked_again), T(denied_is_not_asked_again),
        T(statuses_that_pass_are_asked_again), T(not_implemented_is_not_asked_again),
@@ -796,4 +916,5 @@ T_MAIN(T(a_body_is_delivered_whole), T(chunked_and_close_delimited_bodies_are_de
        T(a_sink_without_restart_gets_no_byte_twice), T(a_sink_with_restart_begins_anew),
        T(a_sinks_own_error_ends_the_transfer), T(a_file_is_read_within_its_limit),
        T(a_missing_file_is_told_from_an_unreadable_thing),
-       T(many_run_side_by_side_and_fail_each_for_itself), T(done_can_stop_everything))
+       T(many_run_side_by_side_and_fail_each_for_itself), T(done_can_stop_everything),
+       T(bodies_wait_until_others_have_ended), T(a_body_waits_no_longer_than_its_deadline))

@@ -150,13 +150,13 @@ static void a_zstd_decoder_is_used_again_whatever_came_before(struct t *t)
 		T_CHECK(t, unpack_with(u, &o, packed, n, got, &e) == 0);
 		T_CHECK(t, o.n == SIZE && memcmp(got, want, sizeof(want)) == 0);
 		T_CHECK(t, rouse_unpack_memory(u) > MIB && rouse_unpack_memory(u) < 4 * MIB);
-		T_CHECK(t, rouse_unpack_reset(u));
+		T_CHECK(t, rouse_unpack_reset(u, &o));
 		T_CHECK(t, unpack_with(u, &o, packed, i == 1 ? 0 : n / 2, got, &e) < 0);
 		T_CHECK(t, e.kind == ROUSE_UNTRUSTED && strstr(e.text, "cut off"));
-		T_CHECK(t, rouse_unpack_reset(u));
+		T_CHECK(t, rouse_unpack_reset(u, &o));
 		T_CHECK(t, unpack_with(u, &o, packed + 1, n - 1, got, &e) < 0);
 		T_CHECK(t, e.kind == ROUSE_UNTRUSTED);
-		T_CHECK(t, rouse_unpack_reset(u));
+		T_CHECK(t, rouse_unpack_reset(u, &o));
 	}
 }
 
@@ -167,7 +167,7 @@ static void an_xz_decoder_is_used_once(struct t *t)
 	struct rouse_unpack *u auto_of(unpack) = rouse_unpack_new(ROUSE_COMPRESSION_XZ, 1, sink, &o,
 								  &e);
 
-	T_CHECK(t, u && !rouse_unpack_memory(u) && !rouse_unpack_reset(u));
+	T_CHECK(t, u && !rouse_unpack_memory(u) && !rouse_unpack_reset(u, &o));
 }
 
 T_MAIN(T(a_zstd_decoder_is_used_again_whatever_came_before), T(an_xz_decoder_is_used_once),
