@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# From blank disks to mounted filesystems, by rouse, by a script of the usual tools and by the disk
-# modules of cloud-init, each on disks of its own in one virtual machine: volumes and arrays take a
+# From blank disks to mounted filesystems, by rouse, by a script of the usual tools, by systemd-repart with
+# those tools for what it does not do, and by the disk modules of cloud-init, each on disks of its own in one virtual machine: volumes and arrays take a
 # kernel, and cloud-init partitions real disks alone. Prints lines "NAME MILLISECONDS".
-# cloud-init's time is that of its modules alone: its interpreter runs already, and has loaded them.
+# cloud-init is unpacked, not installed: it would take over this host at its next boot. Its time is that of
+# its modules alone: its interpreter runs already, and has loaded them.
 set -eu
 cd "$(dirname "$0")/../.."
 PATH=$PATH:/usr/sbin:/sbin
@@ -89,6 +90,14 @@ web() # ROOT DATA SWAP
 	mount -t vfat -o iocharset=ascii "/dev/${1}1" /mnt/boot
 	rest "$2" "$3"
 }
+repart() # ROOT DATA SWAP
+{
+	systemd-repart --definitions=/repart.d --empty=require --dry-run=no --no-pager "/dev/$1"
+	until [ -b "/dev/${1}2" ]; do usleep 10000; done
+	mount -t ext4 "/dev/${1}2" /mnt/root
+	mount -t vfat -o iocharset=ascii "/dev/${1}1" /mnt/boot
+	rest "$2" "$3"
+}
 all() # ROOT DATA SWAP A B
 {
 	table "$1" 8e00
@@ -110,6 +119,15 @@ all() # ROOT DATA SWAP A B
 mkdir -p /mnt/boot /mnt/root /mnt/data /mnt/scratch
 "$@"
 END
+cat > "$tmp/boot.conf" << 'END'
+[Partition]
+Type=esp
+Format=vfat
+Label=boot
+SizeMinBytes=191M
+SizeMaxBytes=191M
+END
+printf '[Partition]\nType=root\nFormat=ext4\nLabel=root\n' > "$tmp/root.conf"
 cat > "$tmp/guest" << 'END'
 #!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /run/lock /tmp /py /mnt /etc /usr/lib/python3 /usr/lib/python3.11
@@ -119,9 +137,9 @@ cat > "$tmp/guest" << 'END'
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C DM_DISABLE_UDEV=1
 for p in $(/bin/busybox --list); do command -v "/usr/bin/$p" "/usr/sbin/$p" "/bin/$p" > /dev/null || /bin/busybox ln -s /bin/busybox "/bin/$p"; done
 cp /modules.dep "/lib/modules/$(uname -r)/"
-for m in virtio_pci virtio_blk ext4 vfat nls_cp437 nls_ascii xfs dm-mod raid0 squashfs; do modprobe $m 2> /dev/null; done
+for m in virtio_pci virtio_blk ext4 vfat nls_cp437 nls_ascii xfs dm-mod raid0 squashfs loop; do modprobe $m 2> /dev/null; done
 i=0
-while [ "$(ls /sys/block | grep -c '^vd')" -lt 20 ] && [ $i -lt 100 ]; do usleep 100000; i=$((i + 1)); done
+while [ "$(ls /sys/block | grep -c '^vd')" -lt 23 ] && [ $i -lt 100 ]; do usleep 100000; i=$((i + 1)); done
 # Each has a machine with its own disks alone
 driver=/sys/bus/virtio/drivers/virtio_blk
 for d in /sys/block/vd*; do echo "$(cat $d/serial) $(basename "$(readlink -f $d/device)")"; done > /devices
@@ -153,6 +171,9 @@ head -c 16 /dev/random > /dev/null
 only web-script
 row web.script 'boot root data' sh -e /script web $(disk web-script-root) $(disk web-script-data) $(disk web-script-swap)
 clear web-script
+only web-repart
+row web.repart 'boot root data' sh -e /script repart $(disk web-repart-root) $(disk web-repart-data) $(disk web-repart-swap)
+clear web-repart
 only web-rouse
 row web.rouse 'boot root data' rouse apply --yes /web.json
 clear web-rouse
@@ -166,6 +187,7 @@ only python
 mount -t squashfs /dev/$(disk python) /py && mount -o bind /py/python3.11 /usr/lib/python3.11 && mount -o bind /py/python3 /usr/lib/python3
 only web-cloud
 : > /etc/fstab
+export PYTHONPATH=/py
 row web.cloud-init 'boot root data' python3 -B /cloud.py $(disk web-cloud-root) $(disk web-cloud-data) $(disk web-cloud-swap)
 poweroff -f
 END
@@ -174,15 +196,24 @@ chmod 755 "$tmp/guest"
 images/kernel --dir build/kernel > /dev/null
 modules=build/kernel/lib/modules/$(cat build/kernel/version)
 set -- --program python3 --program lvm --program mdadm
-for program in mkfs.vfat mkfs.ext4 mkfs.xfs mkswap sgdisk lsblk blkid udevadm partprobe blockdev wipefs sfdisk mount umount swapon swapoff; do
+for program in systemd-repart mkfs.vfat mkfs.ext4 mkfs.xfs mkswap sgdisk lsblk blkid udevadm partprobe blockdev wipefs sfdisk mount umount swapon swapoff; do
 	! command -v $program > /dev/null || set -- "$@" --program $program
 done
 images/initramfs --output "$tmp/initramfs" --agent "$ROUSE" --level 1 --kernel-modules "$modules" \
-	--with lvm --with raid --with xfs --module squashfs "$@" --add "$(command -v busybox):/bin/busybox" \
+	--with lvm --with raid --with xfs --module squashfs --module loop "$@" --add "$(command -v busybox):/bin/busybox" \
 	--add "$tmp/guest:/guest" --add "$tmp/script:/script" --add "$tmp/web.json:/web.json" --add "$tmp/all.json:/all.json" \
+	--add "$tmp/boot.conf:/repart.d/10-boot.conf" --add "$tmp/root.conf:/repart.d/20-root.conf" \
 	--add "$tmp/cloud.py:/cloud.py" --add "$modules/modules.dep:/modules.dep" > "$tmp/log" 2>&1 ||
 	{ cat "$tmp/log" >&2; exit 71; }
-mksquashfs /usr/lib/python3.11 /usr/lib/python3 "$tmp/python.img" -quiet -no-progress -comp zstd -Xcompression-level 1 \
+# From an empty directory: apt does not list what it finds beside it
+mkdir -p "$tmp/debs" "$tmp/cloud"
+if (cd "$tmp/debs" && apt-get -q download cloud-init) > "$tmp/log" 2>&1; then
+	dpkg -x "$tmp"/debs/cloud-init_*.deb "$tmp/cloud"
+else
+	sed 's/^E: /bench: no cloud-init: /' "$tmp/log" >&2
+fi
+mkdir -p "$tmp/cloud/usr/lib/python3/dist-packages/cloudinit"
+mksquashfs /usr/lib/python3.11 /usr/lib/python3 "$tmp/cloud/usr/lib/python3/dist-packages/cloudinit" "$tmp/python.img" -quiet -no-progress -comp zstd -Xcompression-level 1 \
 	-wildcards -e 'python3.11/test' 'python3.11/idlelib' '... *.a' > "$tmp/log" 2>&1 || { cat "$tmp/log" >&2; exit 71; }
 
 set -- --disk "$tmp/python.img,serial=python"
@@ -192,7 +223,7 @@ disk() # NAME SIZE
 	disks="$disks --disk $tmp/$1.img,serial=$1"
 }
 disks=
-for who in web-rouse web-script web-cloud all-rouse all-script; do
+for who in web-rouse web-script web-repart web-cloud all-rouse all-script; do
 	disk $who-root 8G && disk $who-data 16G && disk $who-swap 1G
 done
 for who in all-rouse all-script; do disk $who-a 8G && disk $who-b 8G; done

@@ -176,7 +176,7 @@ CONTENDERS = {
     "web": ("a machine's boot, root, xfs for data, swap: plan to mounted", {
         "script": ("sgdisk, mkfs, mkswap, mount", None),
         "cloud-init": ("cloud-init's disk_setup and mounts alone", None),
-        "repart": ("systemd-repart", "no: a filesystem on a whole disk")}),
+        "repart": ("systemd-repart for the root disk, mkfs, mkswap, mount", None)}),
     "all": ("the same, root on LVM, scratch on RAID 0: plan to mounted", {
         "script": ("the same script, with lvm and mdadm", None),
         "cloud-init": ("cloud-init", "no: volume groups, arrays"),
