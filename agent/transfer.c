@@ -7,15 +7,13 @@
 
 #include <rouse/clock.h>
 #include <rouse/limits.h>
-#include <rouse/retry.h>
 #include <rouse/text.h>
 
 #include "bucket.h"
+#include "metadata_address.h"
 
 /* Below it are ports of well-known services, above it those that rresvport(3) takes. */
 #define LOWEST_PORT 600L
-
-AUTO_DEFINE(CURLU *, curlu, curl_url_cleanup, NULL)
 
 static int stop(struct transfer *tr, enum rouse_kind kind, const char *why)
 {
@@ -71,11 +69,6 @@ int transfer_deliver(struct transfer *tr, const void *data, size_t n, struct rou
 	return t->sink(t->arg, data, n, e);
 }
 
-static bool is_success(long status)
-{
-	return status >= 200 && status <= 299;
-}
-
 /* Of the first bytes of a body: do they have to wait? */
 static bool must_wait(struct transfer *tr)
 {
@@ -95,7 +88,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 
 	(void)size; /* always 1 */
 	(void)curl_easy_getinfo(tr->easy, CURLINFO_RESPONSE_CODE, &tr->t->status);
-	if (!is_success(tr->t->status)) {
+	if (!transfer_is_success(tr->t->status)) {
 		/* An error's body is for people: its beginning is enough. */
 		if (rouse_buf_add(&tr->t->body_out, data, n, ROUSE_MAX_ERROR_BODY) == 0)
 			return n;
@@ -178,48 +171,6 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 
 /* --- addresses ------------------------------------------------------------------------------- */
 
-/*
- * Where metadata services give out credentials, however the address is written or resolved: a
- * document's URL must not lead there.
- */
-static const struct {
-	int family;
-	unsigned bits;
-	uint8_t address[16];
-} metadata[] = {
-	{ AF_INET, 16, { 169, 254 } },           /* EC2, GCE, Azure, OpenStack… */
-	{ AF_INET, 32, { 168, 63, 129, 16 } },   /* Azure's wire server */
-	{ AF_INET, 32, { 100, 100, 100, 200 } }, /* Alibaba */
-	{ AF_INET6, 10, { 0xfe, 0x80 } },        /* OpenStack: fe80::a9fe:a9fe */
-	{ AF_INET6, 128, { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 } }, /* EC2 */
-	{ AF_INET6, 128, { 0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54 } }, /* GCE */
-};
-
-/* The IPv4 address that an IPv6 one stands for (::ffff:0:0/96, and 64:ff9b::/96 of NAT64), or NULL. */
-static const uint8_t *embedded_address(const uint8_t *a)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-	static const uint8_t nat64[12] = { 0x00, 0x64, 0xff, 0x9b };
-
-	return memcmp(a, mapped, 12) == 0 || memcmp(a, nat64, 12) == 0 ? a + 12 : NULL;
-}
-
-static bool is_metadata_address(int family, const void *address)
-{
-	const uint8_t *a = address, *v4 = family == AF_INET6 ? embedded_address(a) : NULL;
-
-	if (v4)
-		return is_metadata_address(AF_INET, v4);
-	for (size_t i = 0; i < ARRAY_SIZE(metadata); i++) {
-		size_t bytes = metadata[i].bits / 8, rest = metadata[i].bits % 8;
-
-		if (metadata[i].family == family && memcmp(a, metadata[i].address, bytes) == 0 &&
-		    (!rest || (a[bytes] ^ metadata[i].address[bytes]) >> (8 - rest) == 0))
-			return true;
-	}
-	return false;
-}
-
 static void refuse_metadata(struct transfer *tr)
 {
 	(void)stop(tr, ROUSE_DOCUMENT,
@@ -237,7 +188,7 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sock
 				  ->sin6_addr;
 
 	(void)purpose;
-	if (!tr->t->link_local && is_metadata_address(to->family, address)) {
+	if (!tr->t->link_local && metadata_address_is(to->family, address)) {
 		refuse_metadata(tr);
 		return CURL_SOCKET_BAD;
 	}
@@ -254,7 +205,7 @@ static int on_request(void *arg, char *to, char *from, int to_port, int from_por
 	(void)from, (void)to_port, (void)from_port;
 	tr->connected = true;
 	if (tr->t->link_local || inet_pton(family, to, address) != 1 ||
-	    !is_metadata_address(family, address))
+	    !metadata_address_is(family, address))
 		return CURL_PREREQFUNC_OK;
 	refuse_metadata(tr);
 	return CURL_PREREQFUNC_ABORT;
@@ -442,172 +393,4 @@ void transfer_release(struct transfer *tr)
 	tr->headers = NULL;
 	curl_slist_free_all(tr->connect);
 	tr->connect = NULL;
-}
-
-/* --- what came of it ------------------------------------------------------------------------- */
-
-static char *url_part(CURLU *u, CURLUPart part, unsigned flags)
-{
-	char *text = NULL, *ret = NULL;
-
-	if (curl_url_get(u, part, &text, flags) == CURLUE_OK && text)
-		ret = rouse_strdup(text);
-	curl_free(text);
-	return ret;
-}
-
-char *transfer_file_path(const char *url)
-{
-	CURLU *u auto_of(curlu) = curl_url();
-	auto_free char *host = NULL, *path = NULL;
-
-	if (!u || curl_url_set(u, CURLUPART_URL, url, 0) != CURLUE_OK)
-		return NULL;
-	host = url_part(u, CURLUPART_HOST, 0);
-	if (host && *host && !rouse_streq(host, "localhost"))
-		return NULL;
-	path = url_part(u, CURLUPART_PATH, CURLU_URLDECODE);
-	return take(path, NULL);
-}
-
-static char *origin_of(CURLU *u)
-{
-	auto_free char *scheme = url_part(u, CURLUPART_SCHEME, 0);
-	auto_free char *host = url_part(u, CURLUPART_HOST, 0);
-	auto_free char *port = url_part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-
-	return rouse_asprintf("%s://%s:%s", scheme ? scheme : "", host ? host : "",
-			      port ? port : "");
-}
-
-/* Goes to t->location when that is https or the same origin. */
-static enum outcome follow(struct transfer *tr, struct rouse_err *e)
-{
-	CURLU *u auto_of(curlu) = curl_url();
-	auto_free char *here = NULL, *there = NULL, *target = NULL;
-	struct rouse_fetch *t = tr->t;
-	char from[512], to[512];
-	const char *why = "which is not followed";
-
-	(void)rouse_print_url(from, sizeof(from), tr->url);
-	(void)rouse_print_url(to, sizeof(to), t->location);
-	if (!t->max_redirects || !t->location[0] || (t->method && !rouse_streq(t->method, "GET")))
-		goto refuse;
-	if (tr->redirects >= t->max_redirects) {
-		why = "which is one redirect too many";
-		goto refuse;
-	}
-	if (!u || curl_url_set(u, CURLUPART_URL, tr->url, 0) != CURLUE_OK)
-		goto refuse;
-	here = origin_of(u);
-	why = "which is refused: a redirect may lead to https or to the same server only";
-	if (curl_url_set(u, CURLUPART_URL, t->location, CURLU_DISALLOW_USER) != CURLUE_OK)
-		goto refuse;
-	there = origin_of(u);
-	if (!rouse_streq(here, there) && !rouse_strip_prefix(there, "https://"))
-		goto refuse;
-	target = url_part(u, CURLUPART_URL, 0);
-	if (!target)
-		goto refuse;
-	tr->foreign |= !rouse_streq(here, there);
-	tr->redirects++;
-	free(tr->url);
-	tr->url = take(target, NULL);
-	return TRANSFER_MOVED;
-refuse:
-	(void)rouse_fail(e, ROUSE_DOCUMENT, 0,
-			 "cannot fetch '%s': it is redirected (%ld) to '%s', %s", from, t->status,
-			 to, why);
-	return TRANSFER_FAILED;
-}
-
-static enum outcome judge_status(struct transfer *tr, struct rouse_err *e)
-{
-	long status = tr->t->status;
-	bool again = tr->t->again ? tr->t->again(tr->t) : rouse_retry_status(status);
-	bool server = again || (status >= 500 && status <= 599);
-	const char *words = "the server answered";
-	char url[512];
-	int sys = 0;
-
-	if (is_success(status))
-		return TRANSFER_DONE;
-	if (status == 301 || status == 302 || status == 303 || status == 307 || status == 308)
-		return follow(tr, e);
-	if (status == 404 || status == 410) {
-		words = "it is not there";
-		sys = ENOENT;
-	} else if (status == 401 || status == 403) {
-		words = "access denied";
-		sys = EACCES;
-	} else if (status == 429) {
-		words = "too many requests";
-	}
-	(void)rouse_fail(e, server ? ROUSE_UNAVAILABLE : ROUSE_DOCUMENT, 0,
-			 "cannot fetch '%s': %s (HTTP %ld)",
-			 rouse_print_url(url, sizeof(url), tr->url), words, status);
-	e->sys = sys;
-	return again ? TRANSFER_AGAIN : TRANSFER_FAILED;
-}
-
-/* OpenSSL's words for it (SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, SSL_R_UNSUPPORTED_PROTOCOL): libcurl has
- * one code for this and for a connection that was lost in its handshake. */
-static bool is_old_tls(CURLcode code, const char *error)
-{
-	return code == CURLE_SSL_CONNECT_ERROR &&
-	       (strstr(error, "alert protocol version") || strstr(error, "unsupported protocol"));
-}
-
-const char *transfer_no_route(const struct transfer *tr)
-{
-	curl_off_t resolved = 0, reached = 0;
-
-	if (!tr->bucket || !tr->bucket->ops->no_route || !tr->easy || tr->connected)
-		return "";
-	(void)curl_easy_getinfo(tr->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
-	(void)curl_easy_getinfo(tr->easy, CURLINFO_CONNECT_TIME_T, &reached);
-	return resolved && !reached ? tr->bucket->ops->no_route : "";
-}
-
-static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_err *e)
-{
-	enum rouse_kind kind = ROUSE_UNAVAILABLE;
-	const char *no_route = "", *why = tr->error[0] ? tr->error : curl_easy_strerror(code);
-	char url[512];
-
-	/* Every other code is about reaching the server, and may be better in a moment. */
-	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_ISSUER_ERROR ||
-	    code == CURLE_SSL_PINNEDPUBKEYNOTMATCH || code == CURLE_SSL_INVALIDCERTSTATUS) {
-		kind = ROUSE_UNTRUSTED;
-	} else if (is_old_tls(code, tr->error)) {
-		kind = ROUSE_UNTRUSTED;
-		why = "the server speaks neither TLS 1.2 nor 1.3";
-	} else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
-		   code == CURLE_LOGIN_DENIED) {
-		kind = ROUSE_DOCUMENT;
-	} else if (code == CURLE_OUT_OF_MEMORY || code == CURLE_SSL_CACERT_BADFILE ||
-		   code == CURLE_SSL_ENGINE_INITFAILED) {
-		kind = ROUSE_SYSTEM;
-	}
-	if (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT)
-		no_route = transfer_no_route(tr);
-	(void)rouse_fail(e, kind, 0, "cannot fetch '%s': %s%s%s",
-			 rouse_print_url(url, sizeof(url), tr->url), no_route,
-			 *no_route ? ": " : "", why);
-	return kind == ROUSE_UNAVAILABLE ? TRANSFER_AGAIN : TRANSFER_FAILED;
-}
-
-enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err *e)
-{
-	(void)curl_easy_getinfo(tr->easy, CURLINFO_RESPONSE_CODE, &tr->t->status);
-	if (tr->t->link_local)
-		tls_clock_hear(&tr->f->clock, tr->date);
-	memcpy(tr->t->date, tr->date, sizeof(tr->date));
-	if (tr->stopped) { /* also when another address of the same name then worked */
-		*e = tr->stop;
-		return TRANSFER_FAILED;
-	}
-	if (code != CURLE_OK && !tr->full)
-		return judge_code(tr, code, e);
-	return tr->bucket ? tr->bucket->ops->judge(tr, e) : judge_status(tr, e);
 }

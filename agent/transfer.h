@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One try of one transfer over libcurl; private to agent/fetch.c, which decides about tries, and
- * agent/transfer.c, which sets libcurl up, bounds what comes in and translates what went wrong;
- * agent/bucket.c adds what is different about object stores.
+ * agent/transfer.c, which sets libcurl up and bounds what comes in; agent/judge.c, which says what came of
+ * it; agent/bucket.c adds what is different about object stores.
  */
 #pragma once
 
@@ -58,6 +58,11 @@ enum outcome {
 	TRANSFER_AGAIN,  /* worth another try */
 	TRANSFER_FAILED, /* for good */
 };
+
+static inline bool transfer_is_success(long status)
+{
+	return status >= 200 && status <= 299;
+}
 
 /* Readies tr->easy for a try that may take until t->deadline. */
 must_check int transfer_prepare(struct transfer *tr, struct rouse_err *e);
