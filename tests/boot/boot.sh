@@ -13,31 +13,9 @@ trap 'scene_close; rm -rf "$scene"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-count=0 failures=0
-ok() # NAME COMMAND [ARG]...
-{
-	name=$1
-	shift
-	count=$((count + 1))
-	if "$@" > "$scene/why" 2>&1; then
-		echo "ok $count - $name"
-		return 0
-	fi
-	echo "not ok $count - $name"
-	sed 's/^/#   /' "$scene/why"
-	failures=$((failures + 1))
-	return 1
-}
-
-equal() # GOT WANTED
-{
-	[ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }
-}
-
-contains() # FILE PATTERN
-{
-	grep -q -e "$2" "$1" || { echo "nothing like '$2' in ${1##*/}:"; tail -n 15 "$1"; return 1; }
-}
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
+tap_begin "$scene/why"
 
 lacks() # FILE PATTERN
 {
@@ -356,5 +334,4 @@ ok "$scenario: the reason names the cache" contains "$scene/report.json" "169.0.
 ok "$scenario: the exit status of QEMU is that of a boot that found its cache away" exits $((33 + 2 * 75))
 ok "$scenario: the disk is as it was" blank
 
-echo "1..$count"
-exit $((failures > 0))
+tap_end

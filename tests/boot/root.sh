@@ -26,26 +26,9 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-count=0 failures=0
-ok() # NAME COMMAND [ARG]...
-{
-	name=$1
-	shift
-	count=$((count + 1))
-	if "$@" > "$scene/why" 2>&1; then
-		echo "ok $count - $name"
-		return 0
-	fi
-	echo "not ok $count - $name"
-	sed 's/^/#   /' "$scene/why"
-	failures=$((failures + 1))
-	return 1
-}
-
-equal() # GOT WANTED
-{
-	[ "$1" = "$2" ] || { echo "got '$1', wanted '$2'"; return 1; }
-}
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
+tap_begin "$scene/why"
 
 verdict_is() # VERDICT
 {
@@ -175,5 +158,4 @@ ok "untrusted document: the root is what was decrypted" in_guest \
 	'df / | tail -n 1 | grep -q "^/dev/mapper/fallback" && test -d /nix/store'
 halt
 
-echo "1..$count"
-exit $((failures > 0))
+tap_end

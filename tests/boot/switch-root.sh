@@ -16,28 +16,18 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-count=0 failures=0
-ok() # NAME COMMAND [ARG]...
-{
-	name=$1
-	shift
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count - $name"
-	else
-		echo "not ok $count - $name"
-		failures=$((failures + 1))
-	fi
-}
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
+tap_begin "$dir/why"
 
 said() # PATTERN
 {
-	grep -q -e "$1" "$dir/console" || { tail -n 15 "$dir/console" | sed 's/^/#   /'; return 1; }
+	grep -q -e "$1" "$dir/console" || { tail -n 15 "$dir/console"; return 1; }
 }
 
 never_said() # PATTERN
 {
-	! grep -e "$1" "$dir/console" | sed 's/^/#   /' | grep .
+	! grep -e "$1" "$dir/console"
 }
 
 store=/nix/store
@@ -254,5 +244,4 @@ boot "$dir/initramfs.fault" "quiet word-for-init fault=hang" 150
 ok "worker hangs: it is ended behind the deadline" said 'boot: the boot was not over at its deadline.*trying the generation'
 ok "worker hangs: the generation of the disk starts" said "^NEXT-INIT $good/init$"
 
-echo "1..$count"
-[ $failures = 0 ]
+tap_end

@@ -15,20 +15,9 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-count=0 failures=0
-ok() # NAME COMMAND [ARG]...
-{
-	name=$1
-	shift
-	count=$((count + 1))
-	if "$@"; then
-		echo "ok $count - $name"
-		return
-	fi
-	echo "not ok $count - $name"
-	failures=$((failures + 1))
-	sed 's/^/# /' "$work/said" "$work/out" "$work/run/status.json"
-}
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
+tap_begin "$work/why" "$work/said" "$work/out" "$work/run/status.json"
 
 $CC -std=gnu17 -D_GNU_SOURCE -O1 -shared -fPIC -o "$work/fault.so" tests/boot/init/fault.c || exit 1
 printf '{ "rouse": 1, "files": { "/etc/motd": { "contents": "up" } } }' > "$work/web.json"
@@ -144,5 +133,4 @@ go_on crash activate boot --activate
 ok "crash in the switch to another system: it has come to nothing" ended 139
 go_on none health health
 ok "crash in the switch to another system: the verdict is there, with the phase" lost activate
-echo "1..$count"
-[ $failures = 0 ]
+tap_end
