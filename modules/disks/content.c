@@ -298,8 +298,8 @@ int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset, const char
 /* Only what is not zero yet is written: images stay sparse and thin volumes thin. */
 int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what, struct rouse_err *e)
 {
-	auto_free char *zeros = rouse_calloc(1,
-					     CHUNK); /* not in the binary, which would carry it */
+	/* no constant: the binary would carry it */
+	auto_free char *zeros = rouse_calloc(1, CHUNK);
 
 	for (uint64_t done = 0; done < n;) {
 		size_t step = n - done < CHUNK ? (size_t)(n - done) : CHUNK;
