@@ -11,7 +11,8 @@ Usage: tests/bench/run.sh [--no-machine] [--no-closure]
 
 Measures the binary, the check of a large document, disks beside other tools (on image files, and in a
 virtual machine), closures beside real Nix (as root), and two boots of a virtual machine in software
-(blank disk, and the same disk again).
+(blank disk, and the same disk again): by the clock, and by the count of instructions, which other work
+on this host does not change.
 
   --no-machine   leaves the virtual machine out
   --no-closure   leaves the closures out
@@ -46,11 +47,23 @@ measure() {
 }
 
 # One boot, to its verdict; its report becomes FILE.
-boot() { # FILE
-	scene_boot --imds "$port_imds" --append 'quiet loglevel=3' --timeout 330
+boot() { # FILE [ARG]...
+	report=$1
+	shift
+	scene_boot --imds "$port_imds" --append 'quiet loglevel=3' --timeout 330 "$@"
 	scene_wait 300
-	mv "$scene/report.json" "$1"
+	mv "$scene/report.json" "$report"
 	scene_halt
+}
+
+# A blank disk, and the same disk again.
+boots() { # NAME [ARG]...
+	name=$1
+	shift
+	scene_disk 8G
+	boot "$scene/fresh.json" "$@"
+	boot "$scene/again.json" "$@"
+	measure "$name" "$scene/fresh.json" "$scene/again.json"
 }
 
 rm -f build/bench.json
@@ -63,12 +76,10 @@ if [ -n "$machine" ]; then
 	measure volumes "$scene/volumes"
 	measure initramfs "$scene_initrd"
 	scene_open
-	scene_disk 8G
 	scene_document "$scene/web.json"
 	scene_publish "$scene/web.json"
-	boot "$scene/fresh.json"
-	boot "$scene/again.json"
-	measure boots "$scene/fresh.json" "$scene/again.json"
+	boots boots
+	boots counted --count
 fi
 if [ -n "$closure" ] && [ "$(id -u)" = 0 ]; then
 	python3 tests/bench/closure.py --scale 0.5 --rounds 3 plain slow one present small
