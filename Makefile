@@ -11,6 +11,7 @@ PREFIX   ?= /usr
 SBINDIR  ?= $(PREFIX)/sbin
 MANDIR   ?= $(PREFIX)/share/man
 UNITDIR  ?= /lib/systemd/system
+SYSCONFDIR ?= /etc
 comma    := ,
 Q        := $(if $(V),,@)
 SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined)$(if $(FUZZER), -fsanitize=fuzzer-no-link -DROUSE_FUZZER)
@@ -214,7 +215,7 @@ install: all $(B)/rouse.8 $(B)/completion/rouse
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/lib/dracut/modules.d/99rouse packaging/dracut/99rouse/*.sh
 	install -D -m 0755 packaging/initramfs-tools/hooks/rouse $(DESTDIR)$(PREFIX)/share/initramfs-tools/hooks/rouse
 	install -D -m 0644 packaging/initramfs-tools/scripts/rouse $(DESTDIR)$(PREFIX)/share/initramfs-tools/scripts/rouse
-	install -d -m 0755 $(DESTDIR)/etc/rouse/override.d $(DESTDIR)$(PREFIX)/share/doc/rouse/examples
+	install -d -m 0755 $(DESTDIR)$(SYSCONFDIR)/rouse/override.d $(DESTDIR)$(PREFIX)/share/doc/rouse/examples
 	install -m 0644 packaging/examples/*.json $(DESTDIR)$(PREFIX)/share/doc/rouse/examples
 
 deb: all

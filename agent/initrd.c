@@ -16,7 +16,9 @@
 #include <rouse/proc.h>
 #include <rouse/text.h>
 
-#define DROP_IN "/run/systemd/system/initrd-switch-root.service.d/50-rouse.conf"
+/* Behind the drop-ins of others, whatever their directory: that of a NixOS, which sets ExecStart=, too, is
+ * "overrides.conf". */
+#define DROP_IN "/run/systemd/system/initrd-switch-root.service.d/zz-rouse.conf"
 
 /* systemd only switches to a root that says which OS it is, and takes its init from the kernel's
  * command line, which knows nothing of closures. */

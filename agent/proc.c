@@ -19,12 +19,7 @@
 static const char *const search_path[] = {
 	"/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-system/sw/bin", NULL,
 };
-static const char *const default_env[] = {
-	"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin",
-	"LANG=C",
-	"LC_ALL=C",
-	NULL,
-};
+#define DEFAULT_PATH "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
 
 static bool is_executable(const struct rouse_root *root, const char *path)
 {
@@ -57,9 +52,14 @@ bool rouse_proc_find(const char *name, const char *chroot, char *buf, size_t siz
 	return false;
 }
 
-/* The child: only async-signal-safe calls. */
+/* The child: only async-signal-safe calls. Where the libraries are, somebody else may have had to say: in the
+ * scripted stage 1 of a NixOS, programs find those of their libraries by nothing else. */
 static _Noreturn void run_child(const struct rouse_proc *p, const char *path, int in, int out)
 {
+	const char *libraries = p->chroot ? NULL : secure_getenv("LD_LIBRARY_PATH");
+	char where[4096];
+	const char *const env[] = { DEFAULT_PATH, "LANG=C", "LC_ALL=C", libraries ? where : NULL,
+				    NULL };
 	sigset_t none;
 
 	(void)sigemptyset(&none);
@@ -72,7 +72,9 @@ static _Noreturn void run_child(const struct rouse_proc *p, const char *path, in
 	(void)syscall(SYS_close_range, 3U, ~0U, 0);
 	if (p->chroot && (chroot(p->chroot) < 0 || chdir("/") < 0))
 		_exit(126);
-	(void)execve(path, (char *const *)p->argv, (char *const *)(p->env ? p->env : default_env));
+	if (libraries)
+		(void)snprintf(where, sizeof(where), "LD_LIBRARY_PATH=%s", libraries);
+	(void)execve(path, (char *const *)p->argv, (char *const *)(p->env ? p->env : env));
 	_exit(127);
 }
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# NixOS module: a machine whose image holds the agent (services.rouse.enable), and one whose systemd
-# initrd does (services.rouse.initrd.enable), where the system to start comes from the document, and not
-# from init= of the kernel's command line. It is evaluated in tests/cases/nix.sh with the few functions
-# of nixpkgs' lib that it uses; no NixOS was built with it there.
+# NixOS module: a machine whose image holds the agent (services.rouse.enable), and one whose initrd does
+# (services.rouse.initrd.enable; see initrd.nix). tests/cases/nix.sh evaluates it with the few functions of
+# nixpkgs' lib that it uses, and tests/boot/nixos.sh boots what it says of both kinds of stage 1.
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.rouse;
@@ -11,11 +10,13 @@ let
   settings = pkgs.writeText "agent.json" (builtins.toJSON cfg.settings);
 in
 {
+  imports = [ ./initrd.nix ];
+
   options.services.rouse = {
     enable = lib.mkEnableOption "provisioning of this machine from its document by rouse";
-    initrd.enable = lib.mkEnableOption "rouse in the systemd initrd, which makes the root";
     package = lib.mkOption {
       type = lib.types.package;
+      default = pkgs.callPackage ./package.nix { };
       description = "The package of rouse.";
     };
     settings = lib.mkOption {
@@ -28,7 +29,7 @@ in
   config = lib.mkMerge [
     (lib.mkIf (cfg.enable || cfg.initrd.enable) {
       environment.systemPackages = [ cfg.package ];
-      # Whoever may write it owns the machine: a copy, as links are refused.
+      # Whoever may write it owns the machine: a copy, which `nixos-rebuild` alone changes.
       environment.etc."rouse/agent.json" = {
         source = settings;
         mode = "0644";
@@ -101,49 +102,6 @@ in
           ExecStart = "${rouse} boot --activate";
           TimeoutStartSec = "6min";
         };
-      };
-    })
-
-    (lib.mkIf cfg.initrd.enable {
-      boot.initrd.systemd = {
-        enable = true;
-        storePaths = [ "${cfg.package}" "${pkgs.dosfstools}" "${pkgs.cacert}" ];
-        contents."/etc/rouse/agent.json".source = settings;
-        contents."/etc/ssl/certs/ca-certificates.crt".source = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
-
-        services.rouse-initrd = {
-          description = "Provision this machine from its document (rouse, initrd)";
-          unitConfig = {
-            DefaultDependencies = false;
-            ConditionKernelCommandLine = "!rouse=off";
-          };
-          after = [ "sysinit.target" "basic.target" "systemd-udevd.service" "systemd-udev-trigger.service" ];
-          before = [
-            "sysroot.mount"
-            "initrd-root-fs.target"
-            "initrd-parse-etc.service"
-            "initrd-find-nixos-closure.service"
-            "initrd-switch-root.target"
-            "shutdown.target"
-          ];
-          conflicts = [ "shutdown.target" "initrd-switch-root.target" ];
-          requiredBy = [ "initrd-root-fs.target" ];
-          path = [ pkgs.dosfstools ];
-          serviceConfig = {
-            Type = "oneshot";
-            RemainAfterExit = true;
-            ExecStart = "${rouse} boot --initrd";
-            OOMPolicy = "continue";
-            Restart = "on-abnormal";
-            RestartSec = "2s";
-            TimeoutStartSec = "infinity";
-          };
-        };
-
-        # These take the system from init=. The agent tells initrd-switch-root.service which one it is,
-        # and its prepare-root activates it when it has become the root.
-        services.initrd-find-nixos-closure.enable = false;
-        services.initrd-nixos-activation.enable = false;
       };
     })
   ];

@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The agent in the initrds of others: one with systemd, built by dracut, and one of initramfs-tools.
-# Both are built by the tools themselves out of what `make install` installs, and boot a root that the
-# agent finds, grows and mounts; what starts there looks at what it was left.
+# The agent in the initrds of others: one with systemd, built by dracut, one of initramfs-tools, and the
+# two kinds of NixOS. The first two are built by the tools themselves out of what `make install` installs, the
+# others as the NixOS module says (nixos-initrds.sh). All boot a root that the agent finds, grows and mounts;
+# what starts there looks at what it was left.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 PATH=$PATH:/usr/sbin:/sbin
 CC=${CC:-cc}
 [ "$(id -u)" = 0 ] || { echo '1..0 # SKIP needs root'; exit 0; }
-for tool in qemu-system-x86_64 dracut mkinitramfs mke2fs sfdisk zstd; do
+for tool in qemu-system-x86_64 dracut mkinitramfs mke2fs sfdisk zstd nix-instantiate patchelf busybox; do
 	command -v $tool > /dev/null || { echo "1..0 # SKIP needs $tool"; exit 0; }
 done
 dir=$(mktemp -d)
@@ -19,6 +20,8 @@ trap 'exit 143' TERM
 # shellcheck source=tests/lib/tap.sh
 . tests/lib/tap.sh
 tap_begin "$dir/why"
+# shellcheck source=tests/boot/nixos-initrds.sh
+. tests/boot/nixos-initrds.sh
 
 said() # PATTERN
 {
@@ -100,7 +103,8 @@ END
 		--modules 'base dracut-systemd fs-lib rouse systemd systemd-initrd udev-rules' \
 		--install /etc/rouse/web.json --include "$dir/fault.so" /fault.so \
 		--include "$dir/ld.so.preload" /etc/ld.so.preload "$dir/dracut.img" &&
-		installed mkinitramfs -d "$dir/conf" -c zstd -o "$dir/initramfs-tools.img" "$version"
+		installed mkinitramfs -d "$dir/conf" -c zstd -o "$dir/initramfs-tools.img" "$version" &&
+		nixos_systemd "$dir/dracut.img" "$dir/nixos-systemd.img" && nixos_scripted "$dir/nixos-scripted.img"
 }
 
 boot() # INITRD APPEND
@@ -136,4 +140,14 @@ ok "initramfs-tools: it has come to its end" said '^CHECK-END'
 ok "initramfs-tools: the agent has traveled and starts" said '^CHECK ok the agent has traveled and starts'
 ok "initramfs-tools: the report has traveled" said '^CHECK ok the report has traveled'
 ok "initramfs-tools: the root is the disk's" said "^CHECK ok the root is the disk's"
+
+for kind in systemd scripted; do
+	boot "$dir/nixos-$kind.img" 'quiet systemd.show_status=no word-for-init'
+	ok "NixOS, $kind: the agent finds the root and grows it" said 'disks: grow partition 1'
+	ok "NixOS, $kind: the document's system starts, with no init=" said "^NEXT-INIT $good/init"
+	ok "NixOS, $kind: the agent has traveled and starts" said '^CHECK ok the agent has traveled and starts'
+	ok "NixOS, $kind: the report has traveled" said '^CHECK ok the report has traveled'
+	ok "NixOS, $kind: no process of the initrd is left" said '^CHECK ok no process is left'
+	ok "NixOS, $kind: the root is the disk's" said "^CHECK ok the root is the disk's"
+done
 tap_end

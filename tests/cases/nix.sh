@@ -1,7 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The NixOS module evaluates with Nix itself, and says what the units of packaging/systemd say. What it
-# uses of nixpkgs' lib is written out here.
+# The NixOS module evaluates with Nix itself, and says what the units of packaging/systemd say.
 # shellcheck disable=SC2317 # ok() calls the functions that look unreachable
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -10,30 +9,6 @@ dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 export NIX_STORE_DIR="$dir/store" NIX_STATE_DIR="$dir/state" NIX_LOG_DIR="$dir/log" HOME="$dir"
 export NIX_REMOTE='' NIX_CONF_DIR="$dir" NIX_PATH=''
-cat > "$dir/eval.nix" << END
-{ enable, initrd }:
-let
-  lib = {
-    mkEnableOption = text: { default = false; inherit text; };
-    mkOption = x: x;
-    mkIf = yes: x: if yes then x else { };
-    mkMerge = builtins.foldl' merge { };
-    types = { package = "package"; attrs = "attrs"; };
-  };
-  merge = a: b: a // builtins.mapAttrs
-    (k: v: if a ? \${k} && builtins.isAttrs v && builtins.isAttrs a.\${k} then merge a.\${k} v else v) b;
-  module = import $PWD/packaging/nix/module.nix {
-    inherit lib;
-    config.services.rouse = {
-      inherit enable;
-      initrd.enable = initrd;
-      package = "/rouse";
-      settings = { document = "/etc/web.json"; };
-    };
-    pkgs = { writeText = name: text: { inherit name text; }; dosfstools = "/dosfstools"; cacert = "/cacert"; };
-  };
-in module.config // { options = builtins.attrNames module.options.services.rouse; }
-END
 
 count=0 failures=0
 ok() # NAME COMMAND [ARG]...
@@ -51,11 +26,13 @@ ok() # NAME COMMAND [ARG]...
 }
 
 # Is this (Python) true of the configuration `c`?
-holds() # ENABLE INITRD EXPRESSION
+holds() # ENABLE INITRD[-scripted] EXPRESSION
 {
 	config=$dir/config.$1.$2
-	[ -s "$config" ] ||
-		nix-instantiate --eval --strict --json --arg enable "$1" --arg initrd "$2" "$dir/eval.nix" > "$config" || return
+	systemd=true
+	[ "$2" = "${2%-scripted}" ] || systemd=false
+	[ -s "$config" ] || nix-instantiate --eval --strict --json --read-write-mode --arg enable "$1" --arg initrd "${2%-scripted}" \
+		--arg systemd $systemd tests/lib/nixos.nix > "$config" || return
 	python3 -c 'import json, sys; c = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else print(c) or 1)' \
 		"$config" "$3"
 }
@@ -68,7 +45,7 @@ value() # FILE KEY
 
 ok "disabled, it says nothing" holds false false 'list(c) == ["options"]'
 ok "its settings are a file of its own" holds true false \
-	'json.loads(c["environment"]["etc"]["rouse/agent.json"]["source"]["text"]) == {"document": "/etc/web.json"}'
+	'json.load(open(c["environment"]["etc"]["rouse/agent.json"]["source"])) == {"document": "/etc/web.json"}'
 ok "in an image, the boot is before sysinit.target" holds true false \
 	'c["systemd"]["services"]["rouse"]["wantedBy"] == ["sysinit.target"] and "boot" not in c'
 for unit in rouse rouse-health rouse-activate; do
@@ -86,7 +63,9 @@ ok "in an initrd, a unit of which all was killed is started again" holds false t
 	"[c['boot']['initrd']['systemd']['services']['rouse-initrd']['serviceConfig'][k] for k in ('OOMPolicy', 'Restart')] == [
 		'$(value rouse-initrd.service OOMPolicy)', '$(value rouse-initrd.service Restart)']"
 ok "in an initrd, the system is not that of init=" holds false true \
-	'c["boot"]["initrd"]["systemd"]["services"]["initrd-find-nixos-closure"]["enable"] is False'
+	'c["boot"]["initrd"]["systemd"]["services"]["initrd-find-nixos-closure"] == {"enable": False}'
+ok "in a scripted initrd, no unit of one with systemd is said" holds false true-scripted \
+	'"systemd" not in c["boot"]["initrd"] and "copy_bin_and_libs /rouse/bin/rouse" in c["boot"]["initrd"]["extraUtilsCommands"]'
 ok "in an initrd, health is checked, and nothing is made twice" holds false true \
 	'list(c["systemd"]["services"]) == ["rouse-health"]'
 echo "1..$count"

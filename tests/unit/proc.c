@@ -49,6 +49,21 @@ static void environment_is_small(struct t *t)
 	T_HAS(t, out.data, "LANG=C");
 }
 
+/* The programs of a NixOS's scripted stage 1 start by nothing else. */
+static void libraries_are_found_where_they_were(struct t *t)
+{
+	static const char *const argv[] = { "env", NULL };
+	struct rouse_proc p = { .argv = argv, .deadline = soon() };
+	auto_buf struct rouse_buf out = { 0 };
+	struct rouse_err e = { 0 };
+	int status = 1;
+
+	T_CHECK(t, setenv("LD_LIBRARY_PATH", "/nowhere/lib", 1) == 0);
+	T_CHECK(t, rouse_proc_run(&p, &status, &out, &e) == 0 && status == 0);
+	T_CHECK(t, unsetenv("LD_LIBRARY_PATH") == 0);
+	T_HAS(t, out.data, "LD_LIBRARY_PATH=/nowhere/lib");
+}
+
 static void deadline_ends_the_whole_group(struct t *t)
 {
 	static const char *const argv[] = { "sh", "-c", "trap '' TERM; sleep 60 & sleep 60", NULL };
@@ -104,6 +119,7 @@ static void the_program_itself_is_found_behind_the_kernels_link(struct t *t)
 }
 
 T_MAIN(T(status_and_output_come_back), T(arguments_are_not_interpreted), T(environment_is_small),
-       T(deadline_ends_the_whole_group), T(failures_name_the_program_and_its_last_words),
+       T(libraries_are_found_where_they_were), T(deadline_ends_the_whole_group),
+       T(failures_name_the_program_and_its_last_words),
        T(the_program_itself_is_found_behind_the_kernels_link),
        T(much_output_is_cut_and_does_not_block))
