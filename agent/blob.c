@@ -8,6 +8,9 @@
 
 #define DIGITS "0123456789"
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define ENCODED LOWER "ABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-._~%"
+
+#define GOOGLE "https://storage.googleapis.com"
 
 /* What stands behind the '?'. */
 struct parameter {
@@ -94,28 +97,51 @@ static bool is_name(const char *s, size_t n, const char *characters, size_t leas
 	       s[n - 1] != '.';
 }
 
+/* What both are asked for a page of: what begins so, and what the page before said of the next. */
+static int take_listing(struct blob_target *t, const struct parameter *prefix,
+			const struct parameter *marker, struct rouse_err *e)
+{
+	t->is_listing = *prefix->value != '\0';
+	if (t->is_object ? t->is_listing || *marker->value : !t->is_listing && *marker->value)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "an object has no '%s'", prefix->name);
+	return 0;
+}
+
 static int parse_google(struct blob_target *t, const char *rest, struct rouse_err *e)
 {
 	struct parameter all[] = { { "generation", DIGITS, NULL, "" },
-				   { "userProject", LOWER DIGITS "-:.", NULL, "" } };
+				   { "userProject", LOWER DIGITS "-:.", NULL, "" },
+				   { "prefix", ENCODED, NULL, "" },
+				   { "marker", ENCODED, NULL, "" } };
 	size_t n = strcspn(rest, "/?"), end = strcspn(rest, "?");
-	const char *key = rest[n] == '/' ? rest + n + 1 : rest + n, *object;
+	const char *key = rest[n] == '/' ? rest + n + 1 : rest + n, *object, *path;
 	struct rouse_buf url = { 0 };
 
 	if (!is_name(rest, n, LOWER DIGITS "._-", 3, 222))
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
 				  "it does not begin with the name of a bucket");
 	object = spell(t, key, (size_t)(rest + end - key), "");
-	if (!object)
+	path = spell(t, key, (size_t)(rest + end - key), "/");
+	if (!object || !path)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "a name has no NUL byte");
 	if (take_query(t, rest[end] ? rest + end + 1 : "", all, ARRAY_SIZE(all), e) < 0)
 		return -1;
-	rouse_buf_printf(&url, "https://storage.googleapis.com/storage/v1/b/%.*s/o/%s?alt=media",
-			 (int)n, rest, object);
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+	t->is_object = *object != '\0';
+	if (take_listing(t, &all[2], &all[3], e) < 0)
+		return -1;
+	/* What writes and lists is the interface that is as S3's. */
+	t->put_url = rouse_arena_printf(&t->arena, GOOGLE "/%.*s/%s", (int)n, rest, path);
+	if (t->is_listing) {
+		t->url = rouse_arena_printf(
+			&t->arena, GOOGLE "/%.*s?list-type=2&max-keys=1000&prefix=%s%s%s", (int)n,
+			rest, all[2].value, *all[3].value ? "&continuation-token=" : "",
+			all[3].value);
+		return 0;
+	}
+	rouse_buf_printf(&url, GOOGLE "/storage/v1/b/%.*s/o/%s?alt=media", (int)n, rest, object);
+	for (size_t i = 0; i < 2; i++)
 		if (*all[i].value)
 			rouse_buf_printf(&url, "&%s=%s", all[i].name, all[i].value);
-	t->is_object = *object != '\0';
 	t->url = rouse_arena_strdup(&t->arena, url.data);
 	rouse_buf_done(&url);
 	return 0;
@@ -132,7 +158,9 @@ static int parse_azure(struct blob_target *t, const char *rest, struct rouse_err
 {
 	struct parameter all[] = { { "versionid", DIGITS "-:.TZ", NULL, "" },
 				   { "client_id", DIGITS "abcdefABCDEF-", NULL, "" },
-				   { "cloud", NULL, azure_words, "" } };
+				   { "cloud", NULL, azure_words, "" },
+				   { "prefix", ENCODED, NULL, "" },
+				   { "marker", ENCODED, NULL, "" } };
 	size_t account = strcspn(rest, "/?"), end = strcspn(rest, "?"), container;
 	const char *path = rest[account] == '/' ? rest + account + 1 : rest + account, *object;
 	auto_free char *version = NULL;
@@ -152,9 +180,18 @@ static int parse_azure(struct blob_target *t, const char *rest, struct rouse_err
 	version = rouse_sigv4_encode(all[0].value, strlen(all[0].value), "");
 	t->client_id = *all[1].value ? all[1].value : NULL;
 	t->is_object = object[0] == '/' && object[1];
-	t->url = rouse_arena_printf(&t->arena, "https://%.*s.blob.%s/%.*s%s%s%s", (int)account,
-				    rest, azure_suffix(all[2].value), (int)container, path, object,
-				    *version ? "?versionid=" : "", version);
+	if (take_listing(t, &all[3], &all[4], e) < 0)
+		return -1;
+	t->put_url = rouse_arena_printf(&t->arena, "https://%.*s.blob.%s/%.*s%s", (int)account,
+					rest, azure_suffix(all[2].value), (int)container, path,
+					t->is_listing ? "" : object);
+	if (t->is_listing)
+		t->url = rouse_arena_printf(
+			&t->arena, "%s?restype=container&comp=list&maxresults=500&prefix=%s%s%s",
+			t->put_url, all[3].value, *all[4].value ? "&marker=" : "", all[4].value);
+	else
+		t->url = rouse_arena_printf(&t->arena, "%s%s%s", t->put_url,
+					    *version ? "?versionid=" : "", version);
 	return 0;
 }
 

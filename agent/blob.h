@@ -12,13 +12,16 @@
 #include "tokens.h"
 
 /* gs://BUCKET/OBJECT?generation=…&userProject=…
- * az://ACCOUNT/CONTAINER/BLOB?versionid=…&client_id=…&cloud=china|usgov */
+ * az://ACCOUNT/CONTAINER/BLOB?versionid=…&client_id=…&cloud=china|usgov
+ * Without an object, "prefix" and "marker" ask for a page of a listing (agent/bucket_list.h). */
 struct blob_target {
 	struct rouse_arena arena;
 	enum token_kind kind;
 	const char *url;       /* the request's, of https */
+	const char *put_url;   /* of the one that writes the object */
 	const char *client_id; /* which of several identities asks, or NULL */
 	bool is_object;        /* not only a bucket, or a container */
+	bool is_listing;
 };
 /* The error is the bare reason. */
 must_check int blob_parse(struct blob_target *ret, const char *url, struct rouse_err *e);

@@ -12,6 +12,8 @@
 
 /* The oldest of Azure's versions that takes tokens is 2017-11-09, that has versions of blobs 2019-12-12. */
 #define AZURE_VERSION "x-ms-version: 2020-10-02"
+/* Google takes no notice of it. */
+#define AZURE_BLOB "x-ms-blob-type: BlockBlob"
 /* Google would unpack what is stored as gzip, and its digest would be another. */
 #define GOOGLE_STORED "Accept-Encoding: gzip"
 
@@ -19,6 +21,7 @@ struct blob_bucket {
 	struct bucket base;
 	struct blob_target target;
 	bool renewed; /* once: a second refusal is an error */
+	bool puts;    /* the object is written, not read */
 
 	/* of the running try */
 	char *authorization; /* NULL: anonymous */
@@ -70,7 +73,9 @@ static int prepare(struct transfer *tr, struct rouse_err *e)
 
 static const char *url_of(const struct bucket *base)
 {
-	return ((const struct blob_bucket *)base)->target.url;
+	const struct blob_bucket *b = (const struct blob_bucket *)base;
+
+	return b->puts ? b->target.put_url : b->target.url;
 }
 
 static int add_headers(struct transfer *tr, struct rouse_err *e)
@@ -78,7 +83,8 @@ static int add_headers(struct transfer *tr, struct rouse_err *e)
 	const struct blob_bucket *b = blob_of(tr->bucket);
 	const char *line = b->target.kind == TOKEN_AZURE ? AZURE_VERSION : GOOGLE_STORED;
 
-	if (transfer_add_header(tr, line, e) < 0)
+	if (transfer_add_header(tr, line, e) < 0 ||
+	    (b->puts && transfer_add_header(tr, AZURE_BLOB, e) < 0))
 		return -1;
 	return b->authorization ? transfer_add_header(tr, b->authorization, e) : 0;
 }
@@ -177,9 +183,10 @@ int bucket_open_blob(struct bucket **ret, const struct rouse_fetch *t, struct ro
 
 	b->base.ops = &blob_ops;
 	*ret = &b->base;
+	b->puts = rouse_streq(t->method, "PUT");
 	if (blob_parse(&b->target, t->url, e) < 0)
 		return -1;
-	return b->target.is_object
+	return b->target.is_object || (b->target.is_listing && !b->puts)
 		       ? 0
 		       : rouse_fail(e, ROUSE_DOCUMENT, 0, "it names no object in its bucket");
 }

@@ -22,10 +22,10 @@ int bucket_open(struct bucket **ret, const struct rouse_fetch *t, struct rouse_e
 	if (r < 0)
 		return rouse_wrap(e, "cannot fetch '%s'", url);
 	if (!t->method || rouse_streq(t->method, "GET") || rouse_streq(t->method, "HEAD") ||
-	    (rouse_streq(t->method, "PUT") && !blob_is_url(t->url)))
+	    rouse_streq(t->method, "PUT"))
 		return 0;
-	return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot send to '%s': an object is %s as a whole",
-			  url, blob_is_url(t->url) ? "only read there, and" : "read or put");
+	return rouse_fail(e, ROUSE_DOCUMENT, 0,
+			  "cannot send to '%s': an object is read or put as a whole", url);
 }
 
 void bucket_free(struct bucket *b)

@@ -21,7 +21,7 @@
 #include "freshness.h"
 #include "load.h"
 #include "minisign.h"
-#include "s3_list.h"
+#include "bucket_list.h"
 #include "tally.h"
 
 #define CONTROL "/CONTROL"
@@ -176,7 +176,7 @@ static bool read_tally(struct boot *b, uint64_t deadline, struct tally *ret)
 	auto_free char *prefix = rouse_asprintf("%s/", b->document.sha256);
 	struct rouse_err e = { 0 };
 
-	if (s3_list(b->fetcher, conf->url, prefix, deadline, count_page, &c, &e) < 0) {
+	if (bucket_list(b->fetcher, conf->url, prefix, deadline, count_page, &c, &e) < 0) {
 		rouse_log(ROUSE_LOG_WARNING, "fleet", "%s, ignoring", e.text);
 		return false;
 	}

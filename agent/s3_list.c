@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "s3_list.h"
+#include "bucket_list.h"
 
 #include <string.h>
 #include <time.h>
@@ -124,7 +124,7 @@ static int ask_for_page(struct listing *l, struct rouse_fetch *ret, struct rouse
 }
 
 int s3_list(struct rouse_fetcher *f, const char *url, const char *prefix, uint64_t deadline,
-	    s3_list_page *page, void *arg, struct rouse_err *e)
+	    bucket_page *page, void *arg, struct rouse_err *e)
 {
 	__attribute__((cleanup(listing_done))) struct listing l = { .f = f, .deadline = deadline };
 

@@ -13,6 +13,7 @@
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
+#include "bucket.h"
 #include "minisign.h"
 
 static bool is_source(const char *s)
@@ -52,13 +53,13 @@ static const struct rouse_shape cache_shape = { .type = ROUSE_OBJECT,
 
 static bool is_bucket_url(const char *s)
 {
-	return rouse_strip_prefix(s, "s3://") && rouse_is_cache_url(s);
+	return bucket_is_url(s) && rouse_is_cache_url(s);
 }
 
 static const struct rouse_field fleet_fields[] = {
 	ROUSE_REQUIRED(struct rouse_fleet_conf, url, "url",
 		       "Below which instances say how a document went.", .type = ROUSE_STRING,
-		       .format = "an s3:// URL", .valid = is_bucket_url),
+		       .format = "an s3://, gs:// or az:// URL", .valid = is_bucket_url),
 	ROUSE_FIELD(struct rouse_fleet_conf, failures, "failures",
 		    "So many that failed, and none that was ready, and a document is not tried by "
 		    "others; without it, 3.",

@@ -19,7 +19,7 @@ struct tally {
 	bool more;     /* there are others, which were not counted */
 };
 
-/* Adds what one page of a listing (ListObjectsV2 of S3) says; false, and nothing changes, when it is none.
+/* Adds what one page of a listing (ListObjectsV2 of S3 and Google, List Blobs of Azure) says; false, and nothing changes, when it is none.
  * `now` is the server's time, seconds since 1970; failures older than `window` seconds are forgotten, so that a
  * document is tried again some day. */
 bool tally_read(struct tally *ret, const char *xml, int64_t now, uint64_t window);

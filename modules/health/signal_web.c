@@ -133,15 +133,16 @@ const struct signal signal_phone = {
 
 static bool is_object_url(const char *s)
 {
-	/* The other buckets are only read; their presigned URLs are https. */
-	return rouse_is_url(s) && (signal_is_http_url(s) || rouse_strip_prefix(s, "s3://"));
+	return rouse_is_url(s) &&
+	       (signal_is_http_url(s) || rouse_strip_prefix(s, "s3://") ||
+		rouse_strip_prefix(s, "gs://") || rouse_strip_prefix(s, "az://"));
 }
 
 const struct rouse_field signal_object_fields[1] = {
 	ROUSE_REQUIRED(struct signal_object, url, "url",
 		       "Gets the report by PUT: an object such as "
 		       "s3://fleet/boot/{instance.id}.json, or a presigned URL.",
-		       .type = ROUSE_STRING, .format = "an s3:// or https:// URL",
+		       .type = ROUSE_STRING, .format = "an s3://, gs://, az:// or https:// URL",
 		       .valid = is_object_url, .interpolate = true),
 };
 

@@ -13,6 +13,9 @@ The configuration is a JSON object:
   tokens    {"gs": TOKEN, "az": TOKEN}: the good one
   script    {"METHOD-less path": [{status, body, headers}, …]}: answers that come first, once each; the last stays
   list      false: what is missing looks forbidden
+  page      how many objects a page of a listing has at most; 1000
+
+What is put is an object from then on, and in the log with its body.
 
 A request with a token, or one that is not as the documentation of the store demands, is refused as they do.
 """
@@ -23,6 +26,8 @@ import os
 import re
 import ssl
 import threading
+import time
+from html import escape
 from urllib.parse import parse_qs, unquote
 
 
@@ -74,6 +79,44 @@ class Service:
             return "az", f"az/{m[1]}/{path.split('/')[1]}", f"az/{m[1]}{unquote(path)}" + (f"@{version[0]}" if version else "")
         return None
 
+    def find_other(self, r):
+        """The same of a request that writes an object, or lists what begins with a prefix (a tuple of it and marker)."""
+        host, (path, _, query) = r.headers.get("Host", ""), r.path.partition("?")
+        q = {k: v[0] for k, v in parse_qs(query).items()}
+        bucket, _, key = path[1:].partition("/")
+        google = host == "storage.googleapis.com"
+        account = re.fullmatch(r"([a-z0-9]+)\.blob\.core\.windows\.net", host)
+        if not google and not (account and r.headers.get("x-ms-version", "") >= "2017-11-09"):
+            return None
+        place = "gs/" + bucket if google else f"az/{account[1]}/{bucket}"
+        if r.command == "PUT":
+            if not key or query or (account and r.headers.get("x-ms-blob-type") != "BlockBlob"):
+                return None
+            return place[:2], place, f"{place}/{unquote(key)}"
+        wanted = {"list-type": "2", "max-keys": "1000"} if google else {"restype": "container", "comp": "list", "maxresults": "500"}
+        marker = q.pop("continuation-token" if google else "marker", "")
+        prefix = q.pop("prefix", None)
+        return (place[:2], place, (prefix, marker)) if not key and prefix and q == wanted else None
+
+    def listing(self, store, place, prefix, marker):
+        """Names are in the order of their bytes; the marker is the last one of the page before."""
+        objects = {k[len(place) + 1:]: v for k, v in self.config["objects"].items() if k.startswith(f"{place}/{prefix}")}
+        names = sorted(n for n in objects if n > marker[2:])
+        page, more = names[:self.config.get("page", 1000)], names[self.config.get("page", 1000):]
+        after = escape("=&" + page[-1]) if more else ""
+        now = time.gmtime()
+        text = '<?xml version="1.0" encoding="UTF-8"?>'
+        if store == "gs":
+            at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", now)
+            return text + "<ListBucketResult xmlns='http://doc.s3.amazonaws.com/2006-03-01'>" + "".join(
+                f"<Contents><Key>{n}</Key><Generation>1</Generation><MetaGeneration>1</MetaGeneration><LastModified>{at}</LastModified>"
+                f"<ETag>e</ETag><Size>{len(objects[n])}</Size></Contents>" for n in page) + (
+                f"<IsTruncated>{str(bool(more)).lower()}</IsTruncated><NextContinuationToken>{after}</NextContinuationToken></ListBucketResult>")
+        at = time.strftime("%a, %d %b %Y %H:%M:%S GMT", now)
+        return "\ufeff" + text + "<EnumerationResults><Blobs>" + "".join(
+            f"<Blob><Name>{n}</Name><Properties><Last-Modified>{at}</Last-Modified><Content-Length>{len(objects[n])}</Content-Length>"
+            "<BlobType>BlockBlob</BlobType></Properties></Blob>" for n in page) + f"</Blobs><NextMarker>{after}</NextMarker></EnumerationResults>"
+
     @staticmethod
     def refuse(store, status, code, text):
         if store == "az":
@@ -84,7 +127,8 @@ class Service:
         return status, text, {}
 
     def object(self, r):
-        found = self.find(r)
+        found = self.find(r) if r.command == "GET" else None
+        found = found or self.find_other(r)
         if not found:
             return 400, "no such request", {}
         store, place, key = found
@@ -94,6 +138,11 @@ class Service:
             return self.refuse(store, 401 if store == "gs" else 409, "PublicAccessNotPermitted", "Anonymous caller")
         if token is not None and token != "Bearer " + config["tokens"][store]:
             return self.refuse(store, 401, "InvalidAuthenticationInfo", "Invalid Credentials")
+        if r.command == "PUT":
+            config["objects"][key] = r.body
+            return 201 if store == "az" else 200, "", {"ETag": '"e"'}
+        if isinstance(key, tuple):
+            return 200, self.listing(store, place, *key), {"Content-Type": "application/xml"}
         if key in config["objects"]:
             return 200, config["objects"][key], {"ETag": '"e"'}
         if place in config.get("dirs", {}):
@@ -114,16 +163,22 @@ class Service:
             answer = self.metadata(r) if metadata else self.object(r)
         with self.lock:
             self.log_file.write(json.dumps({"metadata": metadata, "host": r.headers.get("Host"), "target": r.path,
-                                            "status": answer[0], "token": "Authorization" in r.headers}) + "\n")
+                                            "status": answer[0], "token": "Authorization" in r.headers,
+                                            **({"put": r.body} if r.command == "PUT" else {})}) + "\n")
         return answer
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     service = None
+    body = ""
 
     def log_message(self, *_):
         pass
+
+    def do_PUT(self):
+        self.body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.do_GET()
 
     def do_GET(self):
         status, body, headers = self.service.answer(self, self.server.server_address[1] == 80)

@@ -47,6 +47,9 @@ store() { # [SCRIPT [MORE]]: with the document in each; a new one forgets what i
 	printf '{%s, "script": {%s}, "objects": {"gs/acme/web.json": "%s", "gs/acme/a b/é+": "%s", "gs/acme/web.json@7": "%s",
 		"az/acme/fleet/web.json": "%s", "az/acme/fleet/a b/é": "%s", "az/acme/fleet/web.json@2026-01-01T00:00:00Z": "%s"}%s}' \
 		"$TOKENS" "${1:-}" "$QUOTED" "$QUOTED" "$QUOTED" "$QUOTED" "$QUOTED" "$QUOTED" "${2:+, $2}" >"$work/config"
+	serve
+}
+serve() { # what the configuration says
 	end
 	: >"$work/ready"
 	: >"$work/requests"
@@ -163,6 +166,66 @@ store "\"$AZ_TOKEN\": [{\"status\": 400, \"body\": \"{}\"}]" '"public": ["az/acm
 boot az://acme/fleet/web.json
 ok az_without_an_identity_reads_what_is_public boots
 ok az_without_an_identity_sends_no_token saw '"token": true' 0
+
+# --- what a fleet says of a document, beside it ---
+objects() { # [KEY FILE]…: they are there, too, with what was put; pages of a listing have one object
+	python3 -c 'import json, sys
+config = json.load(open(sys.argv[1]))
+config["page"] = 1
+config["objects"].update((k, open(f).read()) for k, f in zip(sys.argv[2::2], sys.argv[3::2]))
+json.dump(config, open(sys.argv[1], "w"))' "$work/config" "$@"
+	serve
+}
+report() { python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else print(r) or 1)' "$work/run/report.json" "$1"; }
+KEY=$("$ROUSE" keygen --output "$work/ops" ops | tail -n 1 | sed 's/.* //')
+printf '{ "gen": 1, "mode": "hold" }' >"$work/CONTROL"
+"$ROUSE" sign "$work/CONTROL" --key "$work/ops" >"$work/out"
+echo 'failed: it was' >"$work/failed"
+echo ready >"$work/ready-word"
+# Nobody has the closure, wherever it is tried.
+printf '%s' '{ "rouse": 1, "caches": { "acme": { "url": "file:///nowhere", "keys": ["acme-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] } },
+	"profiles": { "root": { "web": { "path": "/nix/store/00000000000000000000000000000000-web-1",
+	"narHash": "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" } } } }' >"$work/bad"
+id=$(cat /proc/sys/kernel/random/boot_id)
+bad=$(sha256sum "$work/bad" | cut -d' ' -f1)
+for cloud in gs az; do
+	if [ $cloud = gs ]; then
+		google; place=gs/acme api=/acme list='/acme?list-type=2&max-keys=1000'
+	else
+		azure; place=az/acme/fleet api=/fleet list='/fleet?restype=container&comp=list&maxresults=500'
+	fi
+	url="$cloud://${place#*/}"
+	fleet="\"onFailure\": \"hold\", \"fleet\": { \"url\": \"$url/boot%20of/a\", \"failures\": 2 }"
+	DIGEST=$bad
+	store
+	objects "$place/bad.json" "$work/bad"
+	boot "$url/bad.json" "{ $fleet }"
+	digest=$(sed -n 's/.*"digest": "\([0-9a-f]*\)".*/\1/p' "$work/run/report.json")
+	tally="$place/boot of/a/$digest"
+	ok ${cloud}_tally_is_read saw "\"target\": \"$list&prefix=boot%20of%2Fa%2F$digest%2F\", \"status\": 200, \"token\": true" 1
+	ok ${cloud}_failure_is_put saw "\"target\": \"$api/boot%20of/a/$digest/$id\", \"status\": 20[01], \"token\": true, \"put\": \"failed: .*closure" 1
+	boot "$url/bad.json" "{ $fleet }"
+	ok ${cloud}_one_failure_stops_nobody report 'r["fleet"]["failed"] == 1 and "tripped" not in r["fleet"]'
+	objects "$tally/i-1" "$work/failed" "$tally/i-2" "$work/failed"
+	boot "$url/bad.json" "{ $fleet }"
+	ok ${cloud}_breaker_opens report 'r["fleet"]["tripped"] and r["fleet"]["failed"] == 2 and r["action"] == "hold"'
+	ok ${cloud}_listing_goes_on_page_by_page saw "\"target\": \"$list&prefix=" 2
+	ok ${cloud}_who_did_not_try_says_nothing saw '"put"' 0
+	objects "$tally/i-3" "$work/ready-word"
+	boot "$url/bad.json" "{ $fleet }"
+	ok ${cloud}_one_success_outweighs_them report 'r["fleet"]["ready"] == 1 and "tripped" not in r["fleet"]'
+	printf '{ "rouse": 1, "files": { "/etc/motd": { "contents": "from a bucket\\n" } },
+		"health": { "signals": { "object": { "url": "%s" } } } }' "$url/status.json" >"$work/good"
+	objects "$place/boot of/a/CONTROL" "$work/CONTROL" "$place/boot of/a/CONTROL.sig" "$work/CONTROL.sig" "$place/good.json" "$work/good"
+	boot "$url/bad.json" "{ $fleet, \"keys\": [\"$KEY\"] }"
+	ok ${cloud}_control_object_counts report 'r["fleet"]["tripped"] and "control object" in r["reason"]'
+	DIGEST=$(sha256sum "$work/good" | cut -d' ' -f1)
+	boot "$url/good.json" "{ $fleet }"
+	ok ${cloud}_good_document_is_ready boots
+	timeout 60 "$ROUSE" health --run "$work/run" >"$work/out" 2>&1
+	ok ${cloud}_success_is_put saw "/$id\", \"status\": 20[01], \"token\": true, \"put\": \"ready..\"" 1
+	ok ${cloud}_status_is_put saw "\"target\": \"$api/status.json\", \"status\": 20[01], \"token\": true, \"put\": .*verdict.*ready" 1
+done
 
 # --- URLs that are secrets: presigned ones, Swift's ---
 store '"/v1/AUTH_acme/fleet/web.json": [{"body": "'"$QUOTED"'"}], "/gone": [{"status": 401, "body": "401 Unauthorized: Temp URL invalid"}],

@@ -42,6 +42,33 @@ static void urls_become_requests(struct t *t)
 	}
 }
 
+static void objects_are_put_and_listed(struct t *t)
+{
+	static const char *const cases[][3] = {
+		{ "gs://acme/a%2fb/c d", "https://storage.googleapis.com/acme/a/b/c%20d",
+		  GOOGLE "acme/o/a%2Fb%2Fc%20d?alt=media" },
+		{ "gs://acme/?prefix=a%2Fb&marker=c%3D", NULL,
+		  "https://storage.googleapis.com/acme?list-type=2&max-keys=1000&prefix=a%2Fb"
+		  "&continuation-token=c%3D" },
+		{ "az://acme/fleet/a?versionid=2026", "https://acme.blob.core.windows.net/fleet/a",
+		  "https://acme.blob.core.windows.net/fleet/a?versionid=2026" },
+		{ "az://acme/fleet/?prefix=a&cloud=china", NULL,
+		  "https://acme.blob.core.chinacloudapi.cn/fleet?restype=container&comp=list"
+		  "&maxresults=500&prefix=a" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct blob_target target __attribute__((cleanup(blob_target_auto))) = { 0 };
+		struct rouse_err e = { 0 };
+
+		T_CHECK(t, blob_parse(&target, cases[i][0], &e) == 0);
+		T_STR(t, target.url, cases[i][2]);
+		T_CHECK(t, target.is_listing == !cases[i][1]);
+		if (cases[i][1])
+			T_STR(t, target.put_url, cases[i][1]);
+	}
+}
+
 static void urls_that_cannot_be_are_refused(struct t *t)
 {
 	static const char *const cases[] = {
@@ -55,6 +82,10 @@ static void urls_that_cannot_be_are_refused(struct t *t)
 		"gs://acme./c",
 		"gs://acme/a%00b",
 		"gs://acme/a#b",
+		"gs://acme/a?prefix=a",
+		"gs://acme/?marker=a",
+		"gs://acme/?prefix=a b",
+		"az://acme/fleet/a?prefix=a",
 		"gs://acme/a?generation=",
 		"gs://acme/a?generation=x",
 		"gs://acme/a?generation=1&generation=1",
@@ -102,5 +133,5 @@ static void what_is_beneath_leaves_the_version_behind(struct t *t)
 	T_CHECK(t, !rouse_is_cache_url("az://acme/fleet/a?versionid=7"));
 }
 
-T_MAIN(T(urls_become_requests), T(urls_that_cannot_be_are_refused),
+T_MAIN(T(urls_become_requests), T(objects_are_put_and_listed), T(urls_that_cannot_be_are_refused),
        T(what_is_beneath_leaves_the_version_behind))

@@ -22,6 +22,27 @@ static void words_are_told_apart_by_their_size(struct t *t)
 	T_CHECK(t, n.failed == 2 && n.ready == 1 && !n.more);
 }
 
+#define BLOB(size, time)                                                                           \
+	"<Blob><Name>boot/x/i-1</Name><Properties><Last-Modified>" time                            \
+	"</Last-Modified><Content-Length>" size "</Content-Length></Properties></Blob>"
+
+static void azures_words_are_understood(struct t *t)
+{
+	static const char page[] =
+		"\xef\xbb\xbf<?xml version=\"1.0\"?><EnumerationResults "
+		"ContainerName=\"c\"><Blobs>" BLOB("40", "Fri, 15 Jan 2027 07:50:00 GMT")
+			BLOB("40", "Fri, 15 Jan 2027 06:50:00 GMT")
+				BLOB("6", "Wed, 01 Jan 2020 00:00:00 GMT") "</Blobs><NextMarker>";
+	struct tally n = { 0 };
+	char text[sizeof(page) + 64];
+
+	(void)snprintf(text, sizeof(text), "%s2!92!x</NextMarker></EnumerationResults>", page);
+	T_CHECK(t, tally_read(&n, text, NOW, HOUR));
+	T_CHECK(t, n.failed == 1 && n.ready == 1 && n.more);
+	(void)snprintf(text, sizeof(text), "%s</NextMarker></EnumerationResults>", page);
+	T_CHECK(t, tally_read(&n, text, NOW, HOUR) && n.failed == 2 && n.ready == 2 && !n.more);
+}
+
 static void failures_grow_old_and_successes_do_not(struct t *t)
 {
 	struct tally n = { 0 };
@@ -81,6 +102,7 @@ static void breaker_opens_at_its_limit_and_not_before(struct t *t)
 	T_CHECK(t, !tally_trips(&n, 3));
 }
 
-T_MAIN(T(words_are_told_apart_by_their_size), T(failures_grow_old_and_successes_do_not),
-       T(what_is_no_listing_is_no_tally), T(entries_without_size_or_time_do_not_count),
-       T(pages_add_up_and_the_last_one_ends), T(breaker_opens_at_its_limit_and_not_before))
+T_MAIN(T(words_are_told_apart_by_their_size), T(azures_words_are_understood),
+       T(failures_grow_old_and_successes_do_not), T(what_is_no_listing_is_no_tally),
+       T(entries_without_size_or_time_do_not_count), T(pages_add_up_and_the_last_one_ends),
+       T(breaker_opens_at_its_limit_and_not_before))
