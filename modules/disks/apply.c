@@ -271,6 +271,7 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 	case DISKS_OP_ACTIVATE:
 	case DISKS_OP_GROUP:
 	case DISKS_OP_PHYSICAL:
+	case DISKS_OP_FINISH_PHYSICAL:
 	case DISKS_OP_VOLUME:
 	case DISKS_OP_FINISH:
 		return disks_lvm_apply(step->op, step->arg, c, e);

@@ -74,15 +74,18 @@ static bool read_all(int fd, void *buf, size_t n, uint64_t offset)
 
 /* A mkfs of xfs says in its superblock (sb_inprogress, byte 126) that it is not done. The superblock of
  * ext4 has two sectors, of which the first one alone replaces the pending mark; the second one of a
- * finished filesystem is never zero: it ends with a checksum. */
+ * finished filesystem is never zero: it ends with a checksum. For LVM, see physical.c. */
 static bool is_torn(int fd, uint64_t offset, const char *type)
 {
 	static const uint8_t zeros[MARK_SIZE];
 	uint8_t sector[MARK_SIZE];
+	char mark[DISKS_GUID_LEN];
 
 	if (rouse_streq(type, "ext4"))
 		return read_all(fd, sector, sizeof(sector), offset + MARK_OFFSET + MARK_SIZE) &&
 		       memcmp(sector, zeros, sizeof(sector)) == 0;
+	if (rouse_streq(type, "LVM2_member"))
+		return disks_physical_mark(fd, offset, mark);
 	return rouse_streq(type, "xfs") && read_all(fd, sector, sizeof(sector), offset) &&
 	       sector[126] != 0;
 }
@@ -105,8 +108,11 @@ static void find_unfinished_btrfs(int fd, uint64_t offset, uint64_t size, json_t
 static void note_torn(int fd, uint64_t offset, uint64_t size, json_t *list)
 {
 	json_t *s = json_array_get(list, json_array_size(list) - 1);
+	char mark[DISKS_GUID_LEN];
 
-	if (!s)
+	if (!s && disks_physical_mark(fd, offset, mark))
+		add_signature(list, "rouse", DISKS_PENDING_LABEL, mark);
+	else if (!s)
 		find_unfinished_btrfs(fd, offset, size, list);
 	else if (is_torn(fd, offset, json_string_value(json_object_get(s, "type"))))
 		rouse_json_set_bool(s, "torn", true);

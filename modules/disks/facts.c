@@ -39,7 +39,7 @@ static const struct rouse_field signature_fields[] = {
 	TEXT(struct disks_signature, type, "type", "As libblkid names it."),
 	TEXT(struct disks_signature, label, "label", "Label."),
 	TEXT(struct disks_signature, uuid, "uuid", "UUID."),
-	FLAG(struct disks_signature, torn, "torn", "Its mkfs was cut off."),
+	FLAG(struct disks_signature, torn, "torn", "What makes it was cut off."),
 };
 
 static const struct rouse_shape signature_shape = {

@@ -10,7 +10,7 @@
 
 struct disks_signature {
 	const char *type, *label, *uuid;
-	bool torn; /* its mkfs was cut off before it was done */
+	bool torn; /* what makes it was cut off before it was done */
 };
 
 /* What lies in a range: a whole disk, a partition, or free space. */

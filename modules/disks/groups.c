@@ -225,6 +225,25 @@ static void activate(struct work *w)
 	disks_hoist(w->p);
 }
 
+/* The mark of one was left when its group was made. */
+static void finish_members(struct work *w)
+{
+	for (size_t i = 0; i < w->g->n_members; i++) {
+		const struct member *m = &w->g->members[i];
+		const struct disks_signature *s = m->w.content ? m->w.content->signatures.items
+							       : NULL;
+		struct disks_action *a;
+
+		if (!m->kept || !s || !s[0].torn)
+			continue;
+		a = disks_group_action(w);
+		a->source = m->node;
+		rouse_plan_add(w->p->plan, ROUSE_CHANGE, DISKS_OP_FINISH_PHYSICAL, a,
+			       "finish volume group '%s' on %s", w->g->name,
+			       disks_name_of(w->p, &m->w));
+	}
+}
+
 static void add_members(struct work *w)
 {
 	struct disks_action *a = disks_group_action(w);
@@ -322,6 +341,7 @@ static int plan_group(struct work *w)
 	if (w->fact)
 		activate(w);
 	count_extents(w);
+	finish_members(w);
 	add_members(w);
 	for (int turn = 0; turn < 3; turn++)
 		for (size_t i = 0; i < w->g->n_volumes; i++)

@@ -357,39 +357,6 @@ static const char *join(struct rouse_arena *arena, const char *const *devices)
 	return s;
 }
 
-/* What shall become a physical volume is blank, or bears our mark, or is one that holds nothing:
- * looked at again now, through its own node. The mark goes; lvm would ask about it. */
-static int prepare_physical(const char *node, const uint8_t uuid[static 16], uint64_t deadline,
-			    struct rouse_err *e)
-{
-	uint64_t wait = rouse_clock_ms() + ROUSE_DEVICES_NODE, size = 0;
-	auto_json json_t *content = NULL;
-	auto_fd int fd = -1;
-	char mark[DISKS_GUID_LEN];
-	const json_t *s;
-	int sector = 512;
-
-	if (disks_wait_for_node(node, wait < deadline ? wait : deadline, e) < 0)
-		return -1;
-	fd = open(node, O_RDWR | O_CLOEXEC | O_EXCL);
-	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &size) < 0 || ioctl(fd, BLKSSZGET, &sector) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing", node);
-	if (disks_content_read(fd, 0, size, (uint64_t)sector, &content, e) < 0)
-		return -1;
-	disks_pending_guid(uuid, mark);
-	s = json_array_get(json_object_get(content, "signatures"), 0);
-	if (is_physical(content) || json_is_true(json_object_get(content, "zero")))
-		return 0;
-	if (json_array_size(json_object_get(content, "signatures")) != 1 ||
-	    !rouse_streq(text_of(s, "uuid"), mark) ||
-	    !rouse_streq(text_of(s, "label"), DISKS_PENDING_LABEL))
-		return rouse_fail(e, ROUSE_SYSTEM, 0,
-				  "'%s' has changed since the plan was made: plan again", node);
-	if (disks_zero(fd, 1024, 1024, node, e) < 0)
-		return -1;
-	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", node) : 0;
-}
-
 static int make_group(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
 	const char *const *new = a->devices;
@@ -399,7 +366,7 @@ static int make_group(const struct disks_action *a, uint64_t deadline, struct ro
 		new ++;
 	new -= a->n_new;
 	for (size_t i = 0; i < a->n_new; i++)
-		if (prepare_physical(new[i], a->marks_of_new[i], deadline, e) < 0)
+		if (disks_physical_prepare(new[i], a->marks_of_new[i], deadline, e) < 0)
 			return -1;
 	begin(&c, a->extends ? "vgextend" : "vgcreate", "");
 	c.argv[3] = join(&c.arena, a->devices);
@@ -412,9 +379,14 @@ static int make_group(const struct disks_action *a, uint64_t deadline, struct ro
 	add(&c, "--dataalignment");
 	add(&c, "1m");
 	add(&c, a->group);
-	for (; *new; new ++)
-		add(&c, *new);
-	return check(&c, deadline, e);
+	for (size_t i = 0; i < a->n_new; i++)
+		add(&c, new[i]);
+	if (check(&c, deadline, e) < 0)
+		return -1;
+	for (size_t i = 0; i < a->n_new; i++)
+		if (disks_physical_finish(new[i], e) < 0)
+			return -1;
+	return 0;
 }
 
 static int on_devices(const struct disks_action *a, const char *verb, const char *const *args,
@@ -481,6 +453,8 @@ int disks_lvm_apply(unsigned op, const struct disks_action *a, const struct rous
 		return on_devices(a, "vgchange", activate, c->deadline, e);
 	case DISKS_OP_GROUP:
 		return make_group(a, c->deadline, e);
+	case DISKS_OP_FINISH_PHYSICAL:
+		return disks_physical_finish(a->source, e);
 	case DISKS_OP_PHYSICAL:
 		return on_devices(a, "pvresize", resize, c->deadline, e);
 	case DISKS_OP_VOLUME:

@@ -174,6 +174,7 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_ACTIVATE:
 	case DISKS_OP_GROUP:
 	case DISKS_OP_PHYSICAL:
+	case DISKS_OP_FINISH_PHYSICAL:
 	case DISKS_OP_VOLUME:
 	case DISKS_OP_MAKE_VOLUME:
 	case DISKS_OP_FINISH:

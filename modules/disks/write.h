@@ -24,7 +24,8 @@ enum disks_op {
 	DISKS_OP_ACTIVATE,
 	DISKS_OP_GROUP,    /* make it, or with `extends` give it more physical volumes */
 	DISKS_OP_PHYSICAL, /* grow one */
-	DISKS_OP_VOLUME,   /* make one, or with `extends` grow it */
+	DISKS_OP_FINISH_PHYSICAL,
+	DISKS_OP_VOLUME, /* make one, or with `extends` grow it */
 	DISKS_OP_MAKE_VOLUME,
 	DISKS_OP_FINISH, /* a volume is no longer pending */
 	DISKS_OP_FSTAB,
@@ -179,6 +180,13 @@ must_check int disks_make_on_node(const struct disks_action *a, uint64_t deadlin
 #define DISKS_PENDING_TAG "rouse.pending"
 #define DISKS_GROUP_TAG "rouse.group"
 #define DISKS_EXTENT (4 * MIB)
+/* Makes a node blank for lvm but for a mark that says whose unfinished work it is, and takes that away
+ * when its group is made. `uuid`: of what is to be there. Refuses what is neither blank nor ours. */
+must_check int disks_physical_prepare(const char *node, const uint8_t uuid[static 16],
+				      uint64_t deadline, struct rouse_err *e);
+must_check int disks_physical_finish(const char *node, struct rouse_err *e);
+/* Is that mark at the beginning of these bytes? Then ret is what disks_pending_guid() makes. */
+bool disks_physical_mark(int fd, uint64_t offset, char ret[static DISKS_GUID_LEN]);
 must_check int disks_lvm_apply(unsigned op, const struct disks_action *a,
 			       const struct rouse_context *c, struct rouse_err *e);
 
