@@ -171,8 +171,27 @@ static int keep(struct planner *p, const struct place *w)
 	return disks_plan_place(p, &in);
 }
 
+/* Open from a run that was killed before it had finished the volume, and nothing uses what is in it:
+ * it is closed when it is made again. */
+static bool is_left_open(const struct planner *p, const struct place *w)
+{
+	char shown[DISKS_GUID_LEN], name[256];
+	const struct disks_mapping *m;
+	uint8_t uuid[16];
+
+	if (!w->content || !disks_is_pending(p, w))
+		return false;
+	disks_uuid_of(p, w, uuid);
+	disks_uuid_print(uuid, shown);
+	m = mapping_of(p, shown);
+	return m && rouse_streq(m->name, disks_luks_name(w->conf, name, sizeof(name))) &&
+	       !(m->content && m->content->busy);
+}
+
 int disks_plan_luks(struct planner *p, const struct place *w, bool fresh, bool *ret_made)
 {
+	struct disks_content idle;
+	struct place seen = *w;
 	enum verdict v = MAKE;
 
 	*ret_made = false;
@@ -182,7 +201,13 @@ int disks_plan_luks(struct planner *p, const struct place *w, bool fresh, bool *
 			"disks.%s: a LUKS volume takes a kernel: make it on a device, not "
 			"in the image file '%s'",
 			w->d->key, w->f->device);
-	if (disks_judge(p, w, &luks_kind, &v) < 0 || disks_needs_program(p, w, "cryptsetup") < 0)
+	if (is_left_open(p, w)) {
+		idle = *w->content;
+		idle.busy = NULL;
+		seen.content = &idle;
+	}
+	if (disks_judge(p, &seen, &luks_kind, &v) < 0 ||
+	    disks_needs_program(p, w, "cryptsetup") < 0)
 		return -1;
 	if (v == KEEP)
 		return keep(p, w);
