@@ -109,8 +109,7 @@ static json_t *read_array(const char *md, const json_t *disks)
 	rouse_json_set_int(array, "degraded", number_of(md, "md/degraded", 1));
 	rouse_json_set_int(array, "component", number_of(md, "md/component_size", KIB));
 	add_members(md, disks, array);
-	active = line_of(md, "md/array_state", line, sizeof(line)) && strcmp(line, "clear") != 0 &&
-		 strcmp(line, "inactive") != 0;
+	active = line_of(md, "md/array_state", line, sizeof(line)) && strcmp(line, "inactive") != 0;
 	rouse_json_set_bool(array, "active", active);
 	if (active && fd >= 0 && ioctl(fd, BLKGETSIZE64, &size) == 0 &&
 	    ioctl(fd, BLKSSZGET, &sector) == 0 &&
@@ -120,6 +119,14 @@ static json_t *read_array(const char *md, const json_t *disks)
 	}
 	rouse_json_set_int(array, "size", size);
 	return array;
+}
+
+/* What is left of an array that was stopped: no devices, no size, no level. */
+static bool is_clear(const char *md)
+{
+	char line[64];
+
+	return line_of(md, "md/array_state", line, sizeof(line)) && strcmp(line, "clear") == 0;
 }
 
 void disks_md_observe(const struct rouse_context *c, json_t *facts)
@@ -132,7 +139,7 @@ void disks_md_observe(const struct rouse_context *c, json_t *facts)
 
 	rouse_json_set(facts, "arrays", arrays);
 	while (dir && (d = readdir(dir)))
-		if (strncmp(d->d_name, "md", 2) == 0 &&
+		if (strncmp(d->d_name, "md", 2) == 0 && !is_clear(d->d_name) &&
 		    json_array_size(arrays) < ROUSE_MAX_MACHINE_DISKS)
 			rouse_json_append(arrays,
 					  read_array(d->d_name, json_object_get(facts, "disks")));

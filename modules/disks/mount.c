@@ -137,6 +137,27 @@ static void add_swap(dev_t dev, json_t *content)
 	mnt_free_iter(iter);
 }
 
+/* A loop device holds what it shows open, and is not listed among its holders. */
+static void add_loop(dev_t dev, json_t *content)
+{
+	auto_of(dir) DIR *dir = opendir("/sys/block");
+	char backing[512];
+	struct dirent *d;
+	struct stat st;
+
+	while (dir && (d = readdir(dir))) {
+		auto_free char *path = rouse_asprintf("/sys/block/%s/loop/backing_file", d->d_name);
+
+		if (strncmp(d->d_name, "loop", 4) == 0 &&
+		    rouse_read_line(path, backing, sizeof(backing)) && stat(backing, &st) == 0 &&
+		    S_ISBLK(st.st_mode) && st.st_rdev == dev) {
+			auto_free char *busy = rouse_asprintf("'%s' stands on it", d->d_name);
+
+			rouse_json_set_string(content, "busy", busy);
+		}
+	}
+}
+
 void disks_usage_of(const char *sys_name, json_t *content)
 {
 	dev_t dev;
@@ -145,6 +166,7 @@ void disks_usage_of(const char *sys_name, json_t *content)
 		return;
 	add_mounts(dev, content);
 	add_holder(sys_name, content);
+	add_loop(dev, content);
 	add_swap(dev, content);
 }
 
