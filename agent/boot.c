@@ -452,34 +452,6 @@ int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result 
 	return result.status;
 }
 
-int rouse_boot_activate(const struct rouse_boot_options *o, struct rouse_err *e)
-{
-	struct rouse_report report = { 0 };
-	bool units_failed = false;
-	json_t *note;
-	int r;
-
-	if (rouse_report_load(&report, o->run, e) < 0)
-		return -1;
-	rouse_report_phase(&report, "activate");
-	rouse_report_write(&report);
-	r = rouse_handoff_activate(&units_failed, e);
-	rouse_report_phase_end(&report, r < 0 ? e : NULL);
-	if (r < 0) {
-		rouse_report_verdict(&report, ROUSE_FAILED, e->kind, e->text);
-	} else if (units_failed && !json_object_get(report.json, "fallback")) {
-		note = json_object();
-		rouse_json_set_string(note, "word", rouse_kind_word(ROUSE_DEGRADED));
-		rouse_json_set_string(note, "reason",
-				      "the system is active, but not all of its units run: "
-				      "'systemctl --failed' lists them");
-		rouse_report_set(&report, "fallback", note);
-	}
-	rouse_report_write(&report);
-	rouse_report_done(&report);
-	return r;
-}
-
 int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_document *ret,
 		    struct rouse_err *e)
 {

@@ -55,8 +55,9 @@ static const struct rouse_field handoff_fields[] = {
 		"unless the kernel is another one than the system has modules for; \"kexec\": "
 		"start "
 		"the system's own kernel and initrd, and where the kernel forbids that, as "
-		"switch-root (from an initramfs) or not at all; \"soft-reboot\": start userspace "
-		"anew, with systemd 254 or newer; \"continue\": let the running boot go on, and "
+		"switch-root (from an initramfs) or not at all; \"soft-reboot\": activate the "
+		"system and start userspace anew, with systemd 254 or newer; \"continue\": let the "
+		"running boot go on, and "
 		"switch a NixOS to its configuration, the default everywhere else.",
 		.type = ROUSE_STRING, .words = modes),
 };
@@ -370,8 +371,12 @@ static int apply_running(const struct rouse_context *c, unsigned op, struct rous
 			  "'%s' was started, and is not what runs: going on with this one", system);
 		return 0;
 	}
-	return op == OP_KEXEC ? start_kernel(&root, system, e)
-			      : ways_systemctl("soft-reboot", NULL, e);
+	if (op == OP_KEXEC)
+		return start_kernel(&root, system, e);
+	/* systemd starts itself again, in the same root: what it then finds there is to be the system's. */
+	if (ways_prepare(system, c->deadline < own ? c->deadline : own, e) < 0)
+		return -1;
+	return ways_systemctl("soft-reboot", NULL, e);
 }
 
 /* sd_notify(3), whose protocol is one datagram. A service manager that does not listen is no

@@ -139,6 +139,17 @@ static const char *last_line(struct rouse_buf *out)
 	return line ? line + 1 : *out->data ? out->data : "it said nothing";
 }
 
+int ways_prepare(const char *system, uint64_t deadline, struct rouse_err *e)
+{
+	auto_free char *program = rouse_asprintf("%s/activate", system);
+	const char *const argv[] = { program, NULL };
+	const struct rouse_proc p = { .argv = argv, .deadline = deadline };
+
+	if (access(program, X_OK) < 0)
+		return 0;
+	return rouse_proc_check(&p, e) < 0 ? rouse_wrap(e, "the system was not activated") : 0;
+}
+
 int ways_activate(const char *root, const char *system, uint64_t deadline,
 		  enum ways_activation *ret, struct rouse_err *e)
 {

@@ -24,6 +24,10 @@ int ways_running_systemd(void);
 /* systemctl --no-block VERB */
 must_check int ways_systemctl(const char *verb, const char *unit, struct rouse_err *e);
 
+/* Runs the `activate` of a system of this machine, if it has one: makes /etc and the rest what the system wants it
+ * to be, and leaves the units that run alone. */
+must_check int ways_prepare(const char *system, uint64_t deadline, struct rouse_err *e);
+
 enum ways_activation { WAYS_NONE, WAYS_ACTIVE, WAYS_UNITS_FAILED };
 /* Runs the system's bin/switch-to-configuration, if it has one (WAYS_NONE), inside the root. Status 4
  * is WAYS_UNITS_FAILED: the system is the one that is wanted, but not all of its units run. */

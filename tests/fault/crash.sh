@@ -87,11 +87,6 @@ went_well()
 	ended 0 && reports '"verdict": *"ready"' '"healthCrashes": *1' 'killed by signal 11 (Segmentation fault), in the midst of the health checks'
 }
 
-lost() # PHASE
-{
-	ended 71 && reports '"verdict": *"failed"' "ended in phase '$1', before the boot was over"
-}
-
 went_on() # STATUS...
 {
 	ended "$*" && reports '"crashes": *1' '"verdict": *"pending"' && [ -s "$work/root/etc/motd" ]
@@ -128,9 +123,14 @@ ok "what a person ends at a terminal has crashed nothing" ended '137 137 0'
 start '' none
 go_on crash health health --supervise
 ok "one crash in the health checks: they are made again, and the machine is ready" went_well
+# This machine has no system to switch to, which only a try that comes to its end can say
 start '' none
 go_on crash activate boot --activate
-ok "crash in the switch to another system: it has come to nothing" ended 139
-go_on none health health
-ok "crash in the switch to another system: the verdict is there, with the phase" lost activate
+ok "one crash in the switch to another system: it is tried again, and comes to its end" ended 78
+ok "one crash in the switch to another system: what it found is the verdict" reports '"verdict": *"failed"' "profiles/system'"
+start '' none
+ROUSE_FAULT_ALWAYS=1 go_on crash activate boot --activate
+ok "two crashes in the switch to another system: it has come to nothing" ended 71
+ok "two crashes in the switch to another system: the verdict is there, with the phase" \
+	reports '"verdict": *"failed"' "the agent has crashed 2 times, in phase 'activate': the agent was killed by signal 11"
 tap_end

@@ -377,6 +377,23 @@ static void activation_is_done_partly_or_not(struct t *t)
 	T_HAS(t, e.text, "the system was not activated");
 }
 
+static void system_is_prepared_for_another_userspace(struct t *t)
+{
+	auto_prove struct t_prove p = begin();
+	auto_free char *system = rouse_asprintf("%s" A, p.dir.path);
+	struct rouse_err e;
+
+	T_CHECK(t,
+		ways_prepare(system, rouse_clock_ms() + 3000, &e) == 0); /* it has nothing to do */
+	t_root_write(&p.dir, A "/activate", "#!/bin/sh\necho done > \"${0%/*}/well\"\n", 0755);
+	T_CHECK(t, ways_prepare(system, rouse_clock_ms() + 3000, &e) == 0);
+	T_CHECK(t, faccessat(p.root.fd, &A "/well"[1], F_OK, 0) == 0);
+	t_root_write(&p.dir, A "/activate", "#!/bin/sh\necho 'no space'\nexit 1\n", 0755);
+	T_CHECK(t, ways_prepare(system, rouse_clock_ms() + 3000, &e) < 0);
+	T_HAS(t, e.text, "the system was not activated");
+	T_HAS(t, e.text, "no space");
+}
+
 static void kernel_is_looked_for_inside_the_root(struct t *t)
 {
 	auto_prove struct t_prove p = begin();
@@ -536,6 +553,7 @@ int main(int argc, char **argv)
 		T(mode_of_another_place_is_refused),
 		T(kexec_is_planned_in_both_places),
 		T(soft_reboot_needs_a_systemd_that_has_it),
+		T(system_is_prepared_for_another_userspace),
 		T(systemd_tells_its_version),
 		T(activation_is_done_partly_or_not),
 		T(kernel_is_looked_for_inside_the_root),
