@@ -9,9 +9,11 @@
 #include "phases.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include <rouse/clock.h>
 #include <rouse/health.h>
+#include <rouse/init.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/log.h>
@@ -27,9 +29,12 @@ void boot_note_crash(struct boot *b)
 	struct rouse_report old = { 0 };
 	struct rouse_err ignored;
 	const char *phase;
+	auto_free char *mark = rouse_asprintf("%s/" ROUSE_SOFT_REBOOT_NAME, o->run);
+	bool started_anew = unlink(mark) == 0;
 
 	/* Who interrupts a boot at a terminal has crashed nothing. */
-	if (!o->resume || o->crashed || rouse_report_resume(&old, o->run, &ignored) < 0)
+	if (started_anew || !o->resume || o->crashed ||
+	    rouse_report_resume(&old, o->run, &ignored) < 0)
 		return;
 	phase = json_string_value(json_object_get(old.phase, "name"));
 	if (phase && !rouse_streq(phase, "health")) {

@@ -91,6 +91,8 @@ must_check int rouse_handoff_prove(const struct rouse_root *r, const char *init,
 /* In the run directory of an image, from when the switch to a system is asked for until it begins: that
  * system's path. */
 #define ROUSE_ACTIVATION_NAME "activation"
+/* In the agent's directory in /run: userspace is about to start anew, which ends the agent, and is no crash of it. */
+#define ROUSE_SOFT_REBOOT_NAME "soft-reboot"
 /* Behind the boot of an image: switches this NixOS to its current generation. */
 must_check int rouse_handoff_activate(bool *ret_units_failed, struct rouse_err *e);
 /* Gives the machine to the kernel that was loaded, with the filesystems below `root` written out.

@@ -25,6 +25,7 @@
 
 #define SYSTEM_PROFILE "/nix/var/nix/profiles/system"
 #define CURRENT_SYSTEM "/run/current-system"
+#define SOFT_REBOOT_FILE "/run/rouse/" ROUSE_SOFT_REBOOT_NAME
 #define STARTED_FILE "/run/rouse/started"
 #define ACTIVATION_FILE "/run/rouse/" ROUSE_ACTIVATION_NAME
 #define PLAIN_INIT "/sbin/init" /* of a root without a system profile */
@@ -376,6 +377,7 @@ static int apply_running(const struct rouse_context *c, unsigned op, struct rous
 	/* systemd starts itself again, in the same root: what it then finds there is to be the system's. */
 	if (ways_prepare(system, c->deadline < own ? c->deadline : own, e) < 0)
 		return -1;
+	(void)note_system(SOFT_REBOOT_FILE, system); /* without it, one crash too many is counted */
 	return ways_systemctl("soft-reboot", NULL, e);
 }
 

@@ -119,7 +119,7 @@ int ways_systemctl(const char *verb, const char *unit, struct rouse_err *e)
 {
 	const char *const argv[] = { "systemctl", "--no-block", verb, unit, NULL };
 	const struct rouse_proc p = { .argv = argv,
-				      .deadline = rouse_clock_ms() + ROUSE_SIGNAL_TIMEOUT };
+				      .deadline = rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF };
 
 	return rouse_proc_check(&p, e);
 }

@@ -111,6 +111,13 @@ start '' crash source
 ok "one crash of what a person has started: it is tried again, too" went_on 0
 start "$under_init" end document
 ok "what is asked to end ends, and is not tried again" ended 143
+start "$under_init" end apply
+: > "$work/run/soft-reboot"
+# shellcheck disable=SC2086 # a command with arguments
+$under_init sh -c '"$@"; exit $?' sh "$ROUSE" boot --root "$work/root" --run "$work/run" --settings "$work/agent.json" > "$work/out" 2>&1
+ok "what userspace that starts anew has ended comes to the end when it is started again" reports '"verdict": *"pending"'
+ok "what userspace that starts anew has ended is not counted" [ "$(grep -c '"crashes"' "$work/run/report.json")" = 0 ]
+ok "what userspace that starts anew has ended is forgotten" [ ! -e "$work/run/soft-reboot" ]
 
 # The parent, too: then it is the init that starts the unit once more
 start "$under_init" unit apply
