@@ -74,7 +74,7 @@ static bool read_all(int fd, void *buf, size_t n, uint64_t offset)
 
 /* A mkfs of xfs says in its superblock (sb_inprogress, byte 126) that it is not done. The superblock of
  * ext4 has two sectors, of which the first one alone replaces the pending mark; the second one of a
- * finished filesystem is never zero: it ends with a checksum. For LVM, see physical.c. */
+ * finished filesystem is never zero: it ends with a checksum. For LVM, see marks.c. */
 static bool is_torn(int fd, uint64_t offset, const char *type)
 {
 	static const uint8_t zeros[MARK_SIZE];
@@ -85,7 +85,7 @@ static bool is_torn(int fd, uint64_t offset, const char *type)
 		return read_all(fd, sector, sizeof(sector), offset + MARK_OFFSET + MARK_SIZE) &&
 		       memcmp(sector, zeros, sizeof(sector)) == 0;
 	if (rouse_streq(type, "LVM2_member"))
-		return disks_physical_mark(fd, offset, mark);
+		return disks_marked_again(fd, offset + DISKS_MARK_OF_LVM, mark);
 	return rouse_streq(type, "xfs") && read_all(fd, sector, sizeof(sector), offset) &&
 	       sector[126] != 0;
 }
@@ -110,7 +110,9 @@ static void note_torn(int fd, uint64_t offset, uint64_t size, json_t *list)
 	json_t *s = json_array_get(list, json_array_size(list) - 1);
 	char mark[DISKS_GUID_LEN];
 
-	if (!s && disks_physical_mark(fd, offset, mark))
+	if (!s && (disks_marked_again(fd, offset + DISKS_MARK_OF_LVM, mark) ||
+		   (size > DISKS_MARK_OF_LUKS &&
+		    disks_marked_again(fd, offset + DISKS_MARK_OF_LUKS, mark))))
 		add_signature(list, "rouse", DISKS_PENDING_LABEL, mark);
 	else if (!s)
 		find_unfinished_btrfs(fd, offset, size, list);

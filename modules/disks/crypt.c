@@ -126,12 +126,15 @@ static int run(const struct command *c, const struct rouse_buf *key, uint64_t li
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-/* What becomes a LUKS volume bears our mark, whatever a run that was cut off left of it. */
-static int check_node(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
+/* What becomes a LUKS volume bears our mark, whatever a run that was cut off left of it; or nobody cares
+ * what it holds. Then it has the second mark, which stays until the volume is open. */
+static int prepare_node(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
 	struct disks_target t = { .fd = -1 };
 	auto_json json_t *content = NULL;
 	auto_fd int fd = -1;
+	bool may = a->fresh;
+	uint8_t uuid[16];
 	const json_t *s;
 	size_t i;
 
@@ -140,14 +143,15 @@ static int check_node(const struct disks_action *a, uint64_t deadline, struct ro
 	fd = t.fd;
 	if (disks_content_read(fd, 0, t.size, t.sector, &content, e) < 0)
 		return -1;
-	if (a->fresh)
-		return 0;
 	json_array_foreach (json_object_get(content, "signatures"), i, s)
-		if (rouse_streq(json_string_value(json_object_get(s, "label")),
-				DISKS_PENDING_LABEL))
-			return 0;
-	return rouse_fail(e, ROUSE_SYSTEM, 0,
-			  "'%s' has changed since the plan was made: plan again", a->source);
+		may |= rouse_streq(json_string_value(json_object_get(s, "label")),
+				   DISKS_PENDING_LABEL);
+	if (!may || !disks_parse_uuid(a->luks_uuid, uuid))
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "'%s' has changed since the plan was made: plan again",
+				  a->source);
+	t.uuid = uuid;
+	return disks_mark_again(&t, DISKS_MARK_OF_LUKS, e);
 }
 
 static int format(const struct disks_action *a, const struct rouse_buf *key, uint64_t deadline,
@@ -284,7 +288,7 @@ static int close_stale(const struct disks_action *a, uint64_t deadline, struct r
 static int encrypt(const struct disks_action *a, const struct rouse_buf *key, uint64_t deadline,
 		   struct rouse_err *e)
 {
-	if (close_stale(a, deadline, e) < 0 || check_node(a, deadline, e) < 0 ||
+	if (close_stale(a, deadline, e) < 0 || prepare_node(a, deadline, e) < 0 ||
 	    format(a, key, deadline, e) < 0 || (a->luks->tpm2 && enrol(a, key, deadline, e) < 0) ||
 	    note_key(a, deadline, e) < 0 || open_with_key(a, key, deadline, e) < 0 ||
 	    mark_inside(a, deadline, e) < 0)

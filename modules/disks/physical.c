@@ -2,8 +2,7 @@
 /*
  * What becomes a physical volume of LVM, before and after lvm(8) writes to it. It asks about every
  * signature that a prober knows, so our pending mark cannot stay where it is; and its metadata may be on
- * the disk before its label is, or without it. Meanwhile there is a second mark where lvm writes nothing:
- * between its label, which is in one of the first four sectors, and its metadata, which begins at 4 KiB.
+ * the disk before its label is, or without it. Meanwhile the second mark (marks.c) is there.
  */
 #include "write.h"
 
@@ -16,21 +15,6 @@
 #include <rouse/clock.h>
 #include <rouse/json.h>
 #include <rouse/text.h>
-
-#define OFFSET 2048
-/* At OFFSET: these 16 bytes, then the UUID of the pending mark. */
-static const char magic[16] = DISKS_PENDING_LABEL;
-
-bool disks_physical_mark(int fd, uint64_t offset, char ret[static DISKS_GUID_LEN])
-{
-	uint8_t mark[32];
-
-	if (pread(fd, mark, sizeof(mark), (off_t)(offset + OFFSET)) != (ssize_t)sizeof(mark) ||
-	    memcmp(mark, magic, sizeof(magic)) != 0)
-		return false;
-	disks_uuid_print(mark + sizeof(magic), ret);
-	return true;
-}
 
 static int sync_node(int fd, const char *node, struct rouse_err *e)
 {
@@ -61,15 +45,9 @@ static bool is_as_planned(const json_t *content, const uint8_t uuid[static 16])
 /* One of the marks is there at every moment, and all else goes. */
 static int change_marks(const struct disks_target *t, struct rouse_err *e)
 {
-	uint8_t mark[512] = { 0 };
-
-	if (disks_mark_pending(t, e) < 0 || disks_erase(t, e) < 0)
-		return -1;
-	memcpy(mark, magic, sizeof(magic));
-	memcpy(mark + sizeof(magic), t->uuid, 16);
-	mark[sizeof(magic) + 15] ^= 1;
-	if (disks_pwrite(t->fd, mark, sizeof(mark), OFFSET, t->what, e) < 0 ||
-	    sync_node(t->fd, t->what, e) < 0 || disks_zero(t->fd, 1024, 1024, t->what, e) < 0)
+	if (disks_mark_pending(t, e) < 0 || disks_erase(t, e) < 0 ||
+	    disks_mark_again(t, DISKS_MARK_OF_LVM, e) < 0 ||
+	    disks_zero(t->fd, 1024, 1024, t->what, e) < 0)
 		return -1;
 	return sync_node(t->fd, t->what, e);
 }
@@ -104,5 +82,5 @@ int disks_physical_finish(const char *node, struct rouse_err *e)
 
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing", node);
-	return disks_zero(fd, OFFSET, 512, node, e) < 0 ? -1 : sync_node(fd, node, e);
+	return disks_zero(fd, DISKS_MARK_OF_LVM, 512, node, e) < 0 ? -1 : sync_node(fd, node, e);
 }

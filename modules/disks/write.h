@@ -185,8 +185,6 @@ must_check int disks_make_on_node(const struct disks_action *a, uint64_t deadlin
 must_check int disks_physical_prepare(const char *node, const uint8_t uuid[static 16],
 				      uint64_t deadline, struct rouse_err *e);
 must_check int disks_physical_finish(const char *node, struct rouse_err *e);
-/* Is that mark at the beginning of these bytes? Then ret is what disks_pending_guid() makes. */
-bool disks_physical_mark(int fd, uint64_t offset, char ret[static DISKS_GUID_LEN]);
 must_check int disks_lvm_apply(unsigned op, const struct disks_action *a,
 			       const struct rouse_context *c, struct rouse_err *e);
 
@@ -194,6 +192,15 @@ must_check int disks_lvm_apply(unsigned op, const struct disks_action *a,
 
 /* The pending mark says: what is here is ours, and unfinished. Written and synced first. */
 must_check int disks_mark_pending(const struct disks_target *t, struct rouse_err *e);
+/* The second mark, `at` bytes into the range, written and synced: where lvm writes nothing, between its
+ * label, which is in one of the first four sectors, and its metadata, which begins at 4 KiB; and where
+ * cryptsetup, which overwrites all of its header with zeros and random bytes before it writes it, has the
+ * data, of which the first block is written when the volume is open. */
+#define DISKS_MARK_OF_LVM 2048
+#define DISKS_MARK_OF_LUKS DISKS_LUKS_HEAD
+must_check int disks_mark_again(const struct disks_target *t, uint64_t at, struct rouse_err *e);
+/* Is it at this byte? Then ret is what disks_pending_guid() makes of the UUID. */
+bool disks_marked_again(int fd, uint64_t at, char ret[static DISKS_GUID_LEN]);
 /* Erases all signatures of the range but the pending mark, and zeroes its ends. Without a UUID the
  * range is a whole disk with a GPT, which stays. */
 must_check int disks_erase(const struct disks_target *t, struct rouse_err *e);
