@@ -27,7 +27,7 @@ struct job {
 	struct job *next, **link; /* of w->jobs, or (next alone) of w->spare */
 	uint64_t memory;          /* that it takes, or will */
 	uint64_t ahead;           /* its bytes while they may have to wait; else 0 */
-	bool early;               /* it was asked for ahead */
+	struct share *share;      /* that it has its part of */
 	uint64_t began;
 	bool began_before;           /* its download begins anew */
 	bool came;                   /* its first byte */
@@ -270,9 +270,29 @@ static bool is_small(const struct rouse_path *path)
 	return path->nar_size <= ROUSE_PULL_SMALL;
 }
 
+static bool is_huge(const struct rouse_path *path)
+{
+	return path->nar_size > ROUSE_PULL_MEDIUM;
+}
+
+static struct share *share_of(struct worker *w, const struct rouse_path *path)
+{
+	return can_ask_ahead(w) && is_small(path) ? &w->small : &w->large;
+}
+
+static uint64_t most_memory(const struct worker *w, const struct share *s)
+{
+	return s == &w->small ? ROUSE_PULL_SHARE_SMALL
+	       : is_far(w)    ? ROUSE_PULL_SHARE_FAR
+			      : ROUSE_PULL_SHARE;
+}
+
+/* What the kernel has of an archive that waits is a window at most. */
 static uint64_t ahead_of(const struct rouse_path *path)
 {
-	return path->file_size ? path->file_size : path->nar_size;
+	uint64_t n = path->file_size ? path->file_size : path->nar_size;
+
+	return n < ROUSE_PULL_UNREAD ? n : ROUSE_PULL_UNREAD;
 }
 
 static bool fits(uint64_t used, uint64_t more, uint64_t most)
@@ -280,18 +300,22 @@ static bool fits(uint64_t used, uint64_t more, uint64_t most)
 	return !used || used + more <= most;
 }
 
+static bool has_memory(const struct worker *w, const struct share *s, uint64_t memory)
+{
+	return fits(s->memory, memory, most_memory(w, s));
+}
+
 /* Its first bytes have come: do they have to wait? */
 static bool hold(void *arg)
 {
 	struct job *j = arg;
-	struct worker *w = j->w;
 
 	if (!j->ahead)
 		return false;
-	if (!fits(w->small, j->memory, ROUSE_PULL_SHARE_SMALL))
+	if (!has_memory(j->w, j->share, j->memory))
 		return true;
-	w->small += j->memory;
-	w->ahead -= take(j->ahead, 0);
+	j->share->memory += j->memory;
+	j->share->ahead -= take(j->ahead, 0);
 	return false;
 }
 
@@ -311,10 +335,11 @@ static struct job *job_new(struct worker *w, uint32_t index)
 	j->path = w->p->queue[index];
 	j->index = index;
 	j->memory = memory_of(w, j->path);
-	j->early = can_ask_ahead(w) && is_small(j->path);
-	j->ahead = j->early ? ahead_of(j->path) : 0;
-	w->memory += j->early ? 0 : j->memory;
-	w->ahead += j->ahead;
+	j->share = share_of(w, j->path);
+	j->ahead = can_ask_ahead(w) && !is_huge(j->path) ? ahead_of(j->path) : 0;
+	j->share->memory += j->ahead ? 0 : j->memory;
+	j->share->ahead += j->ahead;
+	w->n_huge += is_huge(j->path);
 	j->began = rouse_clock_ms();
 	j->began_before = j->came = false;
 	j->next = w->jobs;
@@ -346,8 +371,9 @@ static void job_end(struct job *j)
 	*j->link = j->next;
 	if (j->next)
 		j->next->link = j->link;
-	*(j->early ? &w->small : &w->memory) -= j->ahead ? 0 : j->memory;
-	w->ahead -= j->ahead;
+	j->share->memory -= j->ahead ? 0 : j->memory;
+	j->share->ahead -= j->ahead;
+	w->n_huge -= is_huge(j->path);
 	rouse_sha256_free(take(j->contents, NULL));
 	rouse_tree_done(&j->tree);
 	rouse_buf_done(&j->t.body_out);
@@ -375,27 +401,32 @@ void pull_fail(struct pull *p, const struct rouse_err *e)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-/*
- * What a worker may start next, from the front of the queue or from its back. One large archive always. More of
- * them save the wait for them where the cache is far; else they would only push each other out of the
- * processor's cache. The small ones of a far cache are nothing but waiting, and are asked for beside them. With the
- * mutex held.
- */
-static bool find_turn(const struct worker *w, bool *ret_back)
+/* May it be asked for now? Unless its cache is far, only what has its memory: more archives would push each other
+ * out of the processor's cache. Of a far one they save the wait; but none waits for a huge one, which can take
+ * longer than a server's patience. */
+static bool may_ask(struct worker *w, const struct rouse_path *path)
 {
-	const struct rouse_path *const *queue = (const void *)w->p->queue;
-	const struct rouse_path *path = queue[w->p->next];
+	const struct share *s = share_of(w, path);
+
+	if (!can_ask_ahead(w) || is_huge(path))
+		return has_memory(w, s, memory_of(w, path));
+	return (is_small(path) || !w->n_huge || has_memory(w, s, memory_of(w, path))) &&
+	       fits(s->ahead, ahead_of(path),
+		    is_small(path) ? ROUSE_PULL_AHEAD : ROUSE_PULL_AHEAD_LARGE);
+}
+
+/* What a worker may start next, from the front of the queue or from its back: the small ones of a far cache are
+ * nothing but waiting, and are asked for beside the large ones. With the mutex held. */
+static bool find_turn(struct worker *w, bool *ret_back)
+{
+	struct rouse_path *const *queue = w->p->queue;
+	const struct rouse_path *last = queue[w->p->n_queue - 1];
 
 	*ret_back = false;
-	if (!can_ask_ahead(w) || !is_small(path)) {
-		if (fits(w->memory, memory_of(w, path),
-			 is_far(w) ? ROUSE_PULL_SHARE_FAR : ROUSE_PULL_SHARE))
-			return true;
-		*ret_back = true;
-		path = queue[w->p->n_queue - 1];
-	}
-	return can_ask_ahead(w) && is_small(path) &&
-	       fits(w->ahead, ahead_of(path), ROUSE_PULL_AHEAD);
+	if (may_ask(w, queue[w->p->next]))
+		return true;
+	*ret_back = can_ask_ahead(w) && is_small(last) && may_ask(w, last);
+	return *ret_back;
 }
 
 static bool take_turn(struct worker *w, uint32_t *ret_index)

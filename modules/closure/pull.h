@@ -59,10 +59,11 @@ struct worker {
 	struct job *spare; /* ended, and to be used again */
 	struct rouse_unpack *decoders[PULL_DECODERS]; /* … without work */
 	unsigned n_decoders;
-	uint64_t memory; /* of archives in flight */
-	uint64_t small;  /* … of those that were asked for ahead, and are unpacked by now */
-	uint64_t
-		ahead; /* bytes that were asked for ahead, and have to wait until there is memory */
+	struct share {
+		uint64_t memory; /* of archives that are unpacked, or will be at once */
+		uint64_t ahead;  /* bytes of those that wait until there is memory */
+	} large, small;
+	unsigned n_huge;   /* in flight, too large to keep others waiting for them */
 	uint64_t distance; /* how long an answer takes to come, in ms */
 	bool multiplexed;  /* answers share a connection: none of them can wait */
 };
