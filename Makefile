@@ -98,7 +98,7 @@ $(REPLAY): $(HARNESS:%=$(B)/obj/tests/fuzz/%.o) $(B)/obj/tests/fuzz/replay.o $(C
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALLFLAGS) $(ALLLD) -o $@ $^ $(LDLIBS)
 
-# What pulls of closures are measured with.
+# What pulls of closures are measured with, and a line that is long.
 $(TOOLS): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(CORE)
 	$(if $(Q),@echo '  LD      $@')
 	$(Q)mkdir -p $(@D)
@@ -139,7 +139,7 @@ san: all $(TESTS)
 
 # Two rows side by side: boots, which take longest and want their processors, and all others, of
 # which some may not meet (a /nix of their own, names in the kernel).
-check-suites: all $(TESTS)
+check-suites: all $(TESTS) $(B)/bench/delay
 	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) --timer --rules='seq=tests/boot/*' \
 		--rules='seq=**' $(SCRIPTS) $(TESTS)
 

@@ -146,13 +146,12 @@
 #define ROUSE_PULL_SHARE_FAR (7 * MIB)
 /* Of a far cache a worker asks for more archives than it has memory for; what comes too early waits in the
  * kernel's buffers. Small ones have memory of their own beside the large ones, and huge ones are not waited
- * for, so that no server loses its patience. What is small, what is not huge, and how much of each is asked for
- * ahead, where no archive counts more than what a kernel keeps unread (tcp(7), tcp_rmem). */
+ * for, so that no server loses its patience. What is small, what is not huge, and how much of each of the two is
+ * asked for ahead, where no archive counts more than what a kernel keeps unread (tcp(7), tcp_rmem). */
 #define ROUSE_PULL_SMALL (2 * MIB)
 #define ROUSE_PULL_MEDIUM (32 * MIB)
 #define ROUSE_PULL_UNREAD (4 * MIB)
 #define ROUSE_PULL_AHEAD (16 * MIB)
-#define ROUSE_PULL_AHEAD_LARGE (8 * MIB)
 #define ROUSE_PULL_SHARE_SMALL (4 * MIB)
 /* What windows and buffers gave back, and waits for the next ones. */
 #define ROUSE_PULL_HEAP (20 * MIB)

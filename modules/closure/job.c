@@ -411,8 +411,7 @@ static bool may_ask(struct worker *w, const struct rouse_path *path)
 	if (!can_ask_ahead(w) || is_huge(path))
 		return has_memory(w, s, memory_of(w, path));
 	return (is_small(path) || !w->n_huge || has_memory(w, s, memory_of(w, path))) &&
-	       fits(s->ahead, ahead_of(path),
-		    is_small(path) ? ROUSE_PULL_AHEAD : ROUSE_PULL_AHEAD_LARGE);
+	       fits(s->ahead, ahead_of(path), ROUSE_PULL_AHEAD);
 }
 
 /* What a worker may start next, from the front of the queue or from its back: the small ones of a far cache are

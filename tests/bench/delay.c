@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -178,6 +179,7 @@ int main(int argc, char **argv)
 	if (argc != 3 || !rouse_parse_u64(argv[1], 65535, &to) ||
 	    !rouse_parse_u64(argv[2], 10000, &delay))
 		return 64;
+	(void)signal(SIGPIPE, SIG_IGN); /* whoever went away is noticed by what splice() returns */
 	fd = listener(&port);
 	(void)printf("%u\n", port);
 	(void)fflush(stdout);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # A closure of several paths that reference each other, without nixpkgs: /bin/sh of the host builds.
-{ units ? 60 }:
+{ units ? 60, parts ? 0 }:
 let
   build = name: script: builtins.derivation {
     inherit name;
@@ -15,6 +15,10 @@ let
   unit = i: build "unit-${toString i}.service" ''
     echo "[Service]" >$out
     echo "ExecStart=${app}/bin/app ${toString i}" >>$out
+  '';
+  # Of those, no worker has the memory to unpack all at once.
+  part = i: build "part-${toString i}" ''
+    dd if=/dev/urandom of=$out bs=1M count=${toString (2 + i)} 2>/dev/null
   '';
   # Larger than any buffer or window, and not compressible.
   lib = build "lib-1.0" ''
@@ -54,4 +58,5 @@ build "nixos-system-test-24.05" ''
   cp ${text} $out/etc/copy
   echo ${text} >$out/etc/text
   for unit in ${toString (map unit (range units))}; do ln -s $unit $out/etc/; done
+  for part in ${toString (map part (range parts))}; do echo $part >>$out/etc/parts; done
 ''

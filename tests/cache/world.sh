@@ -99,6 +99,7 @@ print(*(x.getsockname()[1] for x in s))')"
 		user root;
 		events { worker_connections 256; }
 		http {
+			log_format connection '\$connection \$request';
 			access_log $W/access.log; root $W; default_type application/octet-stream;
 			client_body_temp_path $W/t1; proxy_temp_path $W/t2; fastcgi_temp_path $W/t3;
 			uwsgi_temp_path $W/t4; scgi_temp_path $W/t5;
