@@ -120,6 +120,19 @@ static void give_up(void *arg, unused_arg void *ret)
 	rouse_boot_aborted(run->options, run->reason);
 }
 
+uint64_t boot_most_time(const char *settings)
+{
+	struct rouse_settings s = { 0 };
+	struct rouse_err ignored; /* a run says what is wrong with them */
+	uint64_t most = ROUSE_DEADLINE_BOOT;
+
+	if (rouse_settings_load(&s, settings, &ignored) == 0 && s.deadline &&
+	    s.deadline < most - ROUSE_DEADLINE_HANDOFF)
+		most = s.deadline + ROUSE_DEADLINE_HANDOFF;
+	rouse_settings_done(&s);
+	return most;
+}
+
 int rouse_boot_supervised(const struct rouse_boot_options *asked, int (*then)(struct rouse_err *e),
 			  struct rouse_boot_result *ret)
 {
@@ -129,7 +142,7 @@ int rouse_boot_supervised(const struct rouse_boot_options *asked, int (*then)(st
 					    .action = ROUSE_ACT_HOLD,
 					    .hold_max = ROUSE_HOLD_MAX,
 					    .pause = ROUSE_HOLD_POLL };
-	uint64_t end = rouse_clock_ms() + ROUSE_DEADLINE_BOOT;
+	uint64_t end = rouse_clock_ms() + boot_most_time(o.settings);
 	char reason[SUPERVISE_REASON] = "", ignored[SUPERVISE_REASON];
 	bool late = false, done = false;
 
@@ -139,7 +152,7 @@ int rouse_boot_supervised(const struct rouse_boot_options *asked, int (*then)(st
 		/* What was too slow once has no time for another try: there is the fallback, or the verdict. */
 		if (late)
 			o.crashed = reason;
-		if (late || limit < ROUSE_DEADLINE_GIVE_UP)
+		if (late || (i > 0 && limit < ROUSE_DEADLINE_GIVE_UP))
 			limit = ROUSE_DEADLINE_GIVE_UP;
 		done = supervise(work, &run, &result, sizeof(result), limit, &late, reason);
 		o.resume = true;

@@ -52,6 +52,9 @@ struct boot {
 
 /* Looks for a run of this boot that has crashed: sets b->crashes and b->crashed. */
 void boot_note_crash(struct boot *b);
+/* How long a run with these settings (a file) may take before it counts as hung, ms: a little longer than they
+ * say, so that the run itself says first what took so long. As without settings where they cannot be read. */
+uint64_t boot_most_time(const char *settings);
 void boot_begin_phase(struct boot *b, const char *name);
 void boot_record_instance(struct boot *b);
 void boot_prepare_run(struct boot *b);

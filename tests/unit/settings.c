@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 
 #include <rouse/fs.h>
+#include <rouse/limits.h>
 #include <rouse/text.h>
 
+#include "../../agent/phases.h"
 #include "../lib/tap.h"
 
 struct fixture {
@@ -132,7 +134,7 @@ static void wrong_settings_name_what_is_wrong(struct t *t)
 		{ "{\"document\": \"https://example.com/a.json\"}", "a URL needs \"sha256\"" },
 		{ "{\"document\": \"/a\", \"document\": \"/b\"}", "duplicate" },
 		{ "{\"keys\": [\"x\"]}", "a public key" },
-		{ "{\"fleet\": \"https://bucket.example/x\"}", "an s3:// URL" },
+		{ "{\"fleet\": \"https://bucket.example/x\"}", "an s3://, gs:// or az:// URL" },
 		{ "{\"fleet\": {\"failures\": 3}}", "\"url\" is missing" },
 		{ "{\"fleet\": {\"url\": \"s3://b/x\", \"failures\": 0}}", "from 1 to 500" },
 		{ "{\"fleet\": {\"url\": \"s3://b/x\", \"window\": \"1s\"}}", "a duration from" },
@@ -171,7 +173,28 @@ static void a_fifo_or_a_directory_is_refused_without_waiting(struct t *t)
 	T_CHECK(t, rouse_settings_load(&s, "/tmp", &e) < 0);
 }
 
-T_MAIN(T(fleet_may_be_a_url_alone), T(a_missing_file_means_the_defaults), T(every_setting_is_read),
+static void deadline_is_a_hung_runs_end(struct t *t)
+{
+	static const struct {
+		const char *text;
+		uint64_t most;
+	} cases[] = {
+		{ "{}", ROUSE_DEADLINE_BOOT },
+		{ "{\"deadline\": \"2m\"}", 120000 + ROUSE_DEADLINE_HANDOFF },
+		{ "{\"deadline\": \"10h\"}", ROUSE_DEADLINE_BOOT },
+		{ "{\"deadline\": \"soon\"}", ROUSE_DEADLINE_BOOT },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_fixture struct fixture x = { 0 };
+
+		T_CHECK(t, load(&x, cases[i].text, 0600) != -2);
+		T_CHECK(t, boot_most_time(x.path) == cases[i].most);
+	}
+}
+
+T_MAIN(T(deadline_is_a_hung_runs_end), T(fleet_may_be_a_url_alone),
+       T(a_missing_file_means_the_defaults), T(every_setting_is_read),
        T(signals_keep_the_names_of_the_instance), T(settings_that_others_may_write_are_refused),
        T(settings_of_another_owner_are_refused), T(wrong_settings_name_what_is_wrong),
        T(a_fifo_or_a_directory_is_refused_without_waiting))
