@@ -51,8 +51,7 @@ ok "then_it_is_the_same" same "$W/untrusted"
 # A pull that is killed while archives wait, and the next one.
 "$ROUSE" pull --cache "$FAR/zstd" --key "$KEY" --store "$W/killed" "$TOP" >"$W/out" 2>&1 &
 sleep 0.6
-kill -9 $! 2>/dev/null
-wait $! 2>/dev/null
+{ kill -9 $!; wait $!; } 2>/dev/null
 ok "a_killed_pull_goes_on" pull "$W/killed" "$FAR/zstd"
 ok "to_the_same_end" same "$W/killed"
 ok "without_leftovers" no_leftovers "$W/killed"

@@ -161,9 +161,10 @@ pull() {
 describe() { # describe STORE-DIR LIST-OF-NAMES
 	(
 		cd "$1" || exit 1
-		xargs -I@ find @ -printf '%y %m %U:%G %T@ %p %l\n' <"$2" | sort
-		xargs -I@ find @ -type f -print0 <"$2" | sort -z | xargs -0 sha256sum
-		xargs -I@ find @ -type f -printf '%s %n %p\n' <"$2" | sort
+		mapfile -t names <"$2"
+		find "${names[@]}" -printf '%y %m %U:%G %T@ %p %l\n' | sort
+		find "${names[@]}" -type f -print0 | sort -z | xargs -0 sha256sum
+		find "${names[@]}" -type f -printf '%s %n %p\n' | sort
 	)
 }
 
