@@ -250,13 +250,14 @@ scenario='kernel command line'
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
 scene_initrd=$patient
 # A unit of the document, and a drop-in of one that is there already, where /etc is the closure's, as in NixOS:
-# both are in /run, where the real systemd has to find them.
+# both are in /run, where the real systemd has to find them. The unit has systemd read all of them once more, while
+# health is looked at.
 : > "$scene/NIXOS"
 on_root "write $scene/NIXOS /etc/NIXOS"
 sed -i -e 's/{instance.id}/by-cmdline/' -e '/^  "users"/i\
   "units": {\
     "nginx.service": { "dropIns": { "10-limits.conf": "[Service]\\nLimitNOFILE=4321\\n" } },\
-    "here.service": { "enable": true, "contents": "[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nRuntimeDirectory=here\\nExecStart=/usr/bin/true\\n[Install]\\nWantedBy=multi-user.target\\n" } },' \
+    "here.service": { "enable": true, "contents": "[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nRuntimeDirectory=here\\nExecStart=/usr/bin/systemctl daemon-reload\\n[Install]\\nWantedBy=multi-user.target\\n" } },' \
 	"$scene/good.json"
 append="rouse.document=$scene_url/fleet/web.json rouse.sha256=$(sha256sum < "$scene/good.json" | cut -d ' ' -f 1)"
 scene_publish "$scene/good.json"
@@ -266,7 +267,7 @@ verdict_is ready 0
 ok "$scenario: the host name is the document's" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-by-cmdline
 ok "$scenario: a drop-in beside a closure's unit counts" equal \
 	"$(in_guest "grep 'open files' /proc/\$(cat /run/nginx/nginx.pid)/limits" | awk '{ print $4 }')" 4321
-ok "$scenario: a unit beside those of a closure has run" equal "$(in_guest 'ls -d /run/here')" /run/here
+ok "$scenario: a unit beside those of a closure has run, and the verdict outlives its daemon-reload" equal "$(in_guest 'ls -d /run/here')" /run/here
 ok "$scenario: they are where the boot ends them" equal "$(in_guest 'ls /run/systemd/system.control')" "$(printf 'here.service\nmulti-user.target.wants\nnginx.service.d')"
 scene_halt
 
