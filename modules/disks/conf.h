@@ -16,7 +16,7 @@
 #define DISKS_GROW_MIN (16 * MIB)
 #define DISKS_GUID_LEN 37 /* text with its NUL */
 /* Label of the pending mark; see content.c. */
-#define DISKS_PENDING_LABEL "rouse-pending"
+#define DISKS_PENDING_LABEL "rouse-undone"
 
 struct disks_span { /* of bytes; 0: unbounded. `about` is a size within one percent */
 	struct rouse_size about, min, max;

@@ -214,6 +214,11 @@ must_check int disks_copy_data(const struct disks_target *t, int fd, uint64_t fr
 /* … and what is before `head`, the sector with the pending mark after all others are synced. */
 must_check int disks_copy_head(const struct disks_target *t, int fd, uint64_t head,
 			       struct rouse_err *e);
+/* Runs argv[0..n), with the document's options behind it, over the node of what is made, or in memory for an image,
+ * of which the first `head` bytes are copied last. On a node, nothing is synced. */
+#define DISKS_MKFS_ARGS 80
+must_check int disks_run_mkfs(const struct disks_target *t, const char **argv, size_t n,
+			      uint64_t head, struct rouse_err *e);
 /* Grows a filesystem that nobody has mounted: on a mount that has no place in any tree, for an
  * image through a loop device. */
 must_check int disks_grow_detached(const struct disks_action *a, struct rouse_err *e);

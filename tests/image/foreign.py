@@ -514,13 +514,13 @@ def claim_of_another_document(path):
     rewrite_gpt(path, bytes(16384))
 
 
-@kind("rouse-pending")
+@kind("rouse-undone")
 def pending_mark_of_another_document(path):
     sb = bytearray(1024)
     sb[0], sb[4], sb[24], sb[33], sb[40], sb[58], sb[76], sb[89] = 16, 64, 2, 128, 16, 2, 1, 1
     sb[56:58] = b"\x53\xef"
     sb[104:120] = bytes(range(16))
-    sb[120:133] = b"rouse-pending"
+    sb[120:132] = b"rouse-undone"
     put(path, (1024, bytes(sb)))
 
 

@@ -52,7 +52,7 @@ pending()
 	apply >/dev/null && ref=$(blkid -p -s UUID -o value disk.img) || return
 	ref=${ref%?}$(printf %x $((0x${ref#"${ref%?}"} ^ 1))) # the mark differs in one bit
 	image 500M
-	mke2fs -q -F -b 1024 -L rouse-pending -U "$ref" disk.img 1M && apply && nothing_to_do &&
+	mke2fs -q -F -b 1024 -L rouse-undone -U "$ref" disk.img 1M && apply && nothing_to_do &&
 		[ "$(blkid -p -s TYPE -o value disk.img)" = xfs ]
 }
 

@@ -42,7 +42,7 @@ m[6] = m[6] & 0x0f | 0x40; m[8] = m[8] & 0x3f | 0x80; m[15] ^= 1
 print(uuid.UUID(bytes=bytes(m)))')
 	part 1
 	dd if=/dev/zero of=part.img bs=64k count=1 conv=notrunc status=none
-	truncate -s 1M mark.img && mke2fs -q -F -b 1024 -L rouse-pending -U "$uuid" mark.img || return
+	truncate -s 1M mark.img && mke2fs -q -F -b 1024 -L rouse-undone -U "$uuid" mark.img || return
 	dd if=mark.img of=part.img bs=1024 skip=1 seek=1 count=1 conv=notrunc status=none
 	dd if=part.img of=disk.img bs=1M seek=1 conv=notrunc status=none
 	plan | grep -q 'write the image' && apply && nothing_to_do && holds
