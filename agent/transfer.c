@@ -292,6 +292,10 @@ static void set_version(struct transfer *tr)
 			       tr->t->link_local ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS);
 	/* Rather wait for one handshake to learn whether it can be shared than make 24 of them. */
 	(void)curl_easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L);
+	/* curl hands on a hundred of these before it looks at another connection: where others may wait,
+	 * they are its smaller, usual ones. */
+	if (tr->t->sink && !tr->t->hold)
+		(void)curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 64L * 1024);
 	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "rouse/" ROUSE_VERSION);
 }
 

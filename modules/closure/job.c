@@ -467,7 +467,7 @@ static struct rouse_fetch *next_job(void *ctx)
 		.max_tries = rouse_closure_has_more(c, path) ? ROUSE_CACHE_TRIES : 0,
 		.sink = receive,
 		.restart = job_begin,
-		.hold = hold,
+		.hold = can_ask_ahead(w) ? hold : NULL,
 		.arg = j,
 		.user = j,
 	};
