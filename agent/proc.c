@@ -52,14 +52,22 @@ bool rouse_proc_find(const char *name, const char *chroot, char *buf, size_t siz
 	return false;
 }
 
-/* The child: only async-signal-safe calls. Where the libraries are, somebody else may have had to say: in the
- * scripted stage 1 of a NixOS, programs find those of their libraries by nothing else. */
+/* Where the libraries are, somebody may have had to say: in the scripted stage 1 of a NixOS, programs find
+ * theirs by nothing else. */
+static const char *library_path(void)
+{
+	char **v = environ;
+
+	while (v && *v && !rouse_strip_prefix(*v, "LD_LIBRARY_PATH="))
+		v++;
+	return v ? *v : NULL;
+}
+
+/* The child: only async-signal-safe calls. */
 static _Noreturn void run_child(const struct rouse_proc *p, const char *path, int in, int out)
 {
-	const char *libraries = p->chroot ? NULL : secure_getenv("LD_LIBRARY_PATH");
-	char where[4096];
-	const char *const env[] = { DEFAULT_PATH, "LANG=C", "LC_ALL=C", libraries ? where : NULL,
-				    NULL };
+	const char *const env[] = { DEFAULT_PATH, "LANG=C", "LC_ALL=C",
+				    p->chroot ? NULL : library_path(), NULL };
 	sigset_t none;
 
 	(void)sigemptyset(&none);
@@ -72,8 +80,6 @@ static _Noreturn void run_child(const struct rouse_proc *p, const char *path, in
 	(void)syscall(SYS_close_range, 3U, ~0U, 0);
 	if (p->chroot && (chroot(p->chroot) < 0 || chdir("/") < 0))
 		_exit(126);
-	if (libraries)
-		(void)snprintf(where, sizeof(where), "LD_LIBRARY_PATH=%s", libraries);
 	(void)execve(path, (char *const *)p->argv, (char *const *)(p->env ? p->env : env));
 	_exit(127);
 }
