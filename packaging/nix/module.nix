@@ -2,7 +2,7 @@
 #
 # NixOS module: a machine whose image holds the agent (services.rouse.enable), and one whose initrd does
 # (services.rouse.initrd.enable; see initrd.nix). tests/cases/nix.sh evaluates it with the few functions of
-# nixpkgs' lib that it uses, and tests/boot/nixos.sh boots what it says of both kinds of stage 1.
+# nixpkgs' lib that it uses, and tests/boot/initrd.sh boots what it says of both kinds of stage 1.
 { config, lib, pkgs, ... }:
 let
   cfg = config.services.rouse;
