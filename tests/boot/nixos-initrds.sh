@@ -30,7 +30,7 @@ nixos_systemd()
 	tree=$dir/nixos-systemd
 	mkdir -p "$tree/nix" "$tree/etc/systemd/system" "$tree/usr/bin" &&
 		nixos_evaluate true > "$dir/nixos.json" && cp -a "$dir/nixos/nix/store" "$tree/nix/" &&
-		tests/boot/nixos.py "$dir/nixos.json" "$tree" || return
+		python3 tests/boot/nixos.py "$dir/nixos.json" "$tree" || return
 	# NixOS has nothing of dracut's
 	for hook in cmdline pre-udev pre-trigger initqueue pre-mount mount pre-pivot shutdown; do
 		ln -s /dev/null "$tree/etc/systemd/system/dracut-$hook.service"

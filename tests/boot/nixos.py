@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Lays out, below TREE, the units of a systemd initrd as NixOS does from boot.initrd.systemd of CONFIG (JSON),
 over what NixOS itself has there: a closure that is found by init= alone, and that is activated before the root
