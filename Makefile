@@ -137,10 +137,10 @@ check-san:
 san: all $(TESTS)
 	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) $(TESTS) $(wildcard tests/cases/*.sh)
 
-# Two rows side by side: boots, which take longest and want their processors, and all others, of
-# which some may not meet (a /nix of their own, names in the kernel).
+# Two rows side by side, as long as each other: most of the boots, and all others, of which some may not
+# meet (a /nix of their own, names in the kernel).
 check-suites: all $(TESTS) $(B)/bench/delay
-	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) --timer --rules='seq=tests/boot/*' \
+	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) --timer --rules='seq=tests/boot/{boot,continue,root,storage,switch-root}.sh' \
 		--rules='seq=**' $(SCRIPTS) $(TESTS)
 
 demo:
