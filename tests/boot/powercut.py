@@ -10,7 +10,8 @@ alone is killed, too, while one write waits: then its arrays, mappings and mount
 
     tests/boot/powercut.py [SCENE…]
 
-ROUSE_CUTS: so many states of each scene are tried, and as many in which no prober knows what is there; or "all".
+ROUSE_CUTS: so many states of each scene are tried, and as many in which no prober knows what is there, beside the
+first of those; or "all".
 """
 import atexit
 import difflib
@@ -331,7 +332,7 @@ def cut_everywhere(c, n, failed):
     prefixes, unknown = changes(c.base, c.ops)
     rng = random.Random(len(writes))
     others = [one_lost(c.ops, rng) for _ in range((n or 2 * len(prefixes)) // 2)]
-    chosen = prefixes if not n else sample(unknown, n) + sample(prefixes, n)
+    chosen = prefixes if not n else unknown[:1] + sample(unknown[1:], n) + sample(prefixes, n)
     different = [(f"after write {len(w)} of {len(writes)}", w, {}) for w in chosen] + others
     for s in different:
         attempt(c.cut, *s)
