@@ -3,7 +3,7 @@
  * What the metadata service says about a role:
  *
  *   request             answer                        means
- *   GET …credentials/   404                           no role, for now: requests are anonymous
+ *   GET …credentials/   404                           no role: requests are anonymous
  *   GET …credentials/R  404                           the same
  *                       200, no JSON                  retry to the deadline, then unavailable
  *                       200, Code is not "Success"    failed: the role cannot be assumed

@@ -31,42 +31,45 @@ static char *listing_url(const char *url, const char *below)
 			      query ? "&" : "", query ? query + 1 : "");
 }
 
-/* One page; *marker is of the one before, and then of the next. */
-static int list_page(struct rouse_fetcher *f, const char *first, char marker[static 1024],
-		     uint64_t deadline, bucket_page *page, void *arg, struct rouse_err *e)
+bool bucket_take_page(struct rouse_fetch *t, const char *next, char *marker, size_t size,
+		      bucket_page *page, void *arg)
 {
-	auto_free char *encoded = rouse_sigv4_encode(marker, strlen(marker), "");
-	auto_free char *url = rouse_asprintf("%s%s%s", first, *marker ? "&marker=" : "", encoded);
-	struct rouse_fetch t = { .url = url, .max_bytes = ROUSE_MAX_LISTING, .deadline = deadline };
-	int r = rouse_fetch(f, &t, e);
-	auto_buf struct rouse_buf body = t.body_out;
+	auto_buf struct rouse_buf body = t->body_out;
 	const char *xml = body.data ? body.data : "";
 	int64_t now;
 
-	if (r < 0)
-		return -1;
-	if (!rouse_http_date(t.date, &now))
+	t->body_out = (struct rouse_buf){ 0 };
+	if (!rouse_http_date(t->date, &now))
 		now = time(NULL);
-	s3_element(marker, 1024, xml,
-		   rouse_strip_prefix(url, "gs://") ? "NextContinuationToken" : "NextMarker");
-	if (!page(arg, xml, now))
-		*marker = '\0';
-	return 0;
+	s3_element(marker, size, xml, next);
+	return page(arg, xml, now) && *marker;
 }
 
 int bucket_list(struct rouse_fetcher *f, const char *url, const char *prefix, uint64_t deadline,
 		bucket_page *page, void *arg, struct rouse_err *e)
 {
 	auto_free char *first = NULL;
+	const char *next = rouse_strip_prefix(url, "gs://") ? "NextContinuationToken"
+							    : "NextMarker";
 	char marker[1024] = "";
+	bool more = true;
 
 	if (!blob_is_url(url))
 		return s3_list(f, url, prefix, deadline, page, arg, e);
 	first = listing_url(url, prefix);
-	for (unsigned n = 0; n < ROUSE_MAX_LISTING_PAGES; n++)
-		if (list_page(f, first, marker, deadline, page, arg, e) < 0)
+	for (unsigned n = 0; more && n < ROUSE_MAX_LISTING_PAGES; n++) {
+		auto_free char *encoded = rouse_sigv4_encode(marker, strlen(marker), "");
+		auto_free char *one = rouse_asprintf("%s%s%s", first, *marker ? "&marker=" : "",
+						     encoded);
+		struct rouse_fetch t = { .url = one,
+					 .max_bytes = ROUSE_MAX_LISTING,
+					 .deadline = deadline };
+
+		if (rouse_fetch(f, &t, e) < 0) {
+			rouse_buf_done(&t.body_out);
 			return -1;
-		else if (!*marker)
-			break;
+		}
+		more = bucket_take_page(&t, next, marker, sizeof(marker), page, arg);
+	}
 	return 0;
 }

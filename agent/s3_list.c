@@ -2,11 +2,9 @@
 #include "bucket_list.h"
 
 #include <string.h>
-#include <time.h>
 
 #include <rouse/fetch.h>
 #include <rouse/limits.h>
-#include <rouse/retry.h>
 #include <rouse/sigv4.h>
 #include <rouse/text.h>
 
@@ -137,16 +135,13 @@ int s3_list(struct rouse_fetcher *f, const char *url, const char *prefix, uint64
 	for (unsigned n = 0; n < ROUSE_MAX_LISTING_PAGES; n++) {
 		struct rouse_fetch t = { 0 };
 		int r = ask_for_page(&l, &t, e);
-		auto_buf struct rouse_buf body = t.body_out;
-		const char *xml = body.data ? body.data : "";
-		int64_t now;
 
-		if (r < 0)
+		if (r < 0) {
+			rouse_buf_done(&t.body_out);
 			return -1;
-		if (!rouse_http_date(t.date, &now))
-			now = time(NULL);
-		s3_element(l.token, sizeof(l.token), xml, "NextContinuationToken");
-		if (!page(arg, xml, now) || !*l.token)
+		}
+		if (!bucket_take_page(&t, "NextContinuationToken", l.token, sizeof(l.token), page,
+				      arg))
 			return 0;
 	}
 	return 0;

@@ -401,7 +401,7 @@ void pull_fail(struct pull *p, const struct rouse_err *e)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-/* May it be asked for now? Unless its cache is far, only what has its memory: more archives would push each other
+/* May it be asked for? Unless its cache is far, only what has its memory: more archives would push each other
  * out of the processor's cache. Of a far one they save the wait; but none waits for a huge one, which can take
  * longer than a server's patience. */
 static bool may_ask(struct worker *w, const struct rouse_path *path)
