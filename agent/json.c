@@ -55,14 +55,52 @@ static void leave_out_value(char *text)
 		*near = '\0';
 }
 
-/* What jansson says, without its own vocabulary. */
-static const char *reason(json_error_t *error, size_t len)
+/* What people bring that is no JSON at all, by its first bytes. */
+static const struct {
+	const char *begins, *says;
+} strangers[] = {
+	{ "\xef\xbb\xbf", "the text begins with a byte order mark; save it as UTF-8 without one" },
+	{ "\xff\xfe", "the text is UTF-16; save it as UTF-8" },
+	{ "\xfe\xff", "the text is UTF-16; save it as UTF-8" },
+	{ "#cloud-config", "this is cloud-init's YAML; a document of rouse begins with {" },
+	{ "#!", "this is a script, and rouse runs none; a document of rouse begins with {" },
+};
+
+/* What jansson says in its own vocabulary, by the beginning of it, and what to do about it. */
+static const struct {
+	const char *begins, *says;
+} causes[] = {
+	{ "string or '}' expected near '}'", "a comma before '}' is one too many" },
+	{ "unexpected token near ']'",
+	  "a value is missing before ']', or a comma is one too many" },
+	{ "string or '}' expected near '/'", "a comment, which JSON does not have" },
+	{ "string or '}' expected near '#'", "a comment, which JSON does not have" },
+	{ "string or '}' expected", "a key in \"double quotes\" or '}' expected" },
+	{ "'}' expected near end of file", "the text ends before its last '}'" },
+	{ "']' expected near end of file", "the text ends before its last ']'" },
+	{ "premature end of input", "the text ends within a string" },
+	{ "'}' expected", "',' or '}' expected before this" },
+	{ "']' expected", "',' or ']' expected before this" },
+	{ "end of file expected", "the document has ended before this" },
+	{ "unexpected newline", "a line ends within a string; a line break in it is written \\n" },
+	{ "control character 0x9", "a tab in a string is written \\t" },
+};
+
+/* Says at `text` what is wrong; error->text may be shortened for it. */
+static const char *reason(json_error_t *error, const char *text, size_t len)
 {
 	leave_out_value(error->text);
 	if (!len)
 		return "the text is empty";
 	if (strstr(error->text, "JSON_ALLOW_NUL"))
 		return "\\u0000 is not allowed in a string";
+	for (size_t i = 0; i < ARRAY_SIZE(strangers); i++)
+		if (len >= strlen(strangers[i].begins) &&
+		    memcmp(text, strangers[i].begins, strlen(strangers[i].begins)) == 0)
+			return strangers[i].says;
+	for (size_t i = 0; i < ARRAY_SIZE(causes); i++)
+		if (rouse_strip_prefix(error->text, causes[i].begins))
+			return causes[i].says;
 	return error->text;
 }
 
@@ -84,7 +122,7 @@ json_t *rouse_json_parse(const char *name, const char *text, size_t len, struct 
 		line = error.line > 0 ? error.line : 1;
 		column = error.column > 0 ? error.column : 1;
 		(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "%s:%d:%d: not JSON: %s", name, line, column,
-				 reason(&error, len));
+				 reason(&error, text, len));
 	}
 	return json;
 }
