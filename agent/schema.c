@@ -76,6 +76,16 @@ static const char *wanted(const struct rouse_shape *shape)
 /* Room for it. */
 #define FOUND 160
 
+/* What rouse_print_url() leaves out of a URL, which may be what is wrong with it. */
+static const char *left_out_of_url(const struct rouse_shape *shape, const char *url)
+{
+	const char *rest = strstr(url, "://");
+
+	if (rest && memchr(rest + 3, '@', strcspn(rest + 3, "/?#")))
+		return " with a user or password in it";
+	return shape->valid == rouse_is_cache_url && strchr(url, '?') ? " with a query" : "";
+}
+
 /* What stands there instead; the value itself only when it is short and no secret. */
 static const char *found(char buf[static FOUND], const struct rouse_shape *shape,
 			 const json_t *json)
@@ -99,8 +109,9 @@ static const char *found(char buf[static FOUND], const struct rouse_shape *shape
 					       FOUND - 32, e.text);
 				return buf;
 			}
-			(void)snprintf(buf, FOUND, "\"%s\"",
-				       rouse_print_url(url, sizeof(url), json_string_value(json)));
+			(void)snprintf(buf, FOUND, "\"%s\"%s",
+				       rouse_print_url(url, sizeof(url), json_string_value(json)),
+				       left_out_of_url(shape, json_string_value(json)));
 			return buf;
 		}
 		(void)snprintf(buf, FOUND, "\"%s\"", json_string_value(json));

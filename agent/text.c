@@ -344,6 +344,13 @@ const char *rouse_nearest(const char *s, size_t n, const char *(*word)(const voi
 			best_distance = d;
 		}
 	}
+	for (size_t i = 0; i < n && !best; i++) { /* "mountpoint" for "mount", and the reverse */
+		const char *w = word(ctx, i);
+		size_t shorter = strlen(s) < strlen(w) ? strlen(s) : strlen(w);
+
+		if (shorter >= 4 && strncasecmp(s, w, shorter) == 0)
+			best = w;
+	}
 	return best;
 }
 

@@ -41,8 +41,8 @@ must_check int64_t rouse_unbase64(uint8_t *ret, size_t max, const char *text, si
 void rouse_one_line(char *s);
 /* Is it valid UTF-8 (RFC 3629) without NUL? */
 bool rouse_utf8_valid(const char *s, size_t len);
-/* The nearest of `n` words to `s` by edit distance when it is near enough for "did you mean",
- * else NULL. `word(ctx, i)` yields the i-th. */
+/* The nearest of `n` words to `s` by edit distance when it is near enough for "did you mean", else
+ * one of which the other is the beginning (of four letters or more), else NULL. `word(ctx, i)` yields the i-th. */
 const char *rouse_nearest(const char *s, size_t n, const char *(*word)(const void *ctx, size_t i),
 			  const void *ctx);
 /* Copies `url` without userinfo and without query and fragment, for logs and reports. */

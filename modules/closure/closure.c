@@ -21,10 +21,11 @@ static const struct rouse_shape key_shape = {
 	.valid = rouse_is_key,
 };
 static const struct rouse_field cache_fields[] = {
-	ROUSE_REQUIRED(struct closure_cache, url, "url", "Where the binary cache is.",
-		       .type = ROUSE_STRING,
-		       .format = "an https, http or file URL without a query, or an s3 URL",
-		       .valid = rouse_is_cache_url),
+	ROUSE_REQUIRED(
+		struct closure_cache, url, "url", "Where the binary cache is.",
+		.type = ROUSE_STRING,
+		.format = "an https, http or file URL without a query, or an s3, gs or az URL",
+		.valid = rouse_is_cache_url),
 	ROUSE_FIELD(struct closure_cache, keys, "keys",
 		    "Public keys whose signatures are trusted, whichever cache a path comes from.",
 		    .type = ROUSE_LIST, .item = &key_shape, .max = 16, .shorthand = "keys"),
