@@ -46,7 +46,11 @@ static void add_disk(const struct observer *o, const char *path, const char *bou
 	struct rouse_err e = { 0 };
 	json_t *disk = NULL;
 
-	if (fd < 0)
+	if (fd < 0 && errno == ENOENT && bound && !rouse_strip_prefix(path, "/dev/"))
+		(void)rouse_fail(&e, ROUSE_SYSTEM, 0,
+				 "'%s' is not there; `truncate -s 20G %s` makes an empty image",
+				 path, path);
+	else if (fd < 0)
 		(void)rouse_fail(&e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
 	if (fd < 0 || disks_inspect(fd, path, o->ours, sector, &disk, &e) < 0) {
 		disk = json_object();

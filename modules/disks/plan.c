@@ -267,7 +267,10 @@ int disks_plan(const void *conf_, const void *facts, const struct rouse_context 
 		return -1;
 	for (size_t i = 0; i < conf->disks.n; i++) {
 		for (size_t k = 0; k < found[i].n; k++)
-			if (found[i].all[k]->fingerprint)
+			if (!found[i].all[k]->size && found[i].all[k]->damage)
+				return rouse_fail(e, ROUSE_SYSTEM, 0, "disks.%s: %s", d[i].key,
+						  found[i].all[k]->damage);
+			else if (found[i].all[k]->fingerprint)
 				rouse_plan_basis(plan, found[i].all[k]->fingerprint);
 		p->last = NULL;
 		if (found[i].missing) {
