@@ -47,14 +47,21 @@ static const struct rouse_shape mount_option = {
 	.valid = is_mount_option,
 };
 
+/* A key does not cross a network in the clear. */
+static bool is_key_url(const char *s)
+{
+	return rouse_is_url(s) && !rouse_strip_prefix(s, "http://");
+}
+
 static const struct rouse_field key_fields[] = {
 	ROUSE_FIELD(struct disks_key, file, "file",
 		    "A file that the agent sees; in an initramfs, one of the initramfs.",
 		    .type = ROUSE_STRING, .format = "an absolute path",
 		    .valid = rouse_is_absolute_path),
-	ROUSE_FIELD(struct disks_key, url, "url", "https or s3; all of what is there is the key.",
-		    .type = ROUSE_STRING, .interpolate = true, .format = "a URL",
-		    .valid = rouse_is_url),
+	ROUSE_FIELD(struct disks_key, url, "url",
+		    "https or a bucket's; all of what is there is the key.", .type = ROUSE_STRING,
+		    .interpolate = true, .format = "an https, file, s3, gs or az URL",
+		    .valid = is_key_url),
 	ROUSE_FIELD(struct disks_key, text, "text", "The key itself, as text.",
 		    .type = ROUSE_STRING, .secret = true, .min = 1, .max = 512),
 	ROUSE_FIELD(struct disks_key, base64, "base64", "The key itself (RFC 4648).",
