@@ -39,9 +39,16 @@ static int add_disk(struct rouse_target *t, const char *text, struct rouse_err *
 	return 0;
 }
 
+static const char *section_at(const void *ctx unused_arg, size_t i)
+{
+	return rouse_document_shape()->fields[i].name;
+}
+
 /* --only takes a module, or a section of the document that belongs to one. */
 static int choose_module(struct rouse_target *t, struct rouse_err *e)
 {
+	const char *near;
+
 	for (size_t i = 0; i < rouse_n_modules; i++) {
 		const struct rouse_module *m = rouse_modules[i];
 		bool owns = strcmp(m->name, t->only) == 0;
@@ -53,7 +60,9 @@ static int choose_module(struct rouse_target *t, struct rouse_err *e)
 		t->only = m->name;
 		return 0;
 	}
-	return rouse_usage(e, "--only: no section is named '%s'", t->only);
+	near = rouse_nearest(t->only, rouse_document_shape()->n_fields, section_at, NULL);
+	return rouse_usage(e, "--only: no section is named '%s'%s%s%s", t->only,
+			   near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 /* Image files are not this machine: nothing but their disks may be touched, or the users and files
@@ -173,6 +182,32 @@ static void record_context(struct rouse_run *run)
 	rouse_json_set(run->facts, "context", context);
 }
 
+static const char *disk_name_at(const void *ctx, size_t i)
+{
+	return ((const char *const *)ctx)[i];
+}
+
+/* A name that the document does not have binds nothing: a slip. */
+static int check_disk_names(const struct rouse_target *t, const json_t *disks, struct rouse_err *e)
+{
+	const char *names[ROUSE_MAX_DISKS] = { 0 }, *near, *key;
+	json_t *value;
+	size_t n = 0;
+
+	json_object_foreach ((json_t *)disks, key, value)
+		if (n < ARRAY_SIZE(names))
+			names[n++] = key;
+	for (size_t i = 0; i < t->n_disks; i++) {
+		if (json_object_get(disks, t->disks[i].key))
+			continue;
+		near = rouse_nearest(t->disks[i].key, n, disk_name_at, names);
+		return rouse_usage(e, "--disk: the document has no disk '%s'%s%s%s",
+				   t->disks[i].key, near ? ", did you mean '" : "",
+				   near ? near : "", near ? "'?" : "");
+	}
+	return 0;
+}
+
 int rouse_target_open(struct rouse_target *t, const char *path, struct rouse_document *d,
 		      struct rouse_run *run, struct rouse_err *e)
 {
@@ -195,7 +230,8 @@ int rouse_target_open(struct rouse_target *t, const char *path, struct rouse_doc
 		return -1;
 	if (t->running.json && !run->context.instance)
 		run->context.instance = &t->running.instance;
-	if (rouse_document_finish(d, run->context.instance, e) < 0)
+	if (rouse_document_finish(d, run->context.instance, e) < 0 ||
+	    (path && check_disk_names(t, json_object_get(d->merged, "disks"), e) < 0))
 		return -1;
 	if (t->facts_file)
 		return 0;

@@ -53,6 +53,18 @@ other_document()
 	[ -n "$one" ] && refused "$one"
 }
 
+# What is not there, or not named, is said; nobody is told to blank it
+slips()
+{
+	document "$two"
+	timeout 60 "$ROUSE" plan --disk root=none.img doc.json >slip.txt 2>&1
+	[ $? = 71 ] && grep -q "'none.img' is not there; \`truncate -s 20G none.img\` makes" slip.txt || return
+	timeout 60 "$ROUSE" plan --disk rot=disk.img doc.json >slip.txt 2>&1
+	[ $? = 64 ] && grep -q "the document has no disk 'rot', did you mean 'root'?" slip.txt || return
+	timeout 60 "$ROUSE" plan --only disk doc.json >slip.txt 2>&1
+	[ $? = 64 ] && grep -q "no section is named 'disk', did you mean 'disks'?" slip.txt
+}
+
 # The same name, size and content, and yet another disk
 swapped_disk()
 {
@@ -111,4 +123,5 @@ else
 fi
 check 'a disk that changes before its lock is had is not written' changed_under_lock
 check 'the plan with the id is applied, once' is_applied_once
+check 'slips of the command line are named' slips
 finish
