@@ -16,6 +16,8 @@ static int sign(const char *key_path, const struct rouse_buf *text, char **ret, 
 	if (r == 0) {
 		secret.data[strcspn(secret.data, "\r\n")] = '\0';
 		r = rouse_sign(secret.data, text->data, text->len, ret, e);
+		if (r < 0)
+			(void)rouse_wrap(e, "'%s'", key_path);
 	}
 	if (secret.data)
 		explicit_bzero(secret.data, secret.size);

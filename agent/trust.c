@@ -308,7 +308,7 @@ int rouse_sign(const char *secret, const void *data, size_t n, char **ret, struc
 	if (!split_named(secret, name, sizeof(name), bytes, sizeof(bytes)))
 		return rouse_fail(
 			e, ROUSE_USAGE, 0,
-			"this is not a secret key: expected \"name:\" and the base64 of 64 bytes");
+			"not a secret key: expected \"name:\" and the base64 of 64 bytes");
 	r = sign_with(bytes, data, n, signature, e);
 	explicit_bzero(bytes, sizeof(bytes));
 	if (r == 0)
