@@ -220,9 +220,10 @@ int boot_fall_back(struct boot *b, const struct rouse_err *cause, struct rouse_e
 	struct rouse_err health = { 0 };
 	const char *word = b->policy.on_failure;
 
-	if (!b->options->initramfs || rouse_streq(word, "hold") || rouse_streq(word, "abandon"))
-		return rouse_fail(e, ROUSE_SYSTEM, 0, "onFailure is \"%s\"",
-				  b->options->initramfs ? word : "to go on");
+	if (!b->options->initramfs)
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "the running system goes on as it is");
+	if (rouse_streq(word, "hold") || rouse_streq(word, "abandon"))
+		return rouse_fail(e, ROUSE_SYSTEM, 0, "onFailure is \"%s\"", word);
 	if (b->crashes > ROUSE_MAX_CRASHES)
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "it has crashed, too");
 	rouse_log(ROUSE_LOG_ERROR, "boot", "%s; trying the generation that this machine has",
