@@ -192,8 +192,11 @@ deps:
 	$(Q)packaging/deps build
 
 $(B)/rouse.8: $(B)/rouse packaging/man/rouse.8.in
-	$(Q){ sed '/^@SCHEMA@$$/,$$d' packaging/man/rouse.8.in; $(B)/rouse schema --man; \
-		sed '1,/^@SCHEMA@$$/d' packaging/man/rouse.8.in; } | sed 's/@VERSION@/$(VERSION)/' >$@
+	$(Q)$(B)/rouse schema --man >$@.schema
+	$(Q)$(B)/rouse schema --settings --man >$@.settings
+	$(Q)sed -e '/^@SCHEMA@$$/ { r $@.schema' -e 'd }' -e '/^@SETTINGS@$$/ { r $@.settings' -e 'd }' \
+		-e 's/@VERSION@/$(VERSION)/' packaging/man/rouse.8.in >$@
+	$(Q)rm $@.schema $@.settings
 
 $(B)/completion/rouse: $(B)/rouse packaging/completion/generate
 	$(Q)mkdir -p $(@D)

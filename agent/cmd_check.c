@@ -8,6 +8,7 @@
 #include <rouse/fetch.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/settings.h>
 #include <rouse/text.h>
 
 #include "load.h"
@@ -93,7 +94,7 @@ static void print_origins(const struct rouse_document *d, bool json)
 }
 
 struct check {
-	const char *path, *overrides;
+	const char *path, *overrides, *settings;
 	bool json, origin;
 };
 
@@ -102,6 +103,7 @@ static int parse(struct check *k, int argc, char **argv, struct rouse_err *e)
 	static const struct option options[] = { { "json", no_argument, NULL, 'j' },
 						 { "origin", no_argument, NULL, 'o' },
 						 { "override", required_argument, NULL, 'd' },
+						 { "settings", required_argument, NULL, 's' },
 						 { 0 } };
 	int c;
 
@@ -113,7 +115,11 @@ static int parse(struct check *k, int argc, char **argv, struct rouse_err *e)
 		k->origin |= c == 'o';
 		if (c == 'd')
 			k->overrides = optarg;
+		if (c == 's')
+			k->settings = optarg;
 	}
+	if (k->settings && (k->origin || k->overrides || argc > optind))
+		return rouse_usage(e, "--settings: no document is checked with it");
 	return rouse_target_document(argc, argv, &k->path, e);
 }
 
@@ -135,6 +141,30 @@ static int load(const struct check *k, struct rouse_loader *l, struct rouse_docu
 	return rouse_load_overrides_at(d, dir, k->overrides, false, NULL, e);
 }
 
+/* The image's, which otherwise only a boot reads. */
+static int check_settings(const struct check *k, struct rouse_err *e)
+{
+	struct rouse_settings s = { 0 };
+	auto_json json_t *list = json_array();
+	auto_free char *text = NULL;
+	int r;
+
+	if (access(k->settings, F_OK) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", k->settings);
+	r = rouse_settings_load(&s, k->settings, e);
+	rouse_settings_done(&s);
+	if (!k->json) {
+		if (r == 0)
+			(void)printf("%s: valid\n", k->settings);
+		return r;
+	}
+	if (r < 0)
+		rouse_json_append_string(list, e->text);
+	(void)printf("%s", text = rouse_json_print(list));
+	e->text[0] = '\0'; /* said already */
+	return r;
+}
+
 int rouse_cmd_check(int argc, char **argv, struct rouse_err *e)
 {
 	auto_document struct rouse_document d = { 0 };
@@ -145,6 +175,8 @@ int rouse_cmd_check(int argc, char **argv, struct rouse_err *e)
 
 	if (parse(&k, argc, argv, e) < 0)
 		return -1;
+	if (k.settings)
+		return check_settings(&k, e);
 	l.fetcher = f = rouse_fetcher_new();
 	l.deadline = rouse_clock_ms() + ROUSE_DEADLINE_DOCUMENT;
 	if (load(&k, &l, &d, &running, e) < 0 ||

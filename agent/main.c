@@ -25,6 +25,7 @@ static const struct rouse_command commands[] = {
 	  "  DOC                without it: what the boot used, with this machine's overrides\n"
 	  "  --override DIR     merge the overrides of this directory, too\n"
 	  "  --origin           print every value and the layer that it comes from\n"
+	  "  --settings FILE    validate an image's settings (agent.json), and no document\n"
 	  "  --json             the problems, or the origins, as JSON\n" },
 	{ "plan", rouse_cmd_plan, "[DOC]", "prints what apply would do; changes nothing",
 	  "  DOC                without it: what the boot used, with this machine's overrides\n"
@@ -131,6 +132,7 @@ static const struct rouse_command commands[] = {
 	{ "sign", rouse_cmd_sign, "DOC", "signs a document: DOC.sig beside it",
 	  "  --key FILE         the secret key\n" },
 	{ "schema", rouse_cmd_schema, "", "the JSON Schema of the document, for editors",
+	  "  --settings         of the image's settings (agent.json)\n"
 	  "  --man              the same as a man page section\n"
 	  "  --dictionary       the same as a dictionary for fuzzers\n" },
 };

@@ -161,7 +161,7 @@ json_t *rouse_schema_json(const struct rouse_shape *shape)
 	return j;
 }
 
-static const char *type_word(const struct rouse_shape *shape)
+static const char *type_word(enum rouse_type type)
 {
 	static const char *const words[] = {
 		[ROUSE_STRING] = "string",     [ROUSE_BOOL] = "boolean",
@@ -172,7 +172,17 @@ static const char *type_word(const struct rouse_shape *shape)
 	};
 	_Static_assert(ARRAY_SIZE(words) == ROUSE_TYPES_, "a word for each type");
 
-	return words[shape->type];
+	return words[type];
+}
+
+/* "size", or both forms: "string or object", "number or list". */
+static void print_type(const struct rouse_shape *shape, struct rouse_buf *out)
+{
+	if (shape->shorthand && shape->type == ROUSE_LIST)
+		rouse_buf_printf(out, "%s or ", type_word(shape->item->type));
+	else if (shape->shorthand)
+		rouse_buf_printf(out, "%s or ", is_integer_form(shape) ? "number" : "string");
+	rouse_buf_printf(out, "%s", type_word(shape->type));
 }
 
 /* roff takes "-" for a hyphen and a leading "." or "'" for a request. */
@@ -195,22 +205,22 @@ static void man_of_field(const struct rouse_field *f, const char *prefix, struct
 	rouse_buf_printf(out, ".TP\n.B ");
 	roff(out, prefix);
 	roff(out, f->name);
-	rouse_buf_printf(out, "\n(%s%s",
-			 f->shape.type == ROUSE_STRING && f->shape.words ? "one of"
-									 : type_word(&f->shape),
-			 f->shape.type == ROUSE_STRING && f->shape.words ? ""
-			 : f->required                                   ? ", required"
-									 : "");
+	rouse_buf_printf(out, "\n(");
+	if (!f->shape.words)
+		print_type(&f->shape, out);
 	for (size_t i = 0; f->shape.words && f->shape.words[i]; i++) {
-		rouse_buf_printf(out, "%s ", i ? "," : "");
+		rouse_buf_printf(out, "%s", i ? ", " : "one of ");
 		roff(out, f->shape.words[i]);
 	}
+	rouse_buf_printf(out, "%s%s", f->required ? ", required" : "",
+			 f->shape.interpolate ? ", \\%{instance.\\|.\\|.}" : "");
 	rouse_buf_printf(out, ") ");
 	roff(out, f->doc);
 	rouse_buf_printf(out, "\n");
 }
 
-void rouse_schema_man(const struct rouse_shape *shape, const char *prefix, struct rouse_buf *out)
+void rouse_schema_man(const struct rouse_shape *shape, const char *prefix, unsigned levels,
+		      struct rouse_buf *out)
 {
 	for (size_t i = 0; i < shape->n_fields; i++) {
 		const struct rouse_field *f = &shape->fields[i];
@@ -226,10 +236,10 @@ void rouse_schema_man(const struct rouse_shape *shape, const char *prefix, struc
 			deeper = longer;
 			inner = inner->item;
 		}
-		if (inner->type == ROUSE_OBJECT) {
+		if (inner->type == ROUSE_OBJECT && levels > 1) {
 			auto_free char *dotted = rouse_asprintf("%s.", deeper);
 
-			rouse_schema_man(inner, dotted, out);
+			rouse_schema_man(inner, dotted, levels - 1, out);
 		}
 	}
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <rouse/document.h>
 #include <rouse/fs.h>
 #include <rouse/generations.h>
 #include <rouse/health.h>
@@ -129,10 +130,10 @@ static const struct rouse_field fields[] = {
 		    .n_fields = ROUSE_KEEP_FIELDS, .size = sizeof(struct rouse_keep)),
 };
 
-static const struct rouse_shape shape = { .type = ROUSE_OBJECT,
-					  .fields = fields,
-					  .n_fields = ARRAY_SIZE(fields),
-					  .size = sizeof(struct rouse_settings) };
+const struct rouse_shape rouse_settings_shape = { .type = ROUSE_OBJECT,
+						  .fields = fields,
+						  .n_fields = ARRAY_SIZE(fields),
+						  .size = sizeof(struct rouse_settings) };
 
 static int read_all(int fd, const char *path, struct rouse_buf *ret, struct rouse_err *e)
 {
@@ -159,19 +160,34 @@ static int read_trusted(int fd, const char *path, struct rouse_buf *ret, struct 
 	return read_all(fd, path, ret, e);
 }
 
-static int decode(struct rouse_settings *s, const char *path, struct rouse_err *e)
+static int fail_with_problems(const struct rouse_problems *problems, const char *path,
+			      struct rouse_buf *text, struct rouse_err *e)
+{
+	const struct rouse_document one = {
+		.n_layers = 1,
+		.layers = { { .name = (char *)path, .text = text->data, .len = text->len } },
+	};
+	auto_free char *first = rouse_document_describe(&one, &problems->items[0]);
+
+	if (problems->n > 1)
+		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s (and %zu more)", first,
+				  problems->n - 1);
+	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s", first);
+}
+
+static int decode(struct rouse_settings *s, const char *path, struct rouse_buf *text,
+		  struct rouse_err *e)
 {
 	struct rouse_problems problems = { 0 };
 	struct rouse_health health = { 0 };
 	int r = 0;
 
-	if (rouse_schema_read(&shape, s->json, NULL, s, &s->arena, &problems) == 0) {
+	if (rouse_schema_read(&rouse_settings_shape, s->json, NULL, s, &s->arena, &problems) == 0) {
 		health.signals = s->signals;
 		rouse_health_verify(&health, &problems);
 	}
 	if (problems.n)
-		r = rouse_fail(e, ROUSE_DOCUMENT, 0, "%s: %s: %s", path, problems.items[0].path,
-			       problems.items[0].message);
+		r = fail_with_problems(&problems, path, text, e);
 	else if (s->require_signature && !s->keys.n)
 		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
 			       "%s: requireSignature: no signature can be right without \"keys\"",
@@ -207,7 +223,7 @@ int rouse_settings_load(struct rouse_settings *ret, const char *path, struct rou
 	s.json = rouse_json_parse(path, text.data ? text.data : "", text.len, e);
 	if (!s.json)
 		return -1;
-	if (decode(&s, path, e) < 0) {
+	if (decode(&s, path, &text, e) < 0) {
 		rouse_settings_done(&s);
 		return -1;
 	}

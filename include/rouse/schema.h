@@ -149,7 +149,8 @@ json_t *rouse_schema_write(const struct rouse_shape *shape, const void *object);
 
 /* The JSON Schema (draft 2020-12) of a shape; a new reference. */
 json_t *rouse_schema_json(const struct rouse_shape *shape);
-/* The man page section (scdoc-free roff: .TP lists) of a shape, appended. */
-void rouse_schema_man(const struct rouse_shape *shape, const char *prefix, struct rouse_buf *out);
+/* The man page section (roff: .TP lists) of a shape, down to so many levels, appended. */
+void rouse_schema_man(const struct rouse_shape *shape, const char *prefix, unsigned levels,
+		      struct rouse_buf *out);
 /* libFuzzer dictionary lines of all names and words, appended. */
 void rouse_schema_dictionary(const struct rouse_shape *shape, struct rouse_buf *out);

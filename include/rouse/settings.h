@@ -42,6 +42,11 @@ struct rouse_settings {
 	json_t *json;
 };
 
+/* What the file may say. */
+extern const struct rouse_shape rouse_settings_shape;
+
+/* A file that is not there means the defaults. ROUSE_UNTRUSTED when others than root, or whoever asks, may
+ * write it; ROUSE_DOCUMENT, with file, line and column, when it says what it may not. */
 must_check int rouse_settings_load(struct rouse_settings *ret, const char *path,
 				   struct rouse_err *e);
 void rouse_settings_done(struct rouse_settings *s);
