@@ -425,11 +425,8 @@ int rouse_boot_run(const struct rouse_boot_options *o, struct rouse_boot_result 
 				  o->drivers.cpu);
 	b.fetcher = rouse_fetcher_new();
 	b.counters = json_object();
-	if (o->again) { /* whoever waits for a machine that is held goes on waiting */
-		if (b.held_instance)
-			rouse_report_set(&b.report, "instance", json_incref(b.held_instance));
-		rouse_health_beat(&b.report);
-	}
+	if (o->again && b.held_instance)
+		rouse_report_set(&b.report, "instance", json_incref(b.held_instance));
 	r = try_boot(&b, &e);
 	rouse_report_phase_end(&b.report, r < 0 ? &e : NULL);
 	rouse_herald_stop(take(b.herald, NULL), &b.report);

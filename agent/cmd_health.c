@@ -171,6 +171,12 @@ static void on_progress(void *arg, const char *what)
 		rouse_report_moved(arg);
 }
 
+/* While the machine is held, what is live says that it is. */
+static void on_try(void *arg, unused_arg const char *what)
+{
+	rouse_report_moved(arg);
+}
+
 /* The reason of a fallback, or NULL when the boot used none. */
 static const char *fallback_reason(const struct rouse_report *r)
 {
@@ -309,9 +315,9 @@ static int try_again(void *arg, struct rouse_err *e)
 {
 	struct session *s = arg;
 	auto_json json_t *checks = NULL;
+	struct rouse_herald *herald;
 	bool failed = false;
 
-	rouse_health_beat(&s->report); /* whoever waits for this machine goes on waiting */
 	if (s->boot_failed) {
 		struct rouse_err lost;
 		int r = hold_boot_again(e);
@@ -322,7 +328,9 @@ static int try_again(void *arg, struct rouse_err *e)
 		rouse_log(ROUSE_LOG_WARNING, "health", "there is another document: rebooting");
 		return rouse_health_reboot(e);
 	}
-	checks = rouse_health_run(&s->health, deadline_of(s), NULL, NULL, &failed, e);
+	herald = rouse_herald_start(&s->report, &s->health, false);
+	checks = rouse_health_run(&s->health, deadline_of(s), on_try, &s->report, &failed, e);
+	rouse_herald_stop(herald, &s->report);
 	if (failed)
 		return -1;
 	rouse_report_reopen(&s->report);

@@ -81,6 +81,17 @@ void rouse_boot_aborted(const struct rouse_boot_options *o, const char *reason)
 	rouse_report_done(&report);
 }
 
+void rouse_boot_wait(const struct rouse_boot_options *o, uint64_t until)
+{
+	struct rouse_report report = { 0 };
+	struct rouse_err e;
+
+	if (rouse_report_load(&report, o->run, &e) == 0)
+		rouse_health_wait(&report, until);
+	rouse_report_done(&report);
+	rouse_clock_sleep_until(until);
+}
+
 void rouse_boot_abandoned(const struct rouse_boot_options *o)
 {
 	struct rouse_report report = { 0 };

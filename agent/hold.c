@@ -49,14 +49,13 @@ bool hold_until(struct rouse_report *r, const struct rouse_policy *p,
 		uint64_t next = rouse_clock_ms() + rouse_policy_pause(p, rouse_jitter(UINT64_MAX));
 		struct rouse_err e = { 0 };
 
-		rouse_clock_sleep_until(next < until ? next : until);
+		rouse_health_wait(r, next < until ? next : until);
 		if (next >= until)
 			break;
 		if (again(arg, &e) == 0)
 			return true;
 		rouse_log(ROUSE_LOG_WARNING, "health", "%s; holding", e.text);
 		count_try(r, hold, e.text);
-		rouse_health_beat(r); /* who waits for this machine goes on waiting */
 	}
 	rouse_report_set(r, "action", json_string(rouse_action_word(ROUSE_ACT_ABANDON)));
 	return false;

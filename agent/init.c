@@ -432,6 +432,19 @@ static void hold(struct supervisor *s, uint64_t until)
 	} while (!until || rouse_clock_left(until));
 }
 
+/* As hold(), while a child keeps those waiting who wait for this machine. */
+static void hold_on(struct supervisor *s, uint64_t until)
+{
+	pid_t pid = fork_child();
+
+	if (pid == 0) {
+		rouse_boot_wait(&s->boot, until);
+		_exit(0);
+	}
+	hold(s, until); /* also without a child: they have time-outs of their own */
+	end_all(s);
+}
+
 static int tell_abandoned(struct supervisor *s)
 {
 	rouse_boot_abandoned(&s->boot);
@@ -448,7 +461,7 @@ static void wait_for_next(struct supervisor *s)
 		s->held = now;
 	end = s->held + s->result.hold_max;
 	if (s->result.action == ROUSE_ACT_HOLD && !s->abandoned) {
-		hold(s, next < end ? next : end);
+		hold_on(s, next < end ? next : end);
 		if (next < end)
 			return;
 		(void)snprintf(s->reason, sizeof(s->reason),

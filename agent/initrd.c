@@ -107,7 +107,7 @@ int rouse_initrd_run(const struct rouse_boot_options *asked, struct rouse_err *e
 					  "the boot has failed: see '%s/report.json'", o.run);
 		}
 		rouse_log(ROUSE_LOG_ERROR, "initrd", "holding: see %s/report.json", o.run);
-		rouse_clock_sleep_until(next);
+		rouse_boot_wait(&o, next);
 		(void)umount2(o.root, MNT_DETACH); /* a half-made root; EINVAL when there is none */
 		o.again = true;
 		o.resume = false;

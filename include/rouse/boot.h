@@ -55,6 +55,9 @@ struct rouse_document;
 /* Fetches the document of this machine as it is now, without doing anything. */
 must_check int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_document *ret,
 			       struct rouse_err *e);
+/* Waits until `until` (CLOCK_BOOTTIME, ms), between two tries of a machine that is held: whoever waits for it
+ * goes on waiting. */
+void rouse_boot_wait(const struct rouse_boot_options *o, uint64_t until);
 /* Tells that a machine which was held will not come. */
 void rouse_boot_abandoned(const struct rouse_boot_options *o);
 /* Counts one more reboot for the document of the failed boot (rouse/policy.h) on the disk of the machine, the

@@ -87,8 +87,9 @@ json_t *rouse_health_run(const struct rouse_health *h, uint64_t deadline,
  * would replace the machine are not told of a failure while the report's "action" is hold, reboot or
  * fallback. */
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *h);
-/* One heartbeat to those of ROUSE_SIGNALS_FILE who wait with a time-out, for a machine that is held. Bounded. */
-void rouse_health_beat(const struct rouse_report *r);
+/* Waits until `until` (CLOCK_BOOTTIME, ms), as a machine that is held does: those of ROUSE_SIGNALS_FILE who wait
+ * with a time-out hear a heartbeat now, and as often as they need one. */
+void rouse_health_wait(const struct rouse_report *r, uint64_t until);
 /* Does this machine, which is well, wait in the warm pool of a group that `h` tells of it? Asks the metadata
  * service. */
 bool rouse_health_is_parked(const struct rouse_report *r, const struct rouse_health *h);

@@ -231,10 +231,11 @@
 #define ROUSE_SIGNAL_RACE_PAUSE 5000
 /* Health checks, signals and a hold, where no service manager bounds them: more than they can take together. */
 #define ROUSE_DEADLINE_SUPERVISE 93600000
-/* A group's hook waits an hour when nobody says otherwise; Amazon allows 30 s to two hours, and as many
- * heartbeats as make a hundred times that. */
+/* A group's hook waits an hour when nobody says otherwise; Amazon allows 30 s to two hours, and heartbeats make
+ * it a hundred times that at most, or two days. */
 #define ROUSE_HOOK_TIMEOUT 3600000
-#define ROUSE_HOOK_BEATS 100
+#define ROUSE_HOOK_TIMEOUTS 100
+#define ROUSE_HOOK_LONGEST 172800000
 /* In a warm pool: how often the metadata service is asked whether the machine is wanted. */
 #define ROUSE_WARM_POLL 5000
 /* The fleet's breaker: how many failures open it, how long they count, and how long asking may hold up a boot,

@@ -59,36 +59,18 @@ static void try_all(struct rouse_herald *h, struct rouse_fetcher *f)
 		signal_note(h->channels, &turns[i]);
 }
 
-/* The shortest pause that one of them asks for; 0: nobody waits. */
 static uint64_t interval(const struct rouse_herald *h)
 {
 	struct signal_turn turns[2 * SIGNAL_ROWS];
-	size_t n = all_turns(h, turns, NULL);
-	uint64_t least = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct signal *s = turns[i].signal;
-		uint64_t own = s->beat ? s->interval(turns[i].call.conf) : 0;
-
-		if (own && (!least || own < least))
-			least = own;
-	}
-	return least;
+	return signal_interval(turns, all_turns(h, turns, NULL));
 }
 
 static void beat(struct rouse_herald *h, struct rouse_fetcher *f)
 {
 	struct signal_turn turns[2 * SIGNAL_ROWS];
-	size_t n = all_turns(h, turns, f), kept = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (turns[i].signal->beat)
-			turns[kept++] = turns[i];
-	signal_run(turns, kept, SIGNAL_BEAT, ROUSE_SIGNAL_TIMEOUT);
-	for (size_t i = 0; i < kept; i++)
-		if (turns[i].failed)
-			rouse_log(ROUSE_LOG_WARNING, "health", "no heartbeat to %s '%s': %s",
-				  turns[i].signal->name, turns[i].call.to, turns[i].err.text);
+	signal_beat(turns, all_turns(h, turns, f));
 	h->beats++;
 }
 
@@ -116,13 +98,13 @@ static bool wait_until(struct rouse_herald *h, uint64_t when)
 	return over;
 }
 
-static void beat_on(struct rouse_herald *h, struct rouse_fetcher *f, uint64_t pause)
+static void beat_on(struct rouse_herald *h, struct rouse_fetcher *f)
 {
 	unsigned seen = __atomic_load_n(h->moves, __ATOMIC_RELAXED);
-	uint64_t next = rouse_clock_ms() + pause;
+	uint64_t pause = interval(h), next = rouse_clock_ms() + pause;
 	bool told = false;
 
-	while (h->beats < ROUSE_HOOK_BEATS && !wait_until(h, next)) {
+	while (pause && !wait_until(h, next)) {
 		unsigned now = __atomic_load_n(h->moves, __ATOMIC_RELAXED);
 
 		if (now == seen) {
@@ -135,8 +117,10 @@ static void beat_on(struct rouse_herald *h, struct rouse_fetcher *f, uint64_t pa
 		}
 		told = false;
 		seen = now;
+		pause = interval(h);
 		next = rouse_clock_ms() + pause;
-		beat(h, f);
+		if (pause)
+			beat(h, f);
 	}
 }
 
@@ -144,12 +128,10 @@ static void *run(void *arg)
 {
 	struct rouse_herald *h = arg;
 	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
-	uint64_t pause = interval(h);
 
 	if (h->probe)
 		try_all(h, f);
-	if (pause)
-		beat_on(h, f, pause);
+	beat_on(h, f);
 	return NULL;
 }
 
@@ -221,6 +203,8 @@ struct rouse_herald *rouse_herald_start(const struct rouse_report *r,
 
 void rouse_herald_stop(struct rouse_herald *h, struct rouse_report *r)
 {
+	json_int_t before = json_integer_value(json_object_get(r->json, "heartbeats"));
+
 	if (!h)
 		return;
 	(void)pthread_mutex_lock(&h->lock);
@@ -231,6 +215,6 @@ void rouse_herald_stop(struct rouse_herald *h, struct rouse_report *r)
 	if (json_array_size(h->channels))
 		rouse_report_set(r, "channels", json_incref(h->channels));
 	if (h->beats)
-		rouse_report_set(r, "heartbeats", json_integer(h->beats));
+		rouse_report_set(r, "heartbeats", json_integer(before + h->beats));
 	herald_free(h);
 }

@@ -221,11 +221,16 @@ static int asg_beat(struct signal_call *c, struct rouse_err *e)
 	return 0;
 }
 
+/* A hook waits since the machine was launched, which is when its clock began. */
 static uint64_t asg_interval(const void *conf)
 {
 	const struct signal_asg *asg = conf;
+	uint64_t timeout = asg->heartbeat ? asg->heartbeat : ROUSE_HOOK_TIMEOUT;
+	uint64_t most = timeout * ROUSE_HOOK_TIMEOUTS;
 
-	return (asg->heartbeat ? asg->heartbeat : ROUSE_HOOK_TIMEOUT) / 3;
+	return rouse_clock_ms() < (most < ROUSE_HOOK_LONGEST ? most : ROUSE_HOOK_LONGEST)
+		       ? timeout / 3
+		       : 0;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */

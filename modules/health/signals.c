@@ -259,6 +259,29 @@ void signal_run(struct signal_turn *turns, size_t n, enum signal_act act, uint64
 	}
 }
 
+uint64_t signal_interval(const struct signal_turn *turns, size_t n)
+{
+	uint64_t least = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct signal *s = turns[i].signal;
+		uint64_t own = s->beat ? s->interval(turns[i].call.conf) : 0;
+
+		if (own && (!least || own < least))
+			least = own;
+	}
+	return least;
+}
+
+void signal_beat(struct signal_turn *turns, size_t n)
+{
+	signal_run(turns, n, SIGNAL_BEAT, ROUSE_SIGNAL_TIMEOUT);
+	for (size_t i = 0; i < n; i++)
+		if (turns[i].failed)
+			rouse_log(ROUSE_LOG_WARNING, "health", "no heartbeat to %s '%s': %s",
+				  turns[i].signal->name, turns[i].call.to, turns[i].err.text);
+}
+
 void signal_note(json_t *array, const struct signal_turn *t)
 {
 	json_t *j = json_object();
@@ -321,24 +344,27 @@ static bool recall(const struct rouse_report *r, struct rouse_health *ret,
 	       rouse_health_load(r->dir, ROUSE_SIGNALS_FILE, ret, arena, ret_json, &ignored) == 0;
 }
 
-void rouse_health_beat(const struct rouse_report *r)
+void rouse_health_wait(const struct rouse_report *r, uint64_t until)
 {
-	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
 	auto_arena struct rouse_arena arena = { 0 };
 	auto_json json_t *json = NULL;
 	struct rouse_health health = { 0 };
-	struct signal_turn turns[SIGNAL_ROWS];
-	const struct signal_call like = signal_call_of(r, f);
-	size_t n;
+	bool known = recall(r, &health, &arena, &json);
 
-	if (!recall(r, &health, &arena, &json))
-		return;
-	n = signal_turns(turns, SIGNAL_GROUP, &health, &like);
-	signal_run(turns, n, SIGNAL_BEAT, ROUSE_SIGNAL_TIMEOUT);
-	for (size_t i = 0; i < n; i++)
-		if (turns[i].failed)
-			rouse_log(ROUSE_LOG_WARNING, "health", "no heartbeat to %s '%s': %s",
-				  turns[i].signal->name, turns[i].call.to, turns[i].err.text);
+	for (;;) {
+		auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
+		const struct signal_call like = signal_call_of(r, f);
+		struct signal_turn turns[SIGNAL_ROWS];
+		size_t n = known ? signal_turns(turns, SIGNAL_GROUP, &health, &like) : 0;
+		uint64_t pause = signal_interval(turns, n), next = rouse_clock_ms() + pause;
+
+		if (pause)
+			signal_beat(turns, n);
+		if (!pause || next >= until)
+			break;
+		rouse_clock_sleep_until(next);
+	}
+	rouse_clock_sleep_until(until);
 }
 
 void rouse_health_signal(struct rouse_report *r, const struct rouse_health *given)

@@ -73,7 +73,7 @@ struct signal {
 	bool (*wanted)(const void *conf); /* NULL: when its object is there */
 	/* Is the channel there? Called before the long work. NULL: that cannot be known before. */
 	int (*probe)(struct signal_call *c, struct rouse_err *e);
-	/* Still at work; every interval() ms while the work moves on. NULL: nobody waits for it. */
+	/* Still at work; every interval() ms (0: nobody waits any more). NULL: nobody waits for it. */
 	int (*beat)(struct signal_call *c, struct rouse_err *e);
 	uint64_t (*interval)(const void *conf);
 	int (*tell)(struct signal_call *c, struct rouse_err *e);
@@ -94,6 +94,10 @@ size_t signal_turns(struct signal_turn *turns, enum signal_stage stage,
 /* Runs `what(turn)` for each that has it, side by side, each with a fetcher of its own, until all are over. */
 enum signal_act { SIGNAL_PROBE, SIGNAL_BEAT, SIGNAL_TELL };
 void signal_run(struct signal_turn *turns, size_t n, enum signal_act act, uint64_t most);
+/* The shortest pause between heartbeats that one of them asks for; 0: nobody waits. */
+uint64_t signal_interval(const struct signal_turn *turns, size_t n);
+/* A heartbeat of those that have one, and a warning of each that fails. */
+void signal_beat(struct signal_turn *turns, size_t n);
 /* Notes the outcome in an array of the report, and warns of a failure. */
 void signal_note(json_t *array, const struct signal_turn *t);
 /* What every call of this report has in common. */

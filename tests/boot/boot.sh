@@ -310,7 +310,7 @@ sed 's/"hostname"/"hostnme"/' "$scene/good.json" > "$scene/typo.json"
 "$ROUSE" keygen --output "$scene/fleet.secret" fleet-1 > "$scene/fleet.public"
 publish_signed "$scene/typo.json"
 : > "$scene/user-data"
-echo "{ \"document\": \"$scene_url/fleet/web.json\", \"requireSignature\": true, \"keys\": [\"$(cat "$scene/fleet.public")\"], \"holdPoll\": \"2s\" }" > "$scene/agent.json"
+echo "{ \"document\": \"$scene_url/fleet/web.json\", \"requireSignature\": true, \"keys\": [\"$(cat "$scene/fleet.public")\"], \"holdPoll\": \"3s\", \"signals\": { \"asg\": { \"group\": \"web\", \"hook\": \"launch\", \"endpoint\": \"$scene_url/group\" } } }" > "$scene/agent.json"
 scene_initrd=$scene/signed.initramfs
 scene_initramfs "$scene_initrd" --settings "$scene/agent.json" > "$scene/initramfs.log" 2>&1
 ec2 90
@@ -319,6 +319,9 @@ ok "$scenario: the reason has line, column and key" contains "$scene/report.json
 ok "$scenario: and so has the console" contains "$scene/console" "web.json:4:[0-9]*:.*hostnme"
 ok "$scenario: the disk is as it was" blank
 scenario='the same machine, and the bucket is put right'
+end=$(($(date +%s) + 60))
+until grep -q 'POST /group' "$scene/web/requests" || [ "$(date +%s)" -ge "$end" ]; do sleep 0.2; done
+ok "$scenario: its group is kept waiting while it is held" contains "$scene/web/requests" 'POST /group/ 200'
 healed 120 publish_signed "$scene/good.json"
 verdict_is ready 0
 scene_halt

@@ -131,6 +131,7 @@ http {
 		listen 127.0.0.1:$port_web;
 		location /cache/ { alias $PWD/$scene_world/cache/; }
 		location /fleet/ { alias $web/fleet/; }
+		location /group/ { return 200; }
 	}
 }
 END

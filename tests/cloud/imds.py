@@ -59,6 +59,11 @@ def happy_ec2(user_data):
         "/latest/meta-data/placement/region": IDENTITY["region"],
         "/latest/meta-data/placement/availability-zone": IDENTITY["availabilityZone"],
         "/latest/meta-data/local-hostname": "ip-10-0-0-7.eu-west-1.compute.internal",
+        "/latest/meta-data/autoscaling/target-lifecycle-state": "InService",
+        "/latest/meta-data/iam/security-credentials/": "web",
+        "/latest/meta-data/iam/security-credentials/web": json.dumps({
+            "Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "ASIA0", "SecretAccessKey": "secret",
+            "Token": "token", "Expiration": "2099-01-01T00:00:00Z"}),
         "/latest/meta-data/tags/instance": "Name\nrole",
         "/latest/meta-data/tags/instance/": "Name\nrole",
         "/latest/meta-data/tags/instance/Name": "web one",

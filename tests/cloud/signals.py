@@ -145,6 +145,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return (404, "") if body is None else (200, body)
 
 
+def clock_of(up):
+    """What unshare(1) makes a clock of that has been running for so many seconds."""
+    with open("/proc/self/timens_offsets", encoding="utf-8") as f:
+        offset = [int(line.split()[1]) for line in f if line.startswith("boottime")][0]
+    return ["--time", "--boottime", str(int(up - time.clock_gettime(time.CLOCK_BOOTTIME) + offset))]
+
+
 class Machine:
     """A run directory as a boot leaves it."""
 
@@ -170,14 +177,16 @@ class Machine:
         self.first["fallback"] = {"reason": "the cache is away", "word": "unavailable"}
         return self
 
-    def boot(self, env=None, *more):
+    def boot(self, env=None, *more, up=None):
+        """With `up`: on a machine that is up for so many seconds."""
         for name, value in (("report.json", self.first), ("health.json", self.health)):
             if value is None:
                 continue
             with open(os.path.join(self.run, name), "w", encoding="utf-8") as f:
                 json.dump(value, f)
         begin = time.time()
-        self.r = subprocess.run([ROUSE, "health", "--run", self.run, *more], stdin=subprocess.DEVNULL, timeout=LIMIT,
+        clock = ["unshare", *clock_of(up)] if up else []
+        self.r = subprocess.run([*clock, ROUSE, "health", "--run", self.run, *more], stdin=subprocess.DEVNULL, timeout=LIMIT,
                                 capture_output=True, text=True, check=False, env=dict(os.environ, **(env or {})))
         self.took = time.time() - begin
         with open(os.path.join(self.run, "report.json"), encoding="utf-8") as f:
@@ -449,6 +458,34 @@ def asg_beats_while_checks_go_on():
             verify(r, "autoscaling", "eu-west-1")
         assert 9 <= beats[1].at - beats[0].at <= 14, beats
         assert b"ABANDON" in m.asked()[-1].body
+
+
+def asg_is_kept_waiting_for_a_hundred_timeouts_at_most():
+    """Amazon waits no longer: the machine is up for 2985 s when its checks begin, which never pass."""
+    with Machine({"asg": dict(ASG["asg"], heartbeat="30s")}) as m:
+        m.health.update(deadline="23s", checks={"never": {"tcp": 9, "interval": "1s"}})
+        m.boot(up=2985)
+        (beat, end) = m.asked()
+        assert b"RecordLifecycleActionHeartbeat" in beat.body and b"ABANDON" in end.body, m.asked()
+        assert m.report["heartbeats"] == 1, m.report
+
+
+def asg_is_kept_waiting_while_the_machine_is_held():
+    """Whatever the pause between two tries is, here longer than the hold."""
+    now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+    with Machine({"asg": dict(ASG["asg"], heartbeat="30s")}, action="hold", fault="fleet", announced=True, bootFailed=False,
+                 hold={"since": now, "until": now + 24000, "tries": 1}).failed() as m:
+        with open(os.path.join(m.run, "signals.json"), "w", encoding="utf-8") as f:
+            json.dump({"signals": m.health["signals"]}, f)
+        with open(os.path.join(m.run, "policy.json"), "w", encoding="utf-8") as f:
+            json.dump({"holdPoll": 3600000}, f)
+        m.boot(None, "--hold")
+        *beats, end = m.asked()
+        assert len(beats) == 3, m.asked()
+        for r in beats:
+            check_query(r, "autoscaling", asg_body("RecordLifecycleActionHeartbeat", m.id))
+        assert all(9 <= b.at - a.at <= 12 for a, b in zip(beats, beats[1:])), beats
+        assert b"ABANDON" in end.body and end.at - beats[0].at >= 23, m.asked()
 
 
 def asg_hears_nothing_of_a_machine_that_is_stuck():
@@ -731,7 +768,7 @@ def foreign_firmware_is_not_told():
         with open(os.path.join(m.run, "report.json"), encoding="utf-8") as f:
             outcomes = {s["name"]: s["ok"] for s in json.load(f)["signals"]}
         assert r.returncode == 0 and outcomes == {"asg": False, "gce": False, "azure": False}, (r, outcomes)
-        assert len(WORLD.seen["imds"]) == before and not WORLD.seen["gce"] and not WORLD.seen["azure"]
+        assert len(WORLD.seen.get("imds", [])) == before and not WORLD.seen["gce"] and not WORLD.seen["azure"]
 
 
 def boot_tries_its_channels_before_the_work():
@@ -863,7 +900,8 @@ ALONE = [held_machine_is_given_up_only_after_its_time, held_machine_heals_when_i
          azure_hears_why_not, azure_that_is_busy_is_told_again, cluster_api_finds_its_sentinel,
          cloud_inits_files_are_written, debug_exit_is_the_last_word, foreign_firmware_is_not_told,
          boot_tries_its_channels_before_the_work]
-TOGETHER = [asg_without_an_action_ends, asg_is_told_again_by_what_follows_a_crash, asg_beats_while_checks_go_on, asg_hears_nothing_of_a_machine_that_is_stuck,
+TOGETHER = [asg_without_an_action_ends, asg_is_told_again_by_what_follows_a_crash, asg_beats_while_checks_go_on, asg_is_kept_waiting_for_a_hundred_timeouts_at_most,
+            asg_is_kept_waiting_while_the_machine_is_held, asg_hears_nothing_of_a_machine_that_is_stuck,
             asg_waits_for_an_action_that_is_late, object_that_cannot_be_put_costs_ten_seconds,
             signals_that_hang_hang_together, asg_tries_again_what_is_busy, asg_completes_the_hook,
             asg_reboot_in_service_signals_nothing, asg_abandons_a_failed_boot, asg_is_not_told_while_the_machine_is_held,
@@ -957,7 +995,7 @@ if os.geteuid() != 0 or subprocess.run(["unshare", "--net", "--mount", "true"], 
     sys.exit(0)
 top = tempfile.mkdtemp(prefix="rouse-signals-world-")
 try:
-    status = subprocess.run(["unshare", "--net", "--mount", "--propagation", "private", sys.executable, os.path.abspath(__file__),
+    status = subprocess.run(["unshare", *clock_of(20), "--net", "--mount", "--propagation", "private", sys.executable, os.path.abspath(__file__),
                              "inside", top, *sys.argv[1:]], check=False).returncode
 finally:
     shutil.rmtree(top, ignore_errors=True)
