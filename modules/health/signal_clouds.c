@@ -2,13 +2,17 @@
 /*
  * What other clouds want to hear, each at an address of its own: Google's guest attributes (nothing but
  * "enable-guest-attributes" is needed), Azure's provisioning health (a machine that does not report is
- * given up), and the wait conditions of OpenStack Heat.
+ * given up) and its host, and the wait conditions of OpenStack Heat.
  */
 #include "signals.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <rouse/clock.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/mem.h>
@@ -94,8 +98,10 @@ const struct signal signal_gce = {
 #define AZURE_TAG "7783-7084-3265-9085-8269-3286-77"
 #define AZURE_DESCRIPTION 512
 
+/* "result=error|reason=…|agent=rouse/…|vm_id=…|timestamp=…", as all agents of Azure say it. */
 static char *azure_description(const struct signal_call *c)
 {
+	bool good = signal_is_good(c);
 	char text[AZURE_DESCRIPTION + 1], at[32] = "";
 	auto_free char *reason = rouse_strdup(c->reason);
 	time_t now = time(NULL);
@@ -107,9 +113,9 @@ static char *azure_description(const struct signal_call *c)
 	if (gmtime_r(&now, &tm))
 		(void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	(void)snprintf(text, sizeof(text),
-		       "result=error|reason=%.300s|agent=rouse/" ROUSE_VERSION
-		       "|vm_id=%.64s|timestamp=%s",
-		       reason, c->id, at);
+		       "result=%s%s%.300s|agent=rouse/" ROUSE_VERSION "|vm_id=%.64s|timestamp=%s",
+		       good ? "success" : "error", good ? "" : "|reason=", good ? "" : reason,
+		       c->id, at);
 	rouse_one_line(text);
 	return rouse_strdup(text);
 }
@@ -148,6 +154,79 @@ const struct signal signal_azure = {
 	.timeout = ROUSE_SIGNAL_GROUP,
 	.probe = azure_tell, /* "Provisioning": the fabric sees that somebody is at work */
 	.tell = azure_tell,
+};
+
+/* --- Azure's host ----------------------------------------------------------------------------- */
+
+/* Which needs no network: what Hyper-V asks hv_kvp_daemon for, which reads the file that all who write to it lock
+ * (struct kvp_record in the kernel's tools/hv/hv_kvp_daemon.c). */
+#define KVP_POOL "/var/lib/hyperv/.kvp_pool_1"
+#define KVP_KEY "PROVISIONING_REPORT"
+#define KVP_PAUSE 50
+
+struct kvp_record {
+	char key[512], value[2048];
+};
+
+static int kvp_lock(int fd, uint64_t deadline, struct rouse_err *e)
+{
+	const struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	while (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
+		if (errno != EAGAIN && errno != EACCES)
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot lock '" KVP_POOL "'");
+		if (!rouse_clock_left(deadline))
+			return rouse_fail(e, ROUSE_SYSTEM, 0,
+					  "'" KVP_POOL "' was locked all the time");
+		rouse_clock_sleep_until(rouse_clock_ms() + KVP_PAUSE);
+	}
+	return 0;
+}
+
+/* Where the record is, or has room: behind the last whole one. */
+static off_t kvp_find(int fd)
+{
+	struct kvp_record r;
+	off_t at = 0;
+
+	while (pread(fd, &r, sizeof(r), at) == sizeof(r) &&
+	       strncmp(r.key, KVP_KEY, sizeof(r.key)) != 0)
+		at += (off_t)sizeof(r);
+	return at;
+}
+
+static int kvp_tell(struct signal_call *c, struct rouse_err *e)
+{
+	auto_free char *text = azure_description(c);
+	struct kvp_record r = { .key = KVP_KEY };
+	auto_fd int fd = -1;
+
+	(void)snprintf(c->to, sizeof(c->to), KVP_KEY);
+	if (expect_firmware("chassis_asset_tag", AZURE_TAG, "Azure", e) < 0)
+		return -1;
+	fd = open(KVP_POOL, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT) {
+		(void)snprintf(c->note, sizeof(c->note),
+			       "no hv_kvp_daemon shows it to the host: '" KVP_POOL
+			       "' is not there");
+		return 0;
+	}
+	(void)snprintf(r.value, sizeof(r.value), "%s", text);
+	if (fd < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '" KVP_POOL "'");
+	if (kvp_lock(fd, c->deadline, e) < 0)
+		return -1;
+	if (pwrite(fd, &r, sizeof(r), kvp_find(fd)) != (ssize_t)sizeof(r))
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '" KVP_POOL "'");
+	return 0;
+}
+
+const struct signal signal_azure_host = {
+	.name = "azureHost",
+	.slot = SLOT_AZURE,
+	.stage = SIGNAL_LOCAL,
+	.timeout = ROUSE_SIGNAL_TIMEOUT,
+	.tell = kvp_tell,
 };
 
 /* --- OpenStack -------------------------------------------------------------------------------- */

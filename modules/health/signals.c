@@ -23,9 +23,10 @@
 #define RUN_DIR "/run/rouse"
 
 static const struct signal *const rows[] = {
-	&signal_cluster, &signal_cloud_init, &signal_prometheus, &signal_virtio, &signal_vsock,
-	&signal_object,  &signal_phone,      &signal_gce,        &signal_azure,  &signal_heat,
-	&signal_cfn,     &signal_asg,        &signal_debug_exit,
+	&signal_cluster, &signal_cloud_init, &signal_prometheus, &signal_virtio,
+	&signal_vsock,   &signal_azure_host, &signal_object,     &signal_phone,
+	&signal_gce,     &signal_azure,      &signal_heat,       &signal_cfn,
+	&signal_asg,     &signal_debug_exit,
 };
 _Static_assert(ARRAY_SIZE(rows) + 2 <= SIGNAL_ROWS,
 	       "and two that no document asks for: the usual port, the fleet's tally");
@@ -57,7 +58,9 @@ const struct rouse_field rouse_signals_fields[ROUSE_SIGNALS_FIELDS] = {
 	       signal_cfn_fields, signal_cfn),
 	OBJECT(SLOT_GCE, "gce", "Writes the verdict into a guest attribute of a Google machine.",
 	       signal_gce_fields, signal_gce),
-	BARE(SLOT_AZURE, "azure", "Reports the provisioning to Azure, which waits for it."),
+	BARE(SLOT_AZURE, "azure",
+	     "Reports the provisioning to Azure, which waits for it, and to its host, which needs "
+	     "no network."),
 	OBJECT(SLOT_HEAT, "heat", "Signals a wait condition of OpenStack Heat.", signal_heat_fields,
 	       signal_heat),
 	OBJECT(SLOT_PHONE, "phoneHome", "Sends the verdict to a URL, for at most 10 s.",

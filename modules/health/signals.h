@@ -142,7 +142,7 @@ struct signal_gce {
 extern const struct rouse_field signal_gce_fields[2];
 extern const struct signal signal_gce;
 
-extern const struct signal signal_azure;
+extern const struct signal signal_azure, signal_azure_host;
 
 struct signal_heat {
 	const char *url, *method, *token, *id;

@@ -4,6 +4,7 @@
 and compared byte by byte. One machine that all clouds could have made, in namespaces of its own."""
 import base64
 import concurrent.futures
+import fcntl
 import hashlib
 import http.server
 import json
@@ -605,6 +606,50 @@ def azure_that_is_busy_is_told_again():
     WORLD.scripts["azure"] = []
 
 
+POOL = "/var/lib/hyperv/.kvp_pool_1"
+
+
+def kvp_records():
+    with open(POOL, "rb") as f:
+        data = f.read()
+    assert len(data) % 2560 == 0, len(data)
+    pairs = [(data[i:i + 512], data[i + 512:i + 2560]) for i in range(0, len(data), 2560)]
+    return [(k.rstrip(b"\0").decode(), v.rstrip(b"\0").decode()) for k, v in pairs]
+
+
+def azures_host_hears_of_it_without_a_network():
+    """What the guest agents say to Hyper-V, beside the records of others and under their lock."""
+    os.makedirs(os.path.dirname(POOL))
+    with open(POOL, "wb") as f:
+        f.write(b"other".ljust(512, b"\0") + b"stays".ljust(2048, b"\0") + b"a record that was cut")
+    sh("ip address del 168.63.129.16/32 dev lo; ip route add unreachable 168.63.129.16/32")
+    try:
+        with Machine({"azure": {}}).failed("no | lease") as m, open(POOL, "r+b") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX)
+            WORLD.seen["azure"] = []
+            thread = threading.Thread(target=m.boot)
+            thread.start()
+            time.sleep(1)
+            assert os.path.getsize(POOL) < 2 * 2560  # it waits for its turn
+            fcntl.lockf(held, fcntl.LOCK_UN)
+            until = time.time() + 20
+            while os.path.getsize(POOL) < 2 * 2560 and time.time() < until:
+                time.sleep(0.05)
+            (other, (key, value)) = kvp_records()
+            assert other == ("other", "stays") and key == "PROVISIONING_REPORT", (other, key)
+            assert re.fullmatch(rf"result=error\|reason=no / lease\|agent=rouse/[0-9.]+\|vm_id={m.id}\|timestamp=[0-9TZ:-]+", value), value
+            assert not WORLD.seen["azure"]
+            sh("ip route del unreachable 168.63.129.16/32; ip address add 168.63.129.16/32 dev lo")
+            thread.join()  # with a lease at last, Azure itself is told
+            assert len(WORLD.seen["azure"]) == 1 and m.outcome("azure")["ok"] and m.outcome("azureHost")["ok"], m.report
+            m.first.update(verdict="pending", reason=None)
+            m.boot()
+            assert [k for k, _ in kvp_records()] == ["other", "PROVISIONING_REPORT"], kvp_records()
+            assert kvp_records()[1][1].startswith("result=success|agent=rouse/"), kvp_records()
+    finally:
+        shutil.rmtree(os.path.dirname(POOL))
+
+
 def heat_gets_its_words():
     with Machine() as m:
         m.health["signals"] = {"heat": {"url": f"http://127.0.0.1/{m.id}", "token": SECRET}}
@@ -767,7 +812,7 @@ def foreign_firmware_is_not_told():
                             "health", "--run", m.run], timeout=LIMIT, capture_output=True, text=True, check=False)
         with open(os.path.join(m.run, "report.json"), encoding="utf-8") as f:
             outcomes = {s["name"]: s["ok"] for s in json.load(f)["signals"]}
-        assert r.returncode == 0 and outcomes == {"asg": False, "gce": False, "azure": False}, (r, outcomes)
+        assert r.returncode == 0 and outcomes == {"asg": False, "gce": False, "azure": False, "azureHost": False}, (r, outcomes)
         assert len(WORLD.seen.get("imds", [])) == before and not WORLD.seen["gce"] and not WORLD.seen["azure"]
 
 
@@ -897,7 +942,7 @@ ALONE = [held_machine_is_given_up_only_after_its_time, held_machine_heals_when_i
          boot_asks_the_fleet_by_signed_requests, asg_signs_by_the_services_clock, asg_asks_for_fresh_credentials_once, asg_of_no_group_has_nothing_to_do,
          asg_of_a_warm_pool_is_told_twice, asg_of_a_running_warm_pool_is_told_when_it_wants_the_machine, asg_that_removes_the_machine_is_not_told_to_go_on, asg_is_found_out,
          asg_is_in_the_tags, gce_writes_a_guest_attribute, gce_without_attributes_says_how, azure_hears_ready,
-         azure_hears_why_not, azure_that_is_busy_is_told_again, cluster_api_finds_its_sentinel,
+         azure_hears_why_not, azure_that_is_busy_is_told_again, azures_host_hears_of_it_without_a_network, cluster_api_finds_its_sentinel,
          cloud_inits_files_are_written, debug_exit_is_the_last_word, foreign_firmware_is_not_told,
          boot_tries_its_channels_before_the_work]
 TOGETHER = [asg_without_an_action_ends, asg_is_told_again_by_what_follows_a_crash, asg_beats_while_checks_go_on, asg_is_kept_waiting_for_a_hundred_timeouts_at_most,
