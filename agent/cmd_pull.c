@@ -10,6 +10,7 @@
 #include <rouse/clock.h>
 #include <rouse/closure.h>
 #include <rouse/fetch.h>
+#include <rouse/fs.h>
 #include <rouse/generations.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
@@ -22,7 +23,8 @@
 
 struct options {
 	struct pull_options common;
-	const char *store, *profile, *manifest;
+	const char *store, *profile, *manifest, *from;
+	struct rouse_root other; /* --from */
 	uint64_t jobs;
 	bool json, dry_run, check;
 };
@@ -30,6 +32,7 @@ struct options {
 static void options_done(struct options *o)
 {
 	pull_options_done(&o->common);
+	rouse_root_done(&o->other);
 }
 #define auto_options __attribute__((cleanup(options_done)))
 
@@ -44,6 +47,9 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 		return rouse_is_absolute_path(optarg) && optarg[1]
 			       ? 0
 			       : rouse_usage(e, "--profile: '%s' is not an absolute path", optarg);
+	case 'f':
+		o->from = optarg;
+		return 0;
 	case 'm':
 		o->manifest = optarg;
 		return 0;
@@ -72,6 +78,7 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 		PULL_OPTIONS,
 		{ "store", required_argument, NULL, 's' },
 		{ "profile", required_argument, NULL, 'p' },
+		{ "from", required_argument, NULL, 'f' },
 		{ "manifest", required_argument, NULL, 'm' },
 		{ "jobs", required_argument, NULL, 'J' },
 		{ "dry-run", no_argument, NULL, 'n' },
@@ -92,6 +99,11 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 		return -1;
 	if (o->check && (o->dry_run || o->profile))
 		return rouse_usage(e, "--check writes nothing: no --profile, and no --dry-run");
+	if (o->from) {
+		if (rouse_root_open(&o->other, o->from, e) < 0)
+			return rouse_wrap(e, "--from");
+		o->common.spec.other = &o->other;
+	}
 	o->common.spec.jobs = (unsigned)o->jobs;
 	o->common.spec.elsewhere = o->common.spec.all_problems = o->check;
 	return o->manifest ? pull_options_manifest(&o->common, o->manifest, e) : 0;
@@ -103,6 +115,7 @@ static void print_done(const struct options *o, const struct rouse_closure_size 
 	char size[16], got[16], took[24];
 	uint64_t bytes = (uint64_t)json_integer_value(
 		json_object_get(counters, "closure.downloadBytes"));
+	json_int_t copied = json_integer_value(json_object_get(counters, "closure.copied"));
 
 	if (!s->missing)
 		(void)printf("%zu path%s in the store already\n", s->paths,
@@ -112,6 +125,8 @@ static void print_done(const struct options *o, const struct rouse_closure_size 
 			     s->paths, s->paths == 1 ? "" : "s",
 			     rouse_print_size(size, s->missing_bytes), rouse_print_size(got, bytes),
 			     rouse_print_duration(took, ms));
+	if (copied)
+		(void)printf("%lld copied from %s\n", copied, o->from);
 	if (generation)
 		(void)printf("%s is generation %llu\n", o->profile, (unsigned long long)generation);
 }
@@ -264,7 +279,9 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 {
 	struct progress progress;
-	auto_options struct options o = { .store = "/", .common.timeout = ROUSE_PULL_TIMEOUT };
+	auto_options struct options o = { .store = "/",
+					  .other = ROUSE_ROOT_INIT,
+					  .common.timeout = ROUSE_PULL_TIMEOUT };
 	auto_fetcher struct rouse_fetcher *f = NULL;
 	auto_json json_t *counters = NULL;
 	struct rouse_context ctx = { 0 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 
 #include <rouse/clock.h>
@@ -17,6 +18,18 @@ int rouse_root_open(struct rouse_root *ret, const char *path, struct rouse_err *
 				  path);
 	ret->fd = fd;
 	ret->path = rouse_strdup(path);
+	return 0;
+}
+
+int rouse_root_open_bare(struct rouse_root *ret, struct rouse_err *e)
+{
+	int fd = open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno,
+				  "cannot look below what is mounted over '/'");
+	ret->fd = fd;
+	ret->path = rouse_strdup("/");
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 
 struct rouse_context;
 struct rouse_room;
+struct rouse_root;
 
 struct rouse_cache {
 	const char *name,
@@ -41,7 +42,8 @@ struct rouse_closure_spec {
 	size_t n_roots;
 	unsigned
 		jobs; /* threads that pull; 0: as many as there are processors for; 1 costs least memory */
-	bool all_problems; /* for rouse_closure_check: go on behind the first */
+	bool all_problems;              /* for rouse_closure_check: go on behind the first */
+	const struct rouse_root *other; /* has a store whose paths may be copied; NULL: none */
 	bool elsewhere; /* the store here does not matter: all of it is looked up in the caches */
 };
 

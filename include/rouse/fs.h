@@ -24,6 +24,9 @@ struct rouse_root {
 	}
 
 must_check int rouse_root_open(struct rouse_root *ret, const char *path, struct rouse_err *e);
+/* The filesystem that the running "/" is on, without what is mounted over parts of it: an image's own
+ * store, say, where /nix is a volume now (open_tree(2) with OPEN_TREE_CLONE; needs CAP_SYS_ADMIN). */
+must_check int rouse_root_open_bare(struct rouse_root *ret, struct rouse_err *e);
 void rouse_root_done(struct rouse_root *r);
 static inline void root_auto(struct rouse_root *r)
 {

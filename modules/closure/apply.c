@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <rouse/fetch.h>
+#include <rouse/fs.h>
 #include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/netrc.h>
@@ -17,6 +18,7 @@ struct state {
 	struct rouse_pin *keep; /* everything that the document wants */
 	size_t n_keep;
 	struct rouse_closure_spec spec;
+	struct rouse_root bare; /* of the running system; not open: it has nothing to copy from */
 	struct rouse_closure *closure;
 	struct rouse_arena arena;
 	int hold; /* no collector runs until generations point to what was found or pulled */
@@ -33,6 +35,7 @@ void closure_state_free(void *state)
 	for (size_t i = 0; i < ARRAY_SIZE(s->headers); i++)
 		rouse_secret_free(s->headers[i][0]);
 	rouse_arena_done(&s->arena);
+	rouse_root_done(&s->bare);
 	if (s->hold >= 0)
 		(void)close(s->hold);
 	free(s);
@@ -136,6 +139,8 @@ int closure_prepare(const void *conf, const struct rouse_plan *p, const struct r
 
 	*ret_state = s;
 	s->hold = -1;
+	s->bare = (struct rouse_root)ROUSE_ROOT_INIT;
+	s->spec.other = &s->bare;
 	list_keep(s, conf);
 	if (closure_is_mounted(c) && rouse_store_hold(c->root, false, c->deadline, &s->hold, e) < 0)
 		return -1;
@@ -158,12 +163,22 @@ int closure_prepare(const void *conf, const struct rouse_plan *p, const struct r
 		       : 0;
 }
 
+/* What came with the image, or with an initramfs, need not come over the network once more. */
+static void look_for_other(struct state *s)
+{
+	struct rouse_err e = { 0 };
+
+	if (rouse_root_open_bare(&s->bare, &e) < 0 && rouse_root_open(&s->bare, "/", &e) < 0)
+		rouse_log(ROUSE_LOG_DEBUG, "closure", "%s, all is fetched", e.text);
+}
+
 static int pull(struct state *s, const struct rouse_context *c, struct rouse_err *e)
 {
 	if (s->hold < 0 && rouse_store_hold(c->root, true, c->deadline, &s->hold, e) < 0)
 		return -1;
 	if (rouse_closure_make_room(s->closure, c, NULL, s->keep, s->n_keep, true, &s->hold, e) < 0)
 		return -1;
+	look_for_other(s);
 	return rouse_closure_pull(s->closure, c, e);
 }
 

@@ -24,6 +24,8 @@ struct rouse_closure {
 		distance; /* how long the quickest answer of a cache took, in ms; 0: none came yet */
 	bool multiplexed; /* … the last one came over a connection that is shared */
 	uint64_t fetched, fetched_bytes; /* by pulling */
+	size_t copied;                   /* paths, from another store of this machine */
+	uint64_t copied_bytes;           /* unpacked */
 	const char **problems;           /* when all are wanted; strings in paths.arena */
 	size_t n_problems;
 	struct rouse_err worst; /* of them */

@@ -115,9 +115,11 @@ json_t *rouse_closure_json(const struct rouse_closure *c)
 			rouse_json_set_string(
 				j, "cache",
 				rouse_print_url(url, sizeof(url), c->spec->caches[p->base].url));
-			rouse_json_set_bool(j, "fetched", p->complete);
+			rouse_json_set_bool(j, "fetched", p->complete && !p->copied);
+			if (p->copied)
+				rouse_json_set_bool(j, "copied", true);
 		}
-		if (p->complete)
+		if (p->complete && !p->copied)
 			rouse_json_set_int(j, "milliseconds", p->took);
 		rouse_json_append(all, j);
 	}

@@ -18,6 +18,7 @@
 #include <rouse/text.h>
 
 #include "child.h"
+#include "copy.h"
 #include "path.h"
 
 unsigned rouse_closure_processors(const struct rouse_closure *c)
@@ -137,10 +138,11 @@ static void count_pull(const struct pull *p)
 {
 	json_t *n = p->ctx->counters;
 
-	p->c->fetched += p->n_finished - p->n_kept;
+	p->c->fetched += p->n_finished - p->n_kept - p->c->copied;
 	if (!n)
 		return;
 	json_object_set_new(n, "closure.fetched", json_integer((json_int_t)p->c->fetched));
+	json_object_set_new(n, "closure.copied", json_integer((json_int_t)p->c->copied));
 	json_object_set_new(n, "closure.downloadBytes",
 			    json_integer((json_int_t)p->c->fetched_bytes));
 	json_object_set_new(n, "closure.requests", json_integer((json_int_t)p->c->requests));
@@ -153,7 +155,7 @@ static int pull_all(struct pull *p, struct rouse_err *e)
 	int r;
 
 	if (finish_begin(p, e) < 0 || fill_queue(p, e) < 0 ||
-	    rouse_closure_fits(p->c, p->ctx, NULL, e) < 0)
+	    rouse_closure_fits(p->c, p->ctx, NULL, e) < 0 || copy_from_other_store(p, e) < 0)
 		return -1;
 	for (size_t i = 0; i < p->n_queue; i++)
 		total += p->queue[i]->nar_size;

@@ -22,6 +22,7 @@ struct rouse_path {
 	size_t n_references;
 
 	bool valid;     /* registered, and in the store */
+	bool copied;    /* from another store of this machine */
 	bool complete;  /* its archive was right; it is in the staging directory, or in the store */
 	bool closed;    /* … and so is all that it references: about to be moved into the store */
 	bool published; /* … and has been */

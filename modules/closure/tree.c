@@ -69,7 +69,7 @@ static int make_file(void *arg, const char *name, bool executable, uint64_t size
 	struct rouse_tree *t = arg;
 
 	t->file = openat(t->dirs[t->depth], name ? name : t->name,
-			 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+			 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (t->file < 0)
 		return failed(t, e, "make file", name);
 	t->files++;
