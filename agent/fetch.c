@@ -253,6 +253,21 @@ static bool schedule(struct transfer *tr)
 	return tr->retry_at < t->deadline;
 }
 
+/* What failed before says more than that the last try took too long. */
+static int past_deadline(const struct transfer *tr, struct rouse_err *e)
+{
+	const char *no_route = transfer_no_route(tr);
+	char url[512];
+
+	if (tr->last.kind)
+		return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
+				  "%s; then no complete answer before the deadline", tr->last.text);
+	return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
+			  "cannot fetch '%s': %s%sno complete answer before the deadline",
+			  rouse_print_url(url, sizeof(url), tr->url), no_route,
+			  *no_route ? ": " : "");
+}
+
 /* libcurl has ended a try of `tr`. */
 static int settle(struct run *run, struct transfer *tr, CURLcode code, struct rouse_err *e)
 {
@@ -261,6 +276,7 @@ static int settle(struct run *run, struct transfer *tr, CURLcode code, struct ro
 
 	detach(tr);
 	if (outcome == TRANSFER_AGAIN && schedule(tr)) {
+		tr->last = failure;
 		run->f->counters.retries++;
 		return 0;
 	}
@@ -268,6 +284,8 @@ static int settle(struct run *run, struct transfer *tr, CURLcode code, struct ro
 		tr->tries--; /* a redirect is not another try */
 		return 0;
 	}
+	if (outcome == TRANSFER_AGAIN && tr->last.kind && !rouse_clock_left(tr->t->deadline))
+		(void)past_deadline(tr, &failure);
 	return finish(run, tr, outcome == TRANSFER_DONE ? NULL : &failure, e);
 }
 
@@ -355,17 +373,6 @@ static int release_held(struct run *run, struct rouse_err *e)
 			return -1;
 	}
 	return 0;
-}
-
-static int past_deadline(const struct transfer *tr, struct rouse_err *e)
-{
-	const char *no_route = transfer_no_route(tr);
-	char url[512];
-
-	return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
-			  "cannot fetch '%s': %s%sno complete answer before the deadline",
-			  rouse_print_url(url, sizeof(url), tr->url), no_route,
-			  *no_route ? ": " : "");
 }
 
 /* Starts the tries whose time has come, and ends what is past its deadline. */

@@ -25,7 +25,8 @@ struct transfer {
 	bool foreign;          /* a redirect left the origin: the caller's headers stay behind */
 	bool patient;          /* the next try does not count against max_tries */
 	unsigned tries, redirects;
-	uint64_t retry_at; /* not 0: waits until then */
+	uint64_t retry_at;     /* not 0: waits until then */
+	struct rouse_err last; /* why the try before this one failed, or nothing */
 
 	/* of the running try */
 	uint64_t received, header_bytes;

@@ -275,6 +275,16 @@ static void silence_ends_at_the_deadline(struct t *t)
 	T_CHECK(t, rouse_clock_ms() - start < 20000);
 }
 
+static void silence_after_a_failure_says_what_failed(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+
+	T_CHECK(t, begin(&x, "/a", "{\"GET /a\": [{\"status\": 503}, {\"delay\": 30000}]}"));
+	x.t.deadline = rouse_clock_ms() + 1500;
+	T_CHECK(t, run(&x) < 0 && x.e.kind == ROUSE_UNAVAILABLE);
+	T_HAS(t, x.e.text, "(HTTP 503); then no complete answer before the deadline, tried 2");
+}
+
 static void a_drip_of_bytes_ends_at_the_deadline(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
@@ -900,8 +910,9 @@ T_MAIN(T(a_body_is_delivered_whole), T(chunked_and_close_delimited_bodies_are_de
        T(each_truncation_is_noticed_and_tried_again),
        T(a_truncated_answer_of_missing_is_not_believed), T(nobody_listening_is_unavailable),
        T(a_name_that_does_not_resolve_is_unavailable), T(silence_ends_at_the_deadline),
-       T(a_drip_of_bytes_ends_at_the_deadline), T(the_size_limit_holds_for_chunked_bodies),
-       T(a_length_above_the_limit_delivers_nothing), T(a_body_of_exactly_the_limit_passes),
+       T(silence_after_a_failure_says_what_failed), T(a_drip_of_bytes_ends_at_the_deadline),
+       T(the_size_limit_holds_for_chunked_bodies), T(a_length_above_the_limit_delivers_nothing),
+       T(a_body_of_exactly_the_limit_passes),
        T(the_huge_body_of_an_error_is_cut_and_the_status_counts), T(a_flood_of_headers_is_refused),
        T(two_different_lengths_are_refused), T(a_redirect_is_an_error_unless_allowed),
        T(an_allowed_redirect_stays_on_its_origin_with_its_headers),
