@@ -149,9 +149,7 @@ void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
 		rouse_problem(problems, at, "\"mkfs\" without a \"filesystem\"");
 		return;
 	}
-	if (!fs->options && m->options.n)
-		rouse_problem(problems, at, "%s is not made by a program that takes \"options\"",
-			      fs->name);
+	disks_check_options(m, fs, at, problems);
 	if (!fs->tunable && (m->reserved.n || m->inode_ratio.bytes))
 		rouse_problem(problems, at, "%s has neither \"reserved\" nor \"inodeRatio\"",
 			      fs->name);

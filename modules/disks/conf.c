@@ -140,8 +140,9 @@ static const struct rouse_field mkfs_fields[] = {
 	ROUSE_FIELD(struct disks_mkfs, inode_ratio, "inodeRatio",
 		    "ext4: bytes for each inode; 16KiB by default.", .type = ROUSE_SIZE),
 	ROUSE_FIELD(struct disks_mkfs, options, "options",
-		    "xfs, btrfs, f2fs: arguments of the program that makes it.", .type = ROUSE_LIST,
-		    .item = &argument_shape, .max = 32, .shorthand = "item"),
+		    "xfs, btrfs, f2fs: arguments of the program that makes it, but for label, UUID "
+		    "and devices.",
+		    .type = ROUSE_LIST, .item = &argument_shape, .max = 32, .shorthand = "item"),
 	ROUSE_FIELD(struct disks_mkfs, subvolumes, "subvolumes",
 		    "btrfs: subvolumes by mount point, or by a name when they are not mounted.",
 		    .type = ROUSE_MAP, .format = "a mount point or a name",

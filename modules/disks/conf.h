@@ -18,6 +18,8 @@
 /* Label of the pending mark; see content.c. */
 #define DISKS_PENDING_LABEL "rouse-undone"
 
+struct disks_filesystem;
+
 struct disks_span { /* of bytes; 0: unbounded. `about` is a size within one percent */
 	struct rouse_size about, min, max;
 };
@@ -135,6 +137,9 @@ void disks_check_spread(const struct disks_partition *v, const char *const *at,
 			struct rouse_problems *problems);
 void disks_check_mkfs(const struct disks_partition *p, const char *const *at,
 		      struct rouse_problems *problems);
+/* … of arguments for its program (options.c). */
+void disks_check_options(const struct disks_mkfs *m, const struct disks_filesystem *fs,
+			 const char *const *at, struct rouse_problems *problems);
 void disks_check_image(const struct disks_disk *d, const struct disks_partition *p,
 		       const char *const *at, struct rouse_problems *problems);
 void disks_check_pools(const struct disks_conf *conf, struct rouse_problems *problems);

@@ -5,7 +5,7 @@
  * what a step carries and who does it.
  *
  *   conf.c device.c types.c names.c  tables of the section
- *   rules.c check.c places.c  checks of it
+ *   rules.c check.c options.c places.c  checks of it
  *   facts.c         table of the facts
  *   match.c         which disk a name means (pure)
  *   layout.c shares.c entries.c  where partitions go (pure)
@@ -35,6 +35,15 @@
 
 struct disks_target; /* where a filesystem is made; below */
 
+/* Arguments that a document may add, and no others: what names a device, a file or another identity would
+ * be written to, or believed, without being planned. */
+struct disks_mkfs_options {
+	const char *letters; /* as for getopt(3) */
+	const char *words;   /* "data: mixed": with "--" before them; NULL: none */
+	const char *
+		denied; /* keys in lists of "key=value" that are not taken, as words; NULL: all are */
+};
+
 struct disks_filesystem {
 	const char *name;
 	const char *const *modules;      /* of the kernel, for mounting; NULL-terminated */
@@ -44,8 +53,9 @@ struct disks_filesystem {
 	size_t max_label;                /* bytes */
 	bool check;                      /* by fsck(8), before it is mounted */
 	bool swap;                       /* used by swapon(2), never mounted */
-	bool options;                    /* its program takes those of the document */
-	bool tunable;                    /* it has a share for root, and a number of inodes */
+	const struct disks_mkfs_options
+		*options; /* that a document may give to its program; or NULL */
+	bool tunable;     /* it has a share for root, and a number of inodes */
 	bool subvolumes;
 	/* Its program works on the node of a device, so the partition is published first, with the
 	 * pending mark in it. */

@@ -106,6 +106,8 @@ static void room_of_f2fs(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 	*inodes = 0;
 }
 
+static const struct disks_mkfs_options options = { .letters = "a:C:d:e:E:g:io:O:rR:s:St:T:w:z:" };
+
 static const char *const modules[] = { "f2fs", NULL };
 
 const struct disks_filesystem disks_f2fs = {
@@ -114,7 +116,7 @@ const struct disks_filesystem disks_f2fs = {
 	.program = "mkfs.f2fs",
 	.min = 100 * MIB, /* below that hardly anything is left */
 	.max_label = 255,
-	.options = true,
+	.options = &options,
 	.late = true,
 	.room = room_of_f2fs,
 	.print_uuid = disks_uuid_print,

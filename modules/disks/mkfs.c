@@ -125,6 +125,12 @@ static void room_of_btrfs(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 	*inodes = 0;
 }
 
+static const struct disks_mkfs_options btrfs_options = {
+	.letters = "d:m:Mn:s:O:R:",
+	.words = "data: metadata: mixed csum: checksum: nodesize: sectorsize: features: "
+		 "runtime-features:",
+};
+
 static const char *const btrfs_modules[] = { "btrfs", NULL };
 
 const struct disks_filesystem disks_btrfs = {
@@ -133,7 +139,7 @@ const struct disks_filesystem disks_btrfs = {
 	.program = "mkfs.btrfs",
 	.min = 128 * MIB, /* mkfs.btrfs demands 109 */
 	.max_label = 255,
-	.options = true,
+	.options = &btrfs_options,
 	.subvolumes = true,
 	.late = true,
 	.room = room_of_btrfs,

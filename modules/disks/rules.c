@@ -17,6 +17,17 @@ static void check_label(const char *filesystem, const char *label, const char *c
 			      strlen(label), fs->name, fs->max_label);
 }
 
+/* It says of what bears it that nobody has finished it, and that it may be made again. */
+static void check_reserved(const char *label, const char *const *at,
+			   struct rouse_problems *problems)
+{
+	if (strcmp(label, DISKS_PENDING_LABEL) == 0)
+		rouse_problem(
+			problems, at,
+			"\"%s\" is what rouse names unfinished work: give it another \"label\"",
+			label);
+}
+
 /* Volume names are what lvm(8) takes, and what is left when a mount point loses its slashes. */
 static bool is_volume_name(const char *s)
 {
@@ -32,6 +43,7 @@ static void check_volume(const struct disks_partition *v, const char *const *at,
 		rouse_problem(problems, at, "\"%.64s\" cannot be the name of a volume", name);
 	if (rouse_streq(v->filesystem, "swap") && disks_is_mount_point(v->key))
 		rouse_problem(problems, at, "swap is not mounted: give the volume a plain name");
+	check_reserved(v->label ? v->label : name, at, problems);
 	disks_check_spread(v, at, problems);
 	disks_check_mkfs(v, at, problems);
 }
@@ -85,6 +97,7 @@ static void check_partition(const struct disks_disk *d, const struct disks_parti
 			      "the name of a GPT partition has at most 36 UTF-16 units%s",
 			      p->label ? "" : ": give it a shorter \"label\"");
 	check_label(p->filesystem, p->label, at_label, problems);
+	check_reserved(buf, at, problems);
 	disks_check_mkfs(p, at, problems);
 	disks_check_image(d, p, at, problems);
 	if (p->lvm && p->raid)
@@ -171,6 +184,7 @@ static void check_whole(const struct disks_disk *d, struct rouse_problems *probl
 			      : d->label ? "label"
 					 : "mountOptions");
 	check_label(d->filesystem, d->label, at_label, problems);
+	check_reserved(d->label ? d->label : d->key, at, problems);
 	disks_check_mkfs(&whole, at, problems);
 }
 

@@ -193,6 +193,11 @@ static void room_of_xfs(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 	*inodes = 0;
 }
 
+static const struct disks_mkfs_options xfs_options = {
+	.letters = "b:d:i:l:m:n:s:",
+	.denied = "file name logdev uuid",
+};
+
 static const char *const xfs_modules[] = { "xfs", NULL };
 
 const struct disks_filesystem disks_xfs = {
@@ -201,7 +206,7 @@ const struct disks_filesystem disks_xfs = {
 	.program = "mkfs.xfs",
 	.min = 300 * MIB, /* what mkfs.xfs demands */
 	.max_label = 12,
-	.options = true,
+	.options = &xfs_options,
 	.late = true,
 	.room = room_of_xfs,
 	.print_uuid = disks_uuid_print,
