@@ -112,7 +112,9 @@ static void note_torn(int fd, uint64_t offset, uint64_t size, json_t *list)
 
 	if (!s && (disks_marked_again(fd, offset + DISKS_MARK_OF_LVM, mark) ||
 		   (size > DISKS_MARK_OF_LUKS &&
-		    disks_marked_again(fd, offset + DISKS_MARK_OF_LUKS, mark))))
+		    disks_marked_again(fd, offset + DISKS_MARK_OF_LUKS, mark)) ||
+		   (size > DISKS_MARK_OF_MKFS &&
+		    disks_marked_again(fd, offset + size - DISKS_MARK_OF_MKFS, mark))))
 		add_signature(list, "rouse", DISKS_PENDING_LABEL, mark);
 	else if (!s)
 		find_unfinished_btrfs(fd, offset, size, list);

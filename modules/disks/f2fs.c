@@ -1,102 +1,142 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* f2fs by its own programs: the kernel cannot grow it while it is mounted. */
+/*
+ * f2fs by its own programs: the kernel cannot grow it while it is mounted. On a device, mkfs writes its
+ * superblock, where our pending mark is, without a flush before it; so it is made with the pending label,
+ * and gets its own when all of it is on the disk. The superblock is struct f2fs_super_block of
+ * include/linux/f2fs_fs.h, little-endian, and there twice.
+ */
 #include "write.h"
 
 #include <endian.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <rouse/clock.h>
 #include <rouse/proc.h>
 
-#define MAX_ARGS 48
 #define SUPER 1024
+#define SECOND_SUPER (4096 + 1024)
+#define SIZE 3072
+#define SB_LOG_BLOCK 16
+#define SB_BLOCKS 36
+#define SB_LABEL 124
+#define SB_FEATURES 2180
+#define SB_CHECKSUM 3068
 #define MAGIC 0xf2f52010u
+#define HAS_CHECKSUM 0x0800u
+#define LABEL 512 /* UTF-16 units */
 
-static int run(const char *const *argv, uint64_t limit, struct rouse_err *e)
+static uint32_t little4(const uint8_t *p)
+{
+	uint32_t n;
+
+	memcpy(&n, p, sizeof(n));
+	return le32toh(n);
+}
+
+/* ---- the label ----------------------------------------------------------------------------------- */
+
+static size_t put_unit(uint8_t *to, uint32_t unit)
+{
+	to[0] = (uint8_t)unit;
+	to[1] = (uint8_t)(unit >> 8);
+	return 2;
+}
+
+/* `s` is valid UTF-8, and its length within max_label. */
+static void put_label(uint8_t *to, const char *s)
+{
+	memset(to, 0, (size_t)LABEL * 2);
+	while (*s) {
+		uint32_t c = (unsigned char)*s++;
+		unsigned more = c < 0xc0 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+
+		c = more ? c & 0x3fu >> more : c;
+		for (; more; more--)
+			c = c << 6 | ((unsigned char)*s++ & 0x3f);
+		if (c >= 0x10000) {
+			to += put_unit(to, 0xd800 + ((c - 0x10000) >> 10));
+			c = 0xdc00 + (c & 0x3ff);
+		}
+		to += put_unit(to, c);
+	}
+}
+
+static int label_one(int fd, uint64_t at, const struct disks_target *t, struct rouse_err *e)
+{
+	uint8_t sb[SIZE];
+	uint32_t sum;
+
+	if (pread(fd, sb, sizeof(sb), (off_t)at) != (ssize_t)sizeof(sb) || little4(sb) != MAGIC)
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "mkfs.f2fs has left no superblock at byte %llu of %s",
+				  (unsigned long long)at, t->what);
+	put_label(sb + SB_LABEL, t->label);
+	if (little4(sb + SB_FEATURES) &
+	    HAS_CHECKSUM) { /* begins with the magic, and is not inverted */
+		sum = htole32(~(uint32_t)crc32_z(~MAGIC, sb, SB_CHECKSUM));
+		memcpy(sb + SB_CHECKSUM, &sum, sizeof(sum));
+	}
+	return disks_pwrite(fd, sb, sizeof(sb), at, t->what, e);
+}
+
+/* The first one last: it tells that there is nothing more to do. */
+static int set_label(int fd, const struct disks_target *t, struct rouse_err *e)
+{
+	if (label_one(fd, SECOND_SUPER, t, e) < 0)
+		return -1;
+	if (fsync(fd) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	return label_one(fd, SUPER, t, e);
+}
+
+/* ---- making and growing -------------------------------------------------------------------------- */
+
+static int make_f2fs(const struct disks_target *t, struct rouse_err *e)
+{
+	const char *argv[DISKS_MKFS_ARGS] = { "mkfs.f2fs", "-q", "-f", "-t", "0", "-U" };
+	char uuid[DISKS_GUID_LEN];
+	size_t n = 6;
+
+	disks_uuid_print(t->uuid, uuid);
+	argv[n++] = uuid;
+	if (t->node || *t->label) {
+		argv[n++] = "-l";
+		argv[n++] = t->node ? DISKS_PENDING_LABEL : t->label;
+	}
+	return disks_run_mkfs_pending(t, argv, n, 4 * KIB, set_label, e);
+}
+
+static int grow_offline(const char *node, uint64_t limit, struct rouse_err *e)
 {
 	uint64_t deadline = rouse_clock_ms() + ROUSE_DEADLINE_MKFS;
 	const struct rouse_proc proc = {
-		.argv = argv,
+		.argv = (const char *const[]){ "resize.f2fs", node, NULL },
 		.deadline = limit && limit < deadline ? limit : deadline,
 	};
 
 	return rouse_proc_check(&proc, e);
 }
 
-/* It writes its superblock where our pending mark is. In an image, it works in memory, and what it
- * made is copied with the superblock last. */
-static int make_in_memory(const struct disks_target *t, const char **argv, size_t n,
-			  struct rouse_err *e)
-{
-	auto_fd int fd = memfd_create("mkfs", MFD_CLOEXEC);
-	char path[64];
-
-	if (fd < 0 || ftruncate(fd, (off_t)t->size) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot hold a filesystem in memory");
-	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
-	argv[n] = path;
-	if (run(argv, t->deadline, e) < 0 || disks_copy_data(t, fd, 4 * KIB, t->size, e) < 0)
-		return -1;
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
-	if (disks_copy_data(t, fd, 0, 4 * KIB, e) < 0)
-		return -1;
-	return fsync(t->fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what) : 0;
-}
-
-static int make_f2fs(const struct disks_target *t, struct rouse_err *e)
-{
-	const char *argv[MAX_ARGS] = { "mkfs.f2fs", "-q", "-f", "-t", "0", "-U" };
-	char uuid[DISKS_GUID_LEN];
-	size_t n = 6;
-	int r;
-
-	disks_uuid_print(t->uuid, uuid);
-	argv[n++] = uuid;
-	if (*t->label) {
-		argv[n++] = "-l";
-		argv[n++] = t->label;
-	}
-	for (size_t i = 0; t->mkfs && i < t->mkfs->options.n && n + 2 < MAX_ARGS; i++)
-		argv[n++] = ((const char *const *)t->mkfs->options.items)[i];
-	argv[n] = t->node;
-	argv[n + 1] = NULL;
-	r = t->node ? run(argv, t->deadline, e) : make_in_memory(t, argv, n, e);
-	return r < 0 ? rouse_wrap(e, "cannot make f2fs on %s", t->what) : 0;
-}
-
-static int grow_offline(const char *node, uint64_t deadline, struct rouse_err *e)
-{
-	const char *const argv[] = { "resize.f2fs", node, NULL };
-
-	return run(argv, deadline, e);
-}
-
-/* struct f2fs_super_block: magic at 0, log_blocksize at 16, block_count (64 bits) at 36. What is free
- * is in a checkpoint elsewhere. */
+/* What is free is in a checkpoint elsewhere. */
 static bool usage_of_f2fs(int fd, uint64_t offset, struct disks_content *ret)
 {
 	uint8_t sb[64];
-	uint32_t magic, log_block;
+	uint32_t log_block;
 	uint64_t blocks;
 
 	if (pread(fd, sb, sizeof(sb), (off_t)(offset + SUPER)) != (ssize_t)sizeof(sb))
 		return false;
-	memcpy(&magic, sb, sizeof(magic));
-	memcpy(&log_block, sb + 16, sizeof(log_block));
-	memcpy(&blocks, sb + 36, sizeof(blocks));
-	log_block = le32toh(log_block);
-	blocks = le64toh(blocks);
-	if (le32toh(magic) != MAGIC || log_block < 12 || log_block > 16 ||
+	log_block = little4(sb + SB_LOG_BLOCK);
+	blocks = little4(sb + SB_BLOCKS) | (uint64_t)little4(sb + SB_BLOCKS + 4) << 32;
+	if (little4(sb) != MAGIC || log_block < 12 || log_block > 16 ||
 	    blocks > (uint64_t)INT64_MAX >> log_block)
 		return false;
 	ret->size = (int64_t)(blocks << log_block);
 	ret->free = 0;
 	return true;
 }
-
 /* Segments in reserve, and tables for every block. */
 static void room_of_f2fs(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 {

@@ -7,6 +7,7 @@
 #include "write.h"
 
 #include <endian.h>
+#include <fcntl.h>
 #include <linux/btrfs.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -55,6 +56,32 @@ int disks_run_mkfs(const struct disks_target *t, const char **argv, size_t n, ui
 	argv[n + 1] = NULL;
 	r = t->node ? run(argv, t, e) : make_in_memory(t, argv, n, head, e);
 	return r < 0 ? rouse_wrap(e, "cannot make a filesystem on %s", t->what) : 0;
+}
+
+static int sync_node(int fd, const struct disks_target *t, struct rouse_err *e)
+{
+	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what) : 0;
+}
+
+int disks_run_mkfs_pending(const struct disks_target *t, const char **argv, size_t n, uint64_t head,
+			   int (*label)(int fd, const struct disks_target *t, struct rouse_err *e),
+			   struct rouse_err *e)
+{
+	auto_fd int fd = t->node ? open(t->node, O_RDWR | O_CLOEXEC) : -1;
+	uint64_t at = t->size - DISKS_MARK_OF_MKFS;
+	struct disks_target node = *t;
+
+	if (!t->node)
+		return disks_run_mkfs(t, argv, n, head, e);
+	if (fd < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", t->node);
+	node.fd = fd;
+	node.offset = 0;
+	if (disks_mark_again(&node, at, e) < 0 || disks_run_mkfs(t, argv, n, head, e) < 0 ||
+	    sync_node(fd, t, e) < 0 || disks_zero(fd, at, 512, t->what, e) < 0 ||
+	    sync_node(fd, t, e) < 0 || label(fd, t, e) < 0)
+		return -1;
+	return sync_node(fd, t, e);
 }
 
 static bool has_subvolumes(const struct disks_target *t)

@@ -193,11 +193,13 @@ must_check int disks_lvm_apply(unsigned op, const struct disks_action *a,
 /* The pending mark says: what is here is ours, and unfinished. Written and synced first. */
 must_check int disks_mark_pending(const struct disks_target *t, struct rouse_err *e);
 /* The second mark, `at` bytes into the range, written and synced: where lvm writes nothing, between its
- * label, which is in one of the first four sectors, and its metadata, which begins at 4 KiB; and where
+ * label, which is in one of the first four sectors, and its metadata, which begins at 4 KiB; where
  * cryptsetup, which overwrites all of its header with zeros and random bytes before it writes it, has the
  * data, of which the first block is written when the volume is open. */
 #define DISKS_MARK_OF_LVM 2048
 #define DISKS_MARK_OF_LUKS DISKS_LUKS_HEAD
+/* … and that far from the end for a mkfs: none of them writes there, and erasing does. */
+#define DISKS_MARK_OF_MKFS MIB
 must_check int disks_mark_again(const struct disks_target *t, uint64_t at, struct rouse_err *e);
 /* Is it at this byte? Then ret is what disks_pending_guid() makes of the UUID. */
 bool disks_marked_again(int fd, uint64_t at, char ret[static DISKS_GUID_LEN]);
@@ -219,6 +221,13 @@ must_check int disks_copy_head(const struct disks_target *t, int fd, uint64_t he
 #define DISKS_MKFS_ARGS 80
 must_check int disks_run_mkfs(const struct disks_target *t, const char **argv, size_t n,
 			      uint64_t head, struct rouse_err *e);
+/* The same for a program that writes over the pending mark before the rest is on the disk. On a node, argv says
+ * DISKS_PENDING_LABEL, the second mark is there until all is synced, and then label() gives it its own. */
+must_check int disks_run_mkfs_pending(const struct disks_target *t, const char **argv, size_t n,
+				      uint64_t head,
+				      int (*label)(int fd, const struct disks_target *t,
+						   struct rouse_err *e),
+				      struct rouse_err *e);
 /* Grows a filesystem that nobody has mounted: on a mount that has no place in any tree, for an
  * image through a loop device. */
 must_check int disks_grow_detached(const struct disks_action *a, struct rouse_err *e);

@@ -9,7 +9,6 @@
 
 #include <endian.h>
 #include <ext2fs/ext2fs.h> /* for its CRC32C */
-#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -66,23 +65,13 @@ static int label_group(int fd, uint64_t at, uint8_t *sb, size_t sector,
 	return disks_pwrite(fd, sb, sector, at, t->what, e);
 }
 
-static int sync_all(int fd, const struct disks_target *t, struct rouse_err *e)
-{
-	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what) : 0;
-}
-
 /* The first one last: it tells that there is nothing more to do. */
-static int set_label(const struct disks_target *t, struct rouse_err *e)
+static int set_label(int fd, const struct disks_target *t, struct rouse_err *e)
 {
-	auto_fd int fd = open(t->node, O_RDWR | O_CLOEXEC);
 	auto_free uint8_t *sb = rouse_calloc(1, MAX_SECTOR);
 	uint64_t group, n;
 	size_t sector;
 
-	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", t->node);
-	if (sync_all(fd, t, e) < 0)
-		return -1;
 	if (pread(fd, sb, 512, 0) != 512)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read '%s'", t->node);
 	group = big4(sb + SB_AGBLOCKS) * big4(sb + SB_BLOCKSIZE);
@@ -94,9 +83,9 @@ static int set_label(const struct disks_target *t, struct rouse_err *e)
 	while (n > 1)
 		if (label_group(fd, --n * group, sb, sector, t, e) < 0)
 			return -1;
-	if (sync_all(fd, t, e) < 0 || label_group(fd, 0, sb, sector, t, e) < 0)
-		return -1;
-	return sync_all(fd, t, e);
+	if (fsync(fd) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	return label_group(fd, 0, sb, sector, t, e);
 }
 
 /* Devices are not discarded: a large one takes minutes, and a cloud's volume is blank. */
@@ -119,9 +108,7 @@ static int make_xfs(const struct disks_target *t, struct rouse_err *e)
 		argv[n++] = "-L";
 		argv[n++] = t->node ? DISKS_PENDING_LABEL : t->label;
 	}
-	if (disks_run_mkfs(t, argv, n, 64 * KIB, e) < 0)
-		return -1;
-	return t->node ? set_label(t, e) : 0;
+	return disks_run_mkfs_pending(t, argv, n, 64 * KIB, set_label, e);
 }
 
 /* ---- the ioctls of xfs_fs.h, which no header of the kernel brings -------------------------------- */
