@@ -45,7 +45,8 @@ const char *cloud_name(const char *cloud)
 	return cloud && *cloud ? cloud : "none";
 }
 
-const char *cloud_datasource(const char *cloud)
+/* "DataSourceEc2"… */
+static const char *datasource_of(const char *cloud)
 {
 	for (size_t i = 0; cloud && i < ARRAY_SIZE(clouds); i++)
 		if (rouse_streq(cloud, clouds[i].cloud))
@@ -166,7 +167,7 @@ static json_t *warnings_of(const struct state *s)
 static json_t *status_json(const struct state *s)
 {
 	json_t *j = json_object();
-	auto_free char *source = rouse_strdup(cloud_datasource(cloud_of(s)));
+	auto_free char *source = rouse_strdup(datasource_of(cloud_of(s)));
 	const char *datasource = source + strlen("DataSource");
 	char at[64], lower[64];
 
@@ -219,7 +220,7 @@ static void print_long(const struct state *s)
 						      : "enabled-by-generator");
 	if (*at)
 		(void)printf("last_update: %s\n", at);
-	(void)printf("detail: %s\n", s->report ? cloud_datasource(cloud_of(s)) : "");
+	(void)printf("detail: %s\n", s->report ? datasource_of(cloud_of(s)) : "");
 	if (s->result == CLOUD_ERROR && s->reason)
 		(void)printf("errors:\n\t- %s\n", s->reason);
 	else

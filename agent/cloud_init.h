@@ -12,8 +12,6 @@
 
 /* "aws", "gce", "azure", "openstack", "nocloud"… of rouse's "ec2", "gce"…; static. */
 const char *cloud_name(const char *cloud);
-/* "DataSourceEc2"…; static. */
-const char *cloud_datasource(const char *cloud);
 
 /* cloud-init query; its answer on stdout. Returns the exit status. */
 int cloud_query(int argc, char **argv);

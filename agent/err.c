@@ -15,9 +15,29 @@ static void append(struct rouse_err *r, const char *s)
 	r->text[n + len] = '\0';
 }
 
+/* What a kind says when nobody knows better. */
+static enum rouse_fault fault_of(enum rouse_kind kind)
+{
+	switch (kind) {
+	case ROUSE_OK:
+	case ROUSE_DEGRADED:
+		return ROUSE_FAULT_NONE;
+	case ROUSE_SYSTEM:
+		return ROUSE_LOCAL;
+	case ROUSE_UNAVAILABLE:
+		return ROUSE_TRANSIENT;
+	case ROUSE_USAGE:
+	case ROUSE_BUG: /* the same agent runs everywhere */
+	case ROUSE_UNTRUSTED:
+	case ROUSE_DOCUMENT:
+		break;
+	}
+	return ROUSE_FLEET;
+}
+
 int rouse_fail(struct rouse_err *e, enum rouse_kind kind, int sys, const char *fmt, ...)
 {
-	struct rouse_err r = { .kind = kind, .fault = rouse_kind_fault(kind), .sys = sys };
+	struct rouse_err r = { .kind = kind, .fault = fault_of(kind), .sys = sys };
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -51,25 +71,6 @@ int rouse_blame(struct rouse_err *e, enum rouse_fault fault)
 {
 	e->fault = fault;
 	return -1;
-}
-
-enum rouse_fault rouse_kind_fault(enum rouse_kind kind)
-{
-	switch (kind) {
-	case ROUSE_OK:
-	case ROUSE_DEGRADED:
-		return ROUSE_FAULT_NONE;
-	case ROUSE_SYSTEM:
-		return ROUSE_LOCAL;
-	case ROUSE_UNAVAILABLE:
-		return ROUSE_TRANSIENT;
-	case ROUSE_USAGE:
-	case ROUSE_BUG: /* the same agent runs everywhere */
-	case ROUSE_UNTRUSTED:
-	case ROUSE_DOCUMENT:
-		break;
-	}
-	return ROUSE_FLEET;
 }
 
 static const char *const fault_words[] = {

@@ -26,11 +26,6 @@ void rouse_log_set_level(enum rouse_level most)
 	sink.most = most;
 }
 
-bool rouse_log_enabled(enum rouse_level level)
-{
-	return level <= sink.most;
-}
-
 void rouse_log_open_kmsg(void)
 {
 	if (sink.kmsg < 0)

@@ -32,7 +32,7 @@ struct s3_bucket {
 	unsigned generation;
 };
 
-extern const struct bucket_ops s3_ops;
+static const struct bucket_ops s3_ops;
 
 static struct s3_bucket *s3_of(struct bucket *base)
 {
@@ -262,7 +262,7 @@ static enum outcome s3_judge_answer(struct transfer *tr, struct rouse_err *e)
 	return verdict == S3_AGAIN || b->denied ? TRANSFER_AGAIN : TRANSFER_FAILED;
 }
 
-const struct bucket_ops s3_ops = {
+static const struct bucket_ops s3_ops = {
 	.no_route = "no route to S3: a subnet without an internet or NAT gateway needs an "
 		    "endpoint for S3",
 	.prepare = s3_prepare,

@@ -46,8 +46,6 @@ int rouse_wrap(struct rouse_err *e, const char *fmt, ...) like_printf(2, 3);
 /* The failing call knows better whose fault it is than the kind says (no lease is "unavailable", but
  * no other machine's business). Returns -1, as rouse_fail() does. */
 int rouse_blame(struct rouse_err *e, enum rouse_fault fault);
-/* What a kind says when nobody knows better. */
-enum rouse_fault rouse_kind_fault(enum rouse_kind kind);
 /* "none", "local", "fleet", "transient"; static storage. */
 const char *rouse_fault_word(enum rouse_fault fault);
 

@@ -19,7 +19,6 @@ enum rouse_level {
 };
 
 void rouse_log_set_level(enum rouse_level most); /* default ROUSE_LOG_INFO */
-bool rouse_log_enabled(enum rouse_level level);
 /* Also writes to /dev/kmsg from now on; silently does nothing where it cannot be opened. */
 void rouse_log_open_kmsg(void);
 /* Also writes to these consoles (/dev/console as pid 1); non-blocking. */

@@ -386,7 +386,8 @@ static void job_end(struct job *j)
 
 /* --- the queue -------------------------------------------------------------------------------- */
 
-void pull_set_error(struct pull *p, const struct rouse_err *e)
+/* With the mutex held. */
+static void set_error(struct pull *p, const struct rouse_err *e)
 {
 	if (!p->error.kind)
 		p->error = *e;
@@ -397,7 +398,7 @@ void pull_set_error(struct pull *p, const struct rouse_err *e)
 void pull_fail(struct pull *p, const struct rouse_err *e)
 {
 	(void)pthread_mutex_lock(&p->mutex);
-	pull_set_error(p, e);
+	set_error(p, e);
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
@@ -483,11 +484,11 @@ static struct rouse_fetch *next_job(void *ctx)
 static void note_failed(struct pull *p, struct rouse_path *path, const struct rouse_err *e)
 {
 	if (e->kind == ROUSE_SYSTEM || e->kind == ROUSE_BUG || e->sys == ECANCELED) {
-		pull_set_error(p, e);
+		set_error(p, e);
 	} else if (!p->store) {
 		rouse_closure_problem(p->c, e);
 	} else if (!rouse_closure_has_more(p->c, path)) {
-		pull_set_error(p, e);
+		set_error(p, e);
 	} else {
 		path->failure = rouse_arena_alloc(&p->c->paths.arena, sizeof(*e));
 		*path->failure = *e;

@@ -117,7 +117,8 @@ static bool is_left(const struct rouse_root *root)
 	return fd >= 0;
 }
 
-bool rouse_store_may_tell(const struct rouse_store *s)
+/* Is something left that a Nix which has come since could be told, and may it be? */
+static bool may_tell(const struct rouse_store *s)
 {
 	char program[512];
 
@@ -125,7 +126,7 @@ bool rouse_store_may_tell(const struct rouse_store *s)
 	       find_nix_store(s, chroot_of(s), program, sizeof(program));
 }
 
-int rouse_store_tell_left(const struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
+static int tell_left(const struct rouse_store *s, uint64_t deadline, struct rouse_err *e)
 {
 	auto_buf struct rouse_buf text = { 0 };
 	char program[512];
@@ -155,7 +156,7 @@ bool rouse_store_is_untold(const char *root)
 	auto_store struct rouse_store s = ROUSE_STORE_INIT;
 	struct rouse_err e;
 
-	return look_when_left(root, &s, &e) == 0 && s.dir >= 0 && rouse_store_may_tell(&s);
+	return look_when_left(root, &s, &e) == 0 && s.dir >= 0 && may_tell(&s);
 }
 
 int rouse_store_tell_first(const char *root, uint64_t deadline, struct rouse_err *e)
@@ -164,7 +165,7 @@ int rouse_store_tell_first(const char *root, uint64_t deadline, struct rouse_err
 
 	if (look_when_left(root, &s, e) < 0)
 		return -1;
-	return s.dir >= 0 && rouse_store_may_tell(&s) ? rouse_store_tell_left(&s, deadline, e) : 0;
+	return s.dir >= 0 && may_tell(&s) ? tell_left(&s, deadline, e) : 0;
 }
 
 /* --- what others have put there --------------------------------------------------------------- */

@@ -41,8 +41,6 @@ struct pull {
 	bool stop;         /* atomic copy of error.kind != 0 */
 };
 
-/* With the mutex held. */
-void pull_set_error(struct pull *p, const struct rouse_err *e);
 void pull_fail(struct pull *p, const struct rouse_err *e);
 /* Of one archive: may another cache have it? Else everything stops. Both processes judge alike. */
 void pull_note_failed(struct pull *p, struct rouse_path *path, const struct rouse_err *e);

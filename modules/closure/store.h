@@ -75,11 +75,6 @@ must_check int rouse_store_leave(struct rouse_store *s, struct rouse_err *e);
 /* Tells Nix: runs the closure's (or the system's) `nix-store --load-db` on the whole list, of which
  * nothing need be left then. Without one, nothing is done. */
 must_check int rouse_store_tell_nix(struct rouse_store *s, uint64_t deadline, struct rouse_err *e);
-/* Is something left that a Nix which has come since could be told, and may it be? */
-bool rouse_store_may_tell(const struct rouse_store *s);
-/* … does so. */
-must_check int rouse_store_tell_left(const struct rouse_store *s, uint64_t deadline,
-				     struct rouse_err *e);
 /* What is in the store and not registered, and is said to be valid by a list that came with the image,
  * or by a Nix that has its own: registered from here on, when the list is written. What cannot be read
  * is as if it were not there. */

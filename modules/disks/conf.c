@@ -408,7 +408,6 @@ const struct rouse_field disks_conf_fields[] = {
 		    .format = "a name of letters, digits, \".\", \"_\", \"-\"",
 		    .valid = rouse_is_label, .max = ROUSE_MAX_DISKS, .item = &disk_shape),
 };
-const size_t disks_n_conf_fields = ARRAY_SIZE(disks_conf_fields);
 
 const char *disks_seed(const struct disks_conf *conf)
 {

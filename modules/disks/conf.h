@@ -124,8 +124,7 @@ struct disks_conf {
 	struct rouse_list disks; /* struct disks_disk */
 };
 
-extern const struct rouse_field disks_conf_fields[];
-extern const size_t disks_n_conf_fields;
+extern const struct rouse_field disks_conf_fields[2];
 void disks_conf_check(const void *conf, struct rouse_problems *problems);
 /* Where in the document a check is: `at`, then two names. Returns where the key of what is in there
  * goes, and the name of a member of that; both are NULL. */

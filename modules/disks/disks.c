@@ -4,7 +4,7 @@
 const struct rouse_module rouse_module_disks = {
 	.name = "disks",
 	.fields = disks_conf_fields,
-	.n_fields = 2,
+	.n_fields = ARRAY_SIZE(disks_conf_fields),
 	.conf_size = sizeof(struct disks_conf),
 	.facts = disks_facts_fields,
 	.n_facts = DISKS_N_FACTS,

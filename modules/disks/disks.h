@@ -83,7 +83,6 @@ extern const struct disks_filesystem disks_ext4, disks_vfat, disks_xfs, disks_bt
 
 /* By word or GUID; NULL: unknown. As the document has it, so GUIDs may be of either case. */
 const char *disks_type_guid(const char *word);
-const char *disks_type_word(const char *guid); /* … and back; the GUID itself where there is none */
 bool disks_is_type(const char *s);
 bool disks_is_guid(const char *s); /* but not the zero one */
 bool disks_same_guid(const char *a, const char *b);
@@ -178,9 +177,6 @@ struct disks_found {
 must_check int disks_match(const struct disks_conf *conf, const struct disks_facts *facts,
 			   const struct rouse_context *c, struct rouse_arena *arena,
 			   struct disks_found *ret, struct rouse_err *e);
-/* Does anything on it (a table, a filesystem, a half-made one) bear the identity of this name? */
-bool disks_bears_identity(const struct disks_conf *conf, const struct disks_disk *d,
-			  const struct disks_fact *f);
 /* "a GPT with 2 partitions (…)", "ext4 'data'"…: what is on a disk, for messages. */
 const char *disks_describe(const struct disks_fact *f, struct rouse_arena *arena);
 const char *disks_describe_content(const struct disks_content *c, struct rouse_arena *arena);

@@ -139,8 +139,9 @@ static bool bears_filesystem(const struct disks_conf *conf, const struct disks_d
 	return false;
 }
 
-bool disks_bears_identity(const struct disks_conf *conf, const struct disks_disk *d,
-			  const struct disks_fact *f)
+/* Does anything on it (a table, a filesystem, a half-made one) bear the identity of this name? */
+static bool bears_identity(const struct disks_conf *conf, const struct disks_disk *d,
+			   const struct disks_fact *f)
 {
 	return disks_is_ours(conf, d, f) || bears_filesystem(conf, d, f);
 }
@@ -153,7 +154,7 @@ static bool is_another_ones(const struct matcher *m, size_t i, const struct disk
 		for (size_t j = 0; k != i && j < found->n; j++)
 			if (found->all[j] == f)
 				return true;
-		if (k != i && disks_bears_identity(m->conf, disk_at(m, k), f))
+		if (k != i && bears_identity(m->conf, disk_at(m, k), f))
 			return true;
 	}
 	return false;
@@ -243,7 +244,7 @@ static void select_candidates(const struct matcher *m, size_t i, bool own, struc
 	for (size_t k = 0; k < m->facts->disks.n; k++) {
 		if (!is_usable(m, i, &f[k]))
 			continue;
-		if (own ? disks_bears_identity(m->conf, d, &f[k]) &&
+		if (own ? bears_identity(m->conf, d, &f[k]) &&
 				    (d->device->largest || row->is(&f[k], d->device))
 			: row->is(&f[k], d->device) && disks_has_size(&f[k], d->device->size))
 			add(ret, &f[k]);

@@ -57,7 +57,8 @@ bool disks_is_late(const struct place *w)
 	return w->lvm || w->raid || w->luks || (fs && fs->late && !w->f->file);
 }
 
-void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16])
+/* Lays the pending mark into what the table will publish. */
+static void add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16])
 {
 	struct disks_mark *m = &p->table->marks[p->table->n_marks++];
 
@@ -65,7 +66,9 @@ void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid
 	memcpy(m->uuid, uuid, sizeof(m->uuid));
 }
 
-void disks_add_erase(struct planner *p, const struct place *w, enum verdict v)
+/* Leaves only the pending mark there: where consent was given (v is REPLACE), or what is blank is taken by
+ * something that is made in several steps. */
+static void add_erase(struct planner *p, const struct place *w, enum verdict v)
 {
 	struct disks_action *a = disks_new_action(p, w->d, w->f);
 	bool whole = !w->number;
@@ -97,9 +100,9 @@ int disks_claim(struct planner *p, const struct place *w, enum verdict v)
 	if (disks_has_node(w))
 		return 0; /* its own step marks it */
 	if (!w->published)
-		disks_add_mark(p, w, uuid);
+		add_mark(p, w, uuid);
 	else if (v == REPLACE || !disks_is_pending(p, w))
-		disks_add_erase(p, w, v);
+		add_erase(p, w, v);
 	return 0;
 }
 
@@ -134,7 +137,7 @@ struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 		return a;
 	p->last = a;
 	if (!w->published && disks_is_late(w))
-		disks_add_mark(p, w, a->uuid);
+		add_mark(p, w, a->uuid);
 	return a;
 }
 

@@ -151,11 +151,6 @@ bool disks_is_kept(struct planner *p, const struct mount *m);
 /* `lost`: what is destroyed for it, in words; NULL: nothing. */
 struct disks_action *disks_add_make(struct planner *p, const struct place *w,
 				    const struct disks_filesystem *fs, const char *lost);
-/* Lays the pending mark into what the table will publish. */
-void disks_add_mark(struct planner *p, const struct place *w, const uint8_t uuid[static 16]);
-/* Leaves only the pending mark there: where consent was given (v is REPLACE), or what is blank is
- * taken by something that is made in several steps. */
-void disks_add_erase(struct planner *p, const struct place *w, enum verdict v);
 /* What becomes a part of something larger: marked, in the table that will publish it or by a step of
  * its own, unless it is marked already. */
 int disks_claim(struct planner *p, const struct place *w, enum verdict v);

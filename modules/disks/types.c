@@ -143,14 +143,6 @@ bool disks_is_type(const char *s)
 	return disks_type_guid(s) != NULL;
 }
 
-const char *disks_type_word(const char *guid)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (disks_same_guid(types[i].guid, guid))
-			return types[i].word;
-	return guid;
-}
-
 /* What a mount point is for; "/" and "/usr" are of this architecture. */
 static const char *const mounts[][2] = {
 	{ "/", "root" },        { "/usr", "usr" },       { "/efi", "esp" },

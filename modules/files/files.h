@@ -77,10 +77,6 @@ extern const struct rouse_shape files_facts_shape;
 
 int files_observe(const void *conf, const struct rouse_context *c, json_t *facts,
 		  struct rouse_err *e);
-/* Adds what stands at `path` to the object `files`; nothing when nothing does. */
-must_check int files_observe_one(const struct rouse_root *root,
-				 const struct rouse_accounts *accounts, const char *path,
-				 json_t *files, struct rouse_err *e);
 /* What was found at a path; NULL: nothing. */
 const struct found *files_find(const struct rouse_list *found, const char *path);
 
@@ -109,7 +105,7 @@ must_check int files_resolve(const struct rouse_lines *lines, const char *name, 
 			     const char *path, uint32_t *ret, struct rouse_err *e);
 /* "noUsers" and "noGroups" of the facts. */
 void files_observe_owners(const struct conf *want, const struct rouse_accounts *a, json_t *facts);
-/* Reads back what files_observe_one() wrote for one path, when the root was out of sight before. */
+/* Observes one path alone, when the root was out of sight before. */
 must_check int files_look(const struct rouse_root *root, const struct rouse_accounts *accounts,
 			  const char *path, struct rouse_arena *arena, json_t **ret_json,
 			  const struct found **ret, struct rouse_err *e);

@@ -35,8 +35,9 @@ static int add_digest(const struct rouse_root *root, const char *path, json_t *e
 	return 0;
 }
 
-int files_observe_one(const struct rouse_root *root, const struct rouse_accounts *accounts,
-		      const char *path, json_t *files, struct rouse_err *e)
+/* Adds what stands at `path` to the object `files`; nothing when nothing does. */
+static int observe_one(const struct rouse_root *root, const struct rouse_accounts *accounts,
+		       const char *path, json_t *files, struct rouse_err *e)
 {
 	auto_root struct rouse_root parent = ROUSE_ROOT_INIT;
 	auto_json json_t *entry = NULL;
@@ -137,11 +138,11 @@ int files_observe(const void *conf, const struct rouse_context *c, json_t *facts
 	for (size_t i = 0; i < want->files.n; i++) {
 		const struct file *f = (const struct file *)want->files.items + i;
 
-		if (files_observe_one(&root, &accounts, f->path, files, e) < 0)
+		if (observe_one(&root, &accounts, f->path, files, e) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < want->directories.n; i++)
-		if (files_observe_one(&root, &accounts, d[i].path, directories, e) < 0)
+		if (observe_one(&root, &accounts, d[i].path, directories, e) < 0)
 			return -1;
 	return 0;
 }
@@ -166,7 +167,7 @@ int files_look(const struct rouse_root *root, const struct rouse_accounts *accou
 
 	*ret_json = facts;
 	rouse_json_set(facts, "files", files);
-	if (files_observe_one(root, accounts, path, files, e) < 0)
+	if (observe_one(root, accounts, path, files, e) < 0)
 		return -1;
 	if (rouse_schema_read(&files_facts_shape, facts, NULL, &is, arena, &problems)) {
 		rouse_problems_done(&problems);
