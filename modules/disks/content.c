@@ -50,6 +50,13 @@ static const char *value_of(blkid_probe pr, const char *name)
 	return blkid_probe_lookup_value(pr, name, &value, NULL) == 0 ? value : NULL;
 }
 
+/* Of some types it is made of bytes as they stand there, and it becomes part of a path. */
+static bool is_name(const char *uuid)
+{
+	return strspn(uuid, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_:") ==
+	       strlen(uuid);
+}
+
 static void add_signature(json_t *list, const char *type, const char *label, const char *uuid)
 {
 	auto_json json_t *s = json_object();
@@ -62,7 +69,7 @@ static void add_signature(json_t *list, const char *type, const char *label, con
 	rouse_json_set_string(s, "type", type);
 	if (label && *label && rouse_utf8_valid(label, strlen(label)))
 		rouse_json_set_string(s, "label", label);
-	if (uuid && *uuid && rouse_utf8_valid(uuid, strlen(uuid)))
+	if (uuid && *uuid && is_name(uuid))
 		rouse_json_set_string(s, "uuid", uuid);
 	rouse_json_append(list, take(s, NULL));
 }

@@ -259,7 +259,7 @@ static json_t *read_active(const char *group, const char *volume)
 	auto_free char *link = NULL, *real = NULL;
 	struct stat st;
 
-	if (stat(node, &st) < 0)
+	if (strchr(volume, '/') || stat(node, &st) < 0) /* lvm shows what its metadata says */
 		return NULL;
 	/* Without udev the node has the volume's name, and not the kernel's. */
 	link = rouse_asprintf("/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
