@@ -21,8 +21,11 @@ static const struct {
 	{ AF_INET, 32, { 168, 63, 129, 16 } },   /* Azure's wire server */
 	{ AF_INET, 32, { 100, 100, 100, 200 } }, /* Alibaba */
 	{ AF_INET6, 10, { 0xfe, 0x80 } },        /* OpenStack: fe80::a9fe:a9fe */
-	{ AF_INET6, 128, { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 } }, /* EC2 */
-	{ AF_INET6, 128, { 0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54 } }, /* GCE */
+	{ AF_INET6, 128, { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 } },             /* EC2 */
+	{ AF_INET6, 128, { 0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54 } },             /* GCE */
+	{ AF_INET6, 128, { 0xfd, 0x00, 0x00, 0xc1, [12] = 0xa9, 0xfe, 0xa9, 0xfe } }, /* Oracle */
+	{ AF_INET6, 128, { 0xfd, 0x00, 0xa9, 0xfe, 0xa9, 0xfe, [15] = 0x01 } },       /* Akamai */
+	{ AF_INET6, 128, { 0xfd, 0x00, 0x00, 0x42, [15] = 0x42 } },                   /* Scaleway */
 };
 
 /* The IPv4 address that an IPv6 one stands for (::ffff:0:0/96, and 64:ff9b::/96 of NAT64), or NULL. */

@@ -2,10 +2,13 @@
 /* Every cloud's table against answers as they were recorded (tests/cloud/clouds.json), well and ill. */
 #include "../../modules/sources/services.h"
 
+#include <arpa/inet.h>
+
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
 #include <rouse/json.h>
 
+#include "../../agent/metadata_address.h"
 #include "../lib/server.h"
 #include "../lib/tap.h"
 
@@ -351,8 +354,36 @@ static void tables_say_what_statuses_mean(struct t *t)
 	}
 }
 
+/* The number of an address in a URL: "http://[fe80::1%25eth0]/x". */
+static int address_of(const char *url, uint8_t ret[static 16])
+{
+	bool six = strchr(url, '[') != NULL;
+	const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 + six : url;
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "%.*s", (int)strcspn(host, six ? "]%" : ":/"), host);
+	return inet_pton(six ? AF_INET6 : AF_INET, text, ret) == 1 ? six ? AF_INET6 : AF_INET : -1;
+}
+
+/* Or a cache could have us ask one of them, and read the answer. */
+static void no_url_may_lead_to_any_of_them(struct t *t)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(services); i++)
+		for (size_t k = 0; k < ROUSE_IMDS_MAX_BASES && services[i]->api->bases[k]; k++) {
+			const char *base = services[i]->api->bases[k];
+			uint8_t address[16];
+			int family = address_of(base, address);
+
+			if (!*base) /* CloudStack's is that of a router, and gives out no credentials */
+				continue;
+			CHECK_OF(t, services[i]->cloud, family != -1);
+			CHECK_OF(t, services[i]->cloud, metadata_address_is(family, address));
+		}
+}
+
 T_MAIN(T(every_cloud_is_read_whole), T(what_is_not_there_is_none_where_the_table_says_so),
        T(what_cannot_be_known_yet_is_never_none), T(a_refusal_is_this_machines_fault),
        T(each_way_to_misbehave_has_its_outcome), T(json_that_is_none_is_this_machines_fault),
        T(a_service_that_recovers_is_asked_again_after_what_it_said),
-       T(another_instance_than_the_firmware_says_is_untrusted), T(tables_say_what_statuses_mean))
+       T(another_instance_than_the_firmware_says_is_untrusted), T(tables_say_what_statuses_mean),
+       T(no_url_may_lead_to_any_of_them))
