@@ -152,14 +152,15 @@ static bool reap(pid_t pid, uint64_t deadline, int *status)
 	}
 }
 
-static void end_group(pid_t pid, int *status)
+/* False when it is there even then: SIGKILL does not end what waits for a device that never answers. */
+static bool end_group(pid_t pid, int *status)
 {
+	bool gone;
+
 	(void)kill(-pid, SIGTERM);
-	if (!reap(pid, rouse_clock_ms() + ROUSE_KILL_GRACE, status)) {
-		(void)kill(-pid, SIGKILL);
-		(void)waitpid(pid, status, 0);
-	}
-	(void)kill(-pid, SIGKILL); /* grandchildren that ignored the first */
+	gone = reap(pid, rouse_clock_ms() + ROUSE_KILL_GRACE, status);
+	(void)kill(-pid, SIGKILL); /* grandchildren that ignored the first, too */
+	return gone || reap(pid, rouse_clock_ms() + ROUSE_KILL_GRACE, status);
 }
 
 int rouse_proc_run(const struct rouse_proc *p, int *ret_status, struct rouse_buf *out,
@@ -192,9 +193,10 @@ int rouse_proc_run(const struct rouse_proc *p, int *ret_status, struct rouse_buf
 	if (!drain(rd, p->deadline, out ? out : &own,
 		   p->max_output ? p->max_output : ROUSE_MAX_PROGRAM_OUTPUT) ||
 	    !reap(pid, p->deadline, &status)) {
-		end_group(pid, &status);
-		return rouse_fail(e, ROUSE_SYSTEM, ETIMEDOUT, "'%s' was ended at its deadline",
-				  path);
+		return rouse_fail(e, ROUSE_SYSTEM, ETIMEDOUT, "'%s' %s", path,
+				  end_group(pid, &status)
+					  ? "was ended at its deadline"
+					  : "is past its deadline, and cannot be ended");
 	}
 	if (WIFSIGNALED(status))
 		return rouse_fail(e, ROUSE_SYSTEM, 0, "'%s' was ended by signal %d", path,

@@ -11,8 +11,8 @@
 /* lckpwdf(3), which knows no root and waits by SIGALRM: the lock of passwd(1), useradd(8)… */
 static int lock_accounts(const struct rouse_root *root, int *ret, struct rouse_err *e)
 {
-	auto_fd int fd = rouse_fs_open(root, "/etc/.pwd.lock", O_WRONLY | O_CREAT | O_NOFOLLOW,
-				       0600);
+	auto_fd int fd = rouse_fs_open(root, "/etc/.pwd.lock",
+				       O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
 	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	uint64_t deadline = rouse_clock_ms() + ROUSE_ACCOUNTS_LOCK_TIMEOUT;
 
