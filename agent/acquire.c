@@ -176,7 +176,7 @@ int rouse_acquire_check_caches(const struct rouse_settings *s, const struct rous
 }
 
 /* A document that was here all along may name a base that is not. */
-static int reach_base(const struct rouse_boot_options *o, const struct rouse_document *d,
+static int reach_base(const struct rouse_boot_options *o, struct rouse_document *d,
 		      uint64_t deadline, struct rouse_err *e)
 {
 	const char *url = NULL, *sha256 = NULL;

@@ -172,8 +172,8 @@ static int fail_with_problems(struct rouse_document *d, struct rouse_err *e)
 	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s", first);
 }
 
-int rouse_document_from(const struct rouse_document *d, const char **ret_url,
-			const char **ret_sha256, struct rouse_err *e)
+int rouse_document_from(struct rouse_document *d, const char **ret_url, const char **ret_sha256,
+			struct rouse_err *e)
 {
 	struct rouse_document one = { .n_layers = 1, .layers = { d->layers[0] } };
 	auto_arena struct rouse_arena arena = { 0 };
@@ -183,6 +183,9 @@ int rouse_document_from(const struct rouse_document *d, const char **ret_url,
 	if (rouse_schema_read(&head_shape, d->layers[0].json, NULL, &head, &arena, &one.problems) >
 	    0)
 		r = fail_with_problems(&one, e);
+	if (r < 0 && d->n_layers == 1 &&
+	    !d->problems.n) /* whoever shows all of them finds them there */
+		d->problems = take(one.problems, (struct rouse_problems){ 0 });
 	rouse_problems_done(&one.problems);
 	*ret_url = r == 0 && head.from ? head.from->url : NULL;
 	*ret_sha256 = r == 0 && head.from ? head.from->sha256 : NULL;

@@ -43,15 +43,54 @@ static enum rouse_type shorthand_type(const struct rouse_shape *shape)
 	return find_field(shape, shape->shorthand)->shape.type;
 }
 
-static const char *wanted(const struct rouse_shape *shape)
+/* Room for what is wanted, and for what stands there instead. */
+#define WANTED 256
+#define FOUND 160
+
+static const char *wanted_words(char buf[static WANTED], const char *const *words)
+{
+	size_t n = (size_t)snprintf(buf, WANTED, "%s", words[1] ? "one of" : "");
+
+	for (size_t i = 0; words[i] && n < WANTED; i++)
+		n += (size_t)snprintf(buf + n, WANTED - n, "%s\"%s\"",
+				      i          ? ", "
+				      : words[1] ? " "
+						 : "",
+				      words[i]);
+	return buf;
+}
+
+static const char *wanted_object(char buf[static WANTED], const struct rouse_shape *shape)
+{
+	const char *either = !shape->shorthand                    ? ""
+			     : shorthand_type(shape) == ROUSE_INT ? "a whole number or "
+								  : "a string or ";
+	size_t n = (size_t)snprintf(buf, WANTED, "%san object", either);
+	const char *with = " with ";
+
+	for (size_t i = 0; i < shape->n_fields && n < WANTED; i++)
+		if (shape->fields[i].required) {
+			n += (size_t)snprintf(buf + n, WANTED - n, "%s\"%s\"", with,
+					      shape->fields[i].name);
+			with = " and ";
+		}
+	return buf;
+}
+
+static const char *wanted(char buf[static WANTED], const struct rouse_shape *shape)
 {
 	switch (shape->type) {
 	case ROUSE_STRING:
+		if (shape->words)
+			return wanted_words(buf, shape->words);
 		return shape->format ? shape->format : "a string";
 	case ROUSE_BOOL:
 		return "true or false";
 	case ROUSE_INT:
-		return "a whole number";
+		if (shape->min != shape->max || !shape->min)
+			return "a whole number";
+		(void)snprintf(buf, WANTED, "the number %lld", (long long)shape->min);
+		return buf;
 	case ROUSE_SIZE:
 		return shape->percent ? "a size such as \"200MB\", \"1GiB\" or \"25%\""
 				      : "a size such as \"200MB\" or \"1GiB\"";
@@ -60,9 +99,7 @@ static const char *wanted(const struct rouse_shape *shape)
 	case ROUSE_MODE:
 		return "an octal mode such as \"0644\"";
 	case ROUSE_OBJECT:
-		return !shape->shorthand                    ? "an object"
-		       : shorthand_type(shape) == ROUSE_INT ? "an object or a whole number"
-							    : "an object or a string";
+		return wanted_object(buf, shape);
 	case ROUSE_LIST:
 		return "a list";
 	case ROUSE_MAP:
@@ -72,9 +109,6 @@ static const char *wanted(const struct rouse_shape *shape)
 	}
 	return "nothing";
 }
-
-/* Room for it. */
-#define FOUND 160
 
 /* What rouse_print_url() leaves out of a URL, which may be what is wrong with it. */
 static const char *left_out_of_url(const struct rouse_shape *shape, const char *url)
@@ -133,9 +167,9 @@ static const char *found(char buf[static FOUND], const struct rouse_shape *shape
 
 static bool expected(struct reader *r, const struct rouse_shape *shape, const json_t *json)
 {
-	char buf[FOUND];
+	char buf[FOUND], want[WANTED];
 
-	wrong(r, false, "expected %s, found %s", wanted(shape), found(buf, shape, json));
+	wrong(r, false, "expected %s, found %s", wanted(want, shape), found(buf, shape, json));
 	return false;
 }
 
@@ -168,6 +202,7 @@ static bool read_string(struct reader *r, const struct rouse_shape *shape, const
 			const char **ret)
 {
 	const char *s = json_string_value(json);
+	char want[WANTED];
 	size_t n;
 
 	if (!s)
@@ -190,7 +225,7 @@ static bool read_string(struct reader *r, const struct rouse_shape *shape, const
 		return false;
 	if (shape->valid && !shape->valid(s)) {
 		if (s != json_string_value(json) && !shape->secret)
-			wrong(r, false, "expected %s, found \"%.200s\"", wanted(shape), s);
+			wrong(r, false, "expected %s, found \"%.200s\"", wanted(want, shape), s);
 		else
 			(void)expected(r, shape, json);
 		return false;
@@ -288,6 +323,7 @@ static void unknown_key(struct reader *r, const struct rouse_shape *shape, const
 static void read_fields(struct reader *r, const struct rouse_shape *shape, const json_t *json,
 			void *ret)
 {
+	char want[WANTED];
 	const char *key;
 	json_t *value;
 
@@ -315,7 +351,7 @@ static void read_fields(struct reader *r, const struct rouse_shape *shape, const
 	for (size_t i = 0; i < shape->n_fields; i++)
 		if (shape->fields[i].required && !json_object_get(json, shape->fields[i].name))
 			wrong(r, false, "\"%s\" is missing (%s)", shape->fields[i].name,
-			      wanted(&shape->fields[i].shape));
+			      wanted(want, &shape->fields[i].shape));
 }
 
 static size_t stride_of(const struct rouse_shape *item, bool map)

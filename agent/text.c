@@ -333,7 +333,7 @@ const char *rouse_nearest(const char *s, size_t n, const char *(*word)(const voi
 			  const void *ctx)
 {
 	const char *best = NULL;
-	size_t best_distance = strlen(s) < 4 ? 2 : 3; /* must be below */
+	size_t best_distance = strlen(s) < 6 ? 2 : 3; /* must be below */
 
 	for (size_t i = 0; i < n; i++) {
 		const char *w = word(ctx, i);

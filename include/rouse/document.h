@@ -58,8 +58,8 @@ static inline void document_auto(struct rouse_document *d)
 must_check int rouse_document_add(struct rouse_document *d, const char *name, const char *text,
 				  size_t len, bool below, struct rouse_err *e);
 /* The pinned base that the lowest layer names ("from"); *ret_url is NULL when there is none.
- * Borrowed from the layer. */
-must_check int rouse_document_from(const struct rouse_document *d, const char **ret_url,
+ * Borrowed from the layer. Of a document of one layer, what is wrong with its head is in d->problems. */
+must_check int rouse_document_from(struct rouse_document *d, const char **ret_url,
 				   const char **ret_sha256, struct rouse_err *e);
 /* The lowest `n` layers merged, as they are: nothing is checked. A new reference. */
 json_t *rouse_document_merge(const struct rouse_document *d, size_t n);

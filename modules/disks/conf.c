@@ -43,7 +43,7 @@ static bool is_volume_label(const char *s)
 	"does without it."
 static const struct rouse_shape mount_option = {
 	.type = ROUSE_STRING,
-	.format = "a mount option",
+	.format = "one mount option such as \"noatime\" (more in a list)",
 	.valid = is_mount_option,
 };
 

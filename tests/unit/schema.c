@@ -144,7 +144,7 @@ static void schema_takes_a_number_for_an_object(struct t *t)
 	T_CHECK(t, f.conf.level && f.conf.level->level == 0);
 	T_CHECK(t, read_(&bad, "{\"level\":\"0\"}", NULL) == 1);
 	T_STR(t, bad.problems.items[0].message,
-	      "expected an object or a whole number, found \"0\"");
+	      "expected a whole number or an object with \"level\", found \"0\"");
 }
 
 static void schema_names_each_problem_in_order(struct t *t)
