@@ -51,8 +51,8 @@ static json_t *shown(const struct rouse_origin *o)
 
 	if (o->secret)
 		return NULL;
-	return o->url && s ? json_string(rouse_print_url(url, sizeof(url), s))
-			   : json_incref((json_t *)o->value);
+	return s && rouse_is_like_url(s) ? json_string(rouse_print_url(url, sizeof(url), s))
+					 : json_incref((json_t *)o->value);
 }
 
 static void print_origin(void *arg, const struct rouse_origin *o)

@@ -109,10 +109,7 @@ static void tell(const struct walk *w, const struct rouse_shape *shape, const js
 {
 	auto_free char *path = rouse_path_of_keys(w->keys, w->n_keys);
 	uint64_t at = (uint64_t)json_integer_value(shadow), layer = at >> (2 * PLACE_BITS);
-	struct rouse_origin o = { .path = path,
-				  .value = value,
-				  .secret = shape && shape->secret,
-				  .url = shape && shape->valid == rouse_is_url };
+	struct rouse_origin o = { .path = path, .value = value, .secret = shape && shape->secret };
 
 	rouse_one_line(path);
 	if (json_is_integer(shadow) && layer < w->d->n_layers) {

@@ -11,7 +11,6 @@ struct rouse_origin {
 	const char *path; /* as people write it */
 	const json_t *value;
 	bool secret;       /* not to be printed */
-	bool url;          /* to be printed without its query */
 	const char *layer; /* name, NULL: no layer says it */
 	unsigned line, column;
 };

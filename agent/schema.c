@@ -120,7 +120,34 @@ static const char *left_out_of_url(const struct rouse_shape *shape, const char *
 	return shape->valid == rouse_is_cache_url && strchr(url, '?') ? " with a query" : "";
 }
 
-/* What stands there instead; the value itself only when it is short and no secret. */
+/* A password or a token in a URL belongs into no message. */
+static const char *found_url(char buf[static FOUND], const struct rouse_shape *shape, const char *s)
+{
+	struct s3_target t __attribute__((cleanup(s3_target_auto))) = { 0 };
+	struct rouse_err e = { 0 };
+	char url[80];
+
+	if (rouse_strip_prefix(s, "s3://") && s3_parse(&t, s, &e) < 0)
+		(void)snprintf(buf, FOUND, "one of s3 that is wrong: %.*s", FOUND - 32, e.text);
+	else
+		(void)snprintf(buf, FOUND, "\"%s\"%s", rouse_print_url(url, sizeof(url), s),
+			       left_out_of_url(shape, s));
+	return buf;
+}
+
+/* The text itself only when it is short and no secret. */
+static const char *found_text(char buf[static FOUND], const struct rouse_shape *shape,
+			      const char *s)
+{
+	if (shape->secret || strlen(s) > 64)
+		return "another string";
+	if (rouse_is_like_url(s))
+		return found_url(buf, shape, s);
+	(void)snprintf(buf, FOUND, "\"%s\"", s);
+	return buf;
+}
+
+/* What stands there instead. */
 static const char *found(char buf[static FOUND], const struct rouse_shape *shape,
 			 const json_t *json)
 {
@@ -130,26 +157,7 @@ static const char *found(char buf[static FOUND], const struct rouse_shape *shape
 	case JSON_ARRAY:
 		return "a list";
 	case JSON_STRING:
-		if (shape->secret || json_string_length(json) > 64)
-			return "another string";
-		if (shape->valid == rouse_is_url || shape->valid == rouse_is_cache_url) {
-			char url[80]; /* a password or token does not belong there, nor in a message */
-			struct s3_target t __attribute__((cleanup(s3_target_auto))) = { 0 };
-			struct rouse_err e = { 0 };
-
-			if (rouse_strip_prefix(json_string_value(json), "s3://") &&
-			    s3_parse(&t, json_string_value(json), &e) < 0) {
-				(void)snprintf(buf, FOUND, "one of s3 that is wrong: %.*s",
-					       FOUND - 32, e.text);
-				return buf;
-			}
-			(void)snprintf(buf, FOUND, "\"%s\"%s",
-				       rouse_print_url(url, sizeof(url), json_string_value(json)),
-				       left_out_of_url(shape, json_string_value(json)));
-			return buf;
-		}
-		(void)snprintf(buf, FOUND, "\"%s\"", json_string_value(json));
-		return buf;
+		return found_text(buf, shape, json_string_value(json));
 	case JSON_INTEGER:
 		(void)snprintf(buf, FOUND, "%lld", (long long)json_integer_value(json));
 		return shape->secret ? "a number" : buf;
@@ -202,7 +210,7 @@ static bool read_string(struct reader *r, const struct rouse_shape *shape, const
 			const char **ret)
 {
 	const char *s = json_string_value(json);
-	char want[WANTED];
+	char buf[FOUND], want[WANTED];
 	size_t n;
 
 	if (!s)
@@ -224,10 +232,8 @@ static bool read_string(struct reader *r, const struct rouse_shape *shape, const
 	if (shape->words && !check_words(r, shape, s))
 		return false;
 	if (shape->valid && !shape->valid(s)) {
-		if (s != json_string_value(json) && !shape->secret)
-			wrong(r, false, "expected %s, found \"%.200s\"", wanted(want, shape), s);
-		else
-			(void)expected(r, shape, json);
+		wrong(r, false, "expected %s, found %s", wanted(want, shape),
+		      found_text(buf, shape, s));
 		return false;
 	}
 	*ret = s;

@@ -372,6 +372,13 @@ void rouse_one_line(char *s)
 	}
 }
 
+bool rouse_is_like_url(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+
+	return n && strncmp(s + n, "://", 3) == 0 && !strpbrk(s, " \t\r\n");
+}
+
 const char *rouse_print_url(char *buf, size_t size, const char *url)
 {
 	const char *rest = strstr(url, "://"), *host = rest ? rest + 3 : url, *end, *at = NULL;

@@ -45,5 +45,7 @@ bool rouse_utf8_valid(const char *s, size_t len);
  * one of which the other is the beginning (of four letters or more), else NULL. `word(ctx, i)` yields the i-th. */
 const char *rouse_nearest(const char *s, size_t n, const char *(*word)(const void *ctx, size_t i),
 			  const void *ctx);
+/* Does it read like a URL of any scheme, right or wrong? Then it may have secrets in it. */
+bool rouse_is_like_url(const char *s);
 /* Copies `url` without userinfo and without query and fragment, for logs and reports. */
 const char *rouse_print_url(char *buf, size_t size, const char *url);
