@@ -127,7 +127,8 @@ static const char *found_url(char buf[static FOUND], const struct rouse_shape *s
 	struct rouse_err e = { 0 };
 	char url[80];
 
-	if (rouse_strip_prefix(s, "s3://") && s3_parse(&t, s, &e) < 0)
+	if (shape->format && strstr(shape->format, "s3") && rouse_strip_prefix(s, "s3://") &&
+	    s3_parse(&t, s, &e) < 0)
 		(void)snprintf(buf, FOUND, "one of s3 that is wrong: %.*s", FOUND - 32, e.text);
 	else
 		(void)snprintf(buf, FOUND, "\"%s\"%s", rouse_print_url(url, sizeof(url), s),
