@@ -23,15 +23,7 @@ cat >late.json <<'END'
 END
 echo '{"document":"file:///late.json"}' >agent.json
 
-cat >guest <<'END'
-#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev /bin /run /tmp
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox --install -s /bin
-PATH=/bin:/usr/bin:/sbin:/usr/sbin
-cp /modules.dep "/lib/modules/$(uname -r)/"
+cat "$top/tests/lib/guest.sh" - >guest <<'END'
 for m in virtio_pci virtio_blk virtio_scsi sd_mod crc32c_generic ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 loop raid0; do modprobe $m 2>/dev/null; done
 say() { echo "guest: $*"; }
 for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /sys/block/vda ] || sleep 1; done
