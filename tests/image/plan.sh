@@ -109,6 +109,22 @@ changed_under_lock()
 	[ $status = 71 ] && grep -q 'has changed since the plan was made' apply.txt && cksum <disk.img | cmp - sum
 }
 
+# What is destroyed has a colour of its own, what is made another one
+coloured()
+{
+	image 512M
+	mkfs.ext4 -q -F -L old disk.img
+	document "\"replace\":[\"ext4:old\"],$two"
+	for no in '' 1; do
+		NO_COLOR=$no TERM=xterm timeout 60 python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))' \
+			"$ROUSE" plan --disk root=disk.img doc.json | tr '\033' @ >"colour$no"
+	done
+	cat colour
+	grep -q "^  @\[1;31m! all .*ext4 'old'  destroyed@\[0m" colour && grep -q '^  @\[1;31m!@\[0m disks *destroy ext4' colour &&
+		grep -q '^  @\[32m+ .*ext4@\[0m' colour && grep -q '^  @\[32m+@\[0m disks *make ext4' colour &&
+		! grep @ colour1 && sed 's/@\[[0-9;]*m//g' colour | cmp - colour1
+}
+
 image 1G
 document "$two"
 check 'a plan has an id, the same one every time, also as JSON' is_the_same
@@ -123,5 +139,6 @@ else
 fi
 check 'a disk that changes before its lock is had is not written' changed_under_lock
 check 'the plan with the id is applied, once' is_applied_once
+check 'on a terminal, what is destroyed and what is made have colours, unless NO_COLOR asks for none' coloured
 check 'slips of the command line are named' slips
 finish
