@@ -149,6 +149,7 @@ void boot_prepare_run(struct boot *b)
 	b->run.report = &b->report;
 	b->run.context = (struct rouse_context){
 		.root = b->options->root,
+		.run = b->options->run,
 		.initramfs = b->options->initramfs,
 		.boot = true,
 		.instance = &b->found.instance,

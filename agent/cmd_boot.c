@@ -6,6 +6,7 @@
 #include <rouse/boot.h>
 #include <rouse/init.h>
 #include <rouse/log.h>
+#include <rouse/schema.h>
 
 int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 {
@@ -42,6 +43,8 @@ int rouse_cmd_boot(int argc, char **argv, struct rouse_err *e)
 		else
 			o.settings = optarg;
 	}
+	if (!rouse_is_absolute_path(o.run)) /* what is kept there outlives this process */
+		return rouse_usage(e, "--run: '%s' is not an absolute path", o.run);
 	if (argc != optind)
 		return rouse_usage(e, "expected no argument, found '%s'", argv[optind]);
 	/* The journal gets fields; it does not hand them on to the console, so that we write there. */

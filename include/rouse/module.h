@@ -30,6 +30,7 @@ struct rouse_instance;
 /* Where and how a run works; the same for observe, prepare and apply. */
 struct rouse_context {
 	const char *root; /* where the target's "/" is reached: "/", "/sysroot", --root DIR */
+	const char *run;  /* where a boot keeps its state: --run DIR; NULL: /run/rouse */
 	bool initramfs;   /* the root filesystem is not mounted yet and is ours to make */
 	bool boot;        /* the machine comes up: what is not there yet may still come */
 	bool fallback;    /* what was asked for has failed: whatever works is good enough … */

@@ -153,10 +153,10 @@ static int health_plan(const void *conf, const void *facts unused_arg,
 	return 0;
 }
 
-static int health_apply(const struct rouse_step *step, const struct rouse_context *c unused_arg,
+static int health_apply(const struct rouse_step *step, const struct rouse_context *c,
 			void *state unused_arg, struct rouse_err *e)
 {
-	return rouse_health_save(RUN_DIR, ROUSE_HEALTH_FILE, step->arg, e);
+	return rouse_health_save(c->run ? c->run : RUN_DIR, ROUSE_HEALTH_FILE, step->arg, e);
 }
 
 extern const struct rouse_module rouse_module_health;

@@ -837,6 +837,8 @@ def boot_tries_its_channels_before_the_work():
         with open(run + "/report.json", encoding="utf-8") as f:
             report = json.load(f)
         assert r.returncode == 0 and os.path.exists(root + "/etc/motd"), r
+        # What `rouse health --run` of the same place is to check.
+        assert "signals" in json.load(open(run + "/health.json", encoding="utf-8")), os.listdir(run)
         channels = {c["name"]: c["ok"] for c in report["channels"]}
         assert channels == {"object": False, "gce": True, "azure": True, "asg": False}, report["channels"]
         assert "cannot tell asg 'web fleet/launch/hook'" in r.stderr and "AccessDenied" in r.stderr, r.stderr

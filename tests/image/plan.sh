@@ -62,7 +62,9 @@ slips()
 	timeout 60 "$ROUSE" plan --disk rot=disk.img doc.json >slip.txt 2>&1
 	[ $? = 64 ] && grep -q "the document has no disk 'rot', did you mean 'root'?" slip.txt || return
 	timeout 60 "$ROUSE" plan --only disk doc.json >slip.txt 2>&1
-	[ $? = 64 ] && grep -q "no section is named 'disk', did you mean 'disks'?" slip.txt
+	[ $? = 64 ] && grep -q "no section is named 'disk', did you mean 'disks'?" slip.txt || return
+	timeout 60 "$ROUSE" boot --root . --run run --settings /dev/null >slip.txt 2>&1
+	[ $? = 64 ] && grep -q "'run' is not an absolute path" slip.txt
 }
 
 # The same name, size and content, and yet another disk
