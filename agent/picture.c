@@ -79,22 +79,35 @@ static char letter(const struct rouse_part *part, const struct rouse_part *previ
 	return after || part->fate == ROUSE_LOST ? fates[fate_in(part, after)].fill : '=';
 }
 
+/* Columns of one colour follow each other: said where it changes. NULL: none. */
+static const char *change_colour(struct rouse_buf *out, const char *from, const char *to)
+{
+	if (from && from != to)
+		rouse_buf_printf(out, "\033[0m");
+	if (to && from != to)
+		rouse_buf_printf(out, "\033[%sm", to);
+	return to;
+}
+
 static void print_bar(struct rouse_buf *out, const struct rouse_picture *p, size_t width,
 		      bool after, bool colour)
 {
 	const struct rouse_part *previous = NULL;
+	const char *now = NULL;
 
 	rouse_buf_printf(out, "  %s [", after ? "after " : "before");
 	for (size_t i = 0; i < width; i++) {
 		const struct rouse_part *part = part_of_column(p, p->size / width * i,
 							       p->size / width * (i + 1), after);
-		char text[2] = { letter(part, previous, after), '\0' };
 		bool marked = part && (after || part->fate == ROUSE_LOST);
+		enum rouse_fate fate = marked ? fate_in(part, after) : ROUSE_KEPT;
 
-		print_coloured(out, marked ? fate_in(part, after) : ROUSE_KEPT, colour && marked,
-			       text);
+		now = change_colour(out, now,
+				    colour && fate != ROUSE_KEPT ? fates[fate].colour : NULL);
+		rouse_buf_printf(out, "%c", letter(part, previous, after));
 		previous = part;
 	}
+	(void)change_colour(out, now, NULL);
 	rouse_buf_printf(out, "]\n");
 }
 

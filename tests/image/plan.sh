@@ -119,10 +119,11 @@ coloured()
 	document "\"replace\":[\"ext4:old\"],$two"
 	for no in '' 1; do
 		NO_COLOR=$no TERM=xterm timeout 60 python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))' \
-			"$ROUSE" plan --disk root=disk.img doc.json | tr '\033' @ >"colour$no"
+			"$ROUSE" plan --disk root=disk.img doc.json | tr -d '\r' | tr '\033' @ >"colour$no"
 	done
 	cat colour
-	grep -q "^  @\[1;31m! all .*ext4 'old'  destroyed@\[0m" colour && grep -q '^  @\[1;31m!@\[0m disks *destroy ext4' colour &&
+	grep -q '^  before \[@\[1;31m!*@\[0m\]$' colour && grep -q '^  after  \[@\[32m[12+]*@\[0m\]$' colour &&
+		grep -q "^  @\[1;31m! all .*ext4 'old'  destroyed@\[0m" colour && grep -q '^  @\[1;31m!@\[0m disks *destroy ext4' colour &&
 		grep -q '^  @\[32m+ .*ext4@\[0m' colour && grep -q '^  @\[32m+@\[0m disks *make ext4' colour &&
 		! grep @ colour1 && sed 's/@\[[0-9;]*m//g' colour | cmp - colour1
 }
