@@ -192,11 +192,15 @@ static int acquire(struct boot *b, struct rouse_err *e)
 /* From here on the work may be long: who is to hear of it is tried now. */
 static void start_herald(struct boot *b)
 {
+	auto_free char *checks = rouse_asprintf("%s/" ROUSE_HEALTH_FILE, b->options->run);
 	auto_arena struct rouse_arena arena = { 0 };
 	struct rouse_health health = { 0 };
 	struct rouse_err e;
 
-	(void)boot_read_health(b, &arena, &health); /* it may have none */
+	/* What another document of this boot had to be checked is not asked of one that says nothing of it. */
+	if (!boot_read_health(b, &arena, &health) && unlink(checks) < 0 && errno != ENOENT)
+		rouse_log(ROUSE_LOG_WARNING, "health", "cannot remove '%s': %s, ignoring", checks,
+			  strerror(errno));
 	boot_add_signals(b, &arena, &health);
 	if (rouse_health_save(b->options->run, ROUSE_SIGNALS_FILE, &health, &e) < 0)
 		rouse_log(ROUSE_LOG_WARNING, "health", "%s, ignoring", e.text);

@@ -832,8 +832,8 @@ def boot_tries_its_channels_before_the_work():
         os.makedirs(root + "/etc")
         with open(m.top + "/agent.json", "w", encoding="utf-8") as f:
             f.write("{}")
-        r = subprocess.run([ROUSE, "boot", "--root", root, "--run", run, "--settings", m.top + "/agent.json"],
-                           timeout=LIMIT, capture_output=True, text=True, check=False)
+        boot = [ROUSE, "boot", "--root", root, "--run", run, "--settings", m.top + "/agent.json"]
+        r = subprocess.run(boot, timeout=LIMIT, capture_output=True, text=True, check=False)
         with open(run + "/report.json", encoding="utf-8") as f:
             report = json.load(f)
         assert r.returncode == 0 and os.path.exists(root + "/etc/motd"), r
@@ -847,6 +847,11 @@ def boot_tries_its_channels_before_the_work():
             "subStatus": "Provisioning", "description": "provisioning"}}
         beat = [q for q in WORLD.seen[ident] if b"Action=" in q.body]
         check_query(beat[0], "autoscaling", asg_body("RecordLifecycleActionHeartbeat", ident))
+        # A corrected document that says nothing of health is not asked what the one before it was.
+        del document["health"]
+        WORLD.scripts["imds"]["/latest/user-data"] = json.dumps(document)
+        r = subprocess.run(boot, timeout=LIMIT, capture_output=True, text=True, check=False)
+        assert r.returncode == 0 and not os.path.exists(run + "/health.json"), r
 
 
 def boot_asks_the_fleet_by_signed_requests():
