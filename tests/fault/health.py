@@ -725,6 +725,38 @@ def cured_machine_forgets_its_reboots():
         check(asked == "--no-block reboot\n" * 5 + "bless bad\n", asked)
 
 
+def entry_of_the_boot_loader_is_marked_bad():
+    """By the systemd-bless-boot of Debian's package, out of the variable in which systemd-boot left the entry."""
+    with Machine() as m:
+        subprocess.run(["sh", "-ec", "apt-get -qq -o APT::Sandbox::User=root download systemd-boot && dpkg -x systemd-boot_*.deb root"],
+                       cwd=m.top, check=True, timeout=LIMIT, capture_output=True)
+        esp, efi = os.path.join(m.top, "esp"), os.path.join(m.top, "efi")
+        os.makedirs(esp + "/loader/entries")
+        os.makedirs(efi + "/efivars")
+        with open(efi + "/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", "wb") as f:
+            f.write(b"\6\0\0\0" + "\\loader\\entries\\web+2-1.conf\0".encode("utf-16-le"))
+        with open(esp + "/loader/entries/web+2-1.conf", "w", encoding="utf-8") as f:
+            f.write("title web\n")
+        with open(m.top + "/bless", "w", encoding="utf-8") as f:  # an ESP without vfat
+            f.write(f'#!/bin/sh\nSYSTEMD_RELAX_ESP_CHECKS=1 SYSTEMD_ESP_PATH=/efi exec {m.top}/root/lib/systemd/systemd-bless-boot "$@"\n')
+            os.fchmod(f.fileno(), 0o755)
+        # A root that is no container's
+        enter = own_mounts(m, "mount -t tmpfs none /mnt", "mkdir /mnt/up /mnt/work /mnt/root",
+                           "mount -t overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work overlay /mnt/root", "cd /mnt/root",
+                           "rm -f .dockerenv", "mkdir -p efi", "mount --rbind /proc proc", "mount --rbind /dev dev",
+                           f"mkdir -p .{m.top} .{os.path.dirname(ROUSE)}", f"mount --bind {m.top} .{m.top}", "mount -t tmpfs none run", "mkdir run/rouse",
+                           f"mount --bind {os.path.dirname(ROUSE)} .{os.path.dirname(ROUSE)}",
+                           f"mount --bind {m.run} run/rouse", "mkdir -p sys/firmware/efi", f"mount --bind {efi} sys/firmware/efi",
+                           f"mount --bind {esp} efi", f"cp {m.top}/bless usr/lib/systemd/systemd-bless-boot",
+                           'set -- chroot /mnt/root "$@"')
+        first = m.read("report.json")
+        for health, code, entry in (({}, 0, "web+2-1.conf"), (sick(), 71, "web+0-1.conf")):
+            m.write("health.json", health)
+            m.write("report.json", first)
+            r = m.rouse("health", prefix=enter)
+            check(r.returncode == code and os.listdir(esp + "/loader/entries") == [entry], r, os.listdir(esp + "/loader/entries"))
+
+
 ANY = [healthy_machine_is_ready, machine_without_checks_is_ready, service_that_starts_late_is_waited_for,
        failing_check_names_check_object_and_cause, another_status_than_wanted_fails,
        wanted_error_status_passes, service_that_hangs_hides_no_other,
@@ -744,7 +776,7 @@ ROOT = [active_unit_passes, failed_unit_says_why, missing_unit_says_so, starting
         system_that_is_up_passes, machine_is_what_the_document_says,
         without_systemctl_the_control_group_is_asked, host_gets_the_report_through_its_port,
         journal_gets_fields, verdict_stands_on_the_console, sick_machine_holds_by_default,
-        sick_machine_reboots_three_times_at_most, cured_machine_forgets_its_reboots]
+        sick_machine_reboots_three_times_at_most, cured_machine_forgets_its_reboots, entry_of_the_boot_loader_is_marked_bad]
 
 
 def can_mount():
