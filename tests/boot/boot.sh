@@ -131,14 +131,14 @@ ec2() {
 	boot "$bound" --imds "$port_imds" --forward "$port_ssh:22" "$@"
 }
 
-# Gives up early: for the scenarios in which nothing comes
+# Gives up early: hasty SECONDS, for the scenarios in which nothing comes
 hasty() {
-	echo '{ "deadline": "40s" }' > "$scene/agent.json"
-	scene_initramfs "$scene/hasty.initramfs" --settings "$scene/agent.json"
+	echo "{ \"deadline\": \"$1s\" }" > "$scene/agent.json"
+	scene_initramfs "$scene/hasty$1.initramfs" --settings "$scene/agent.json"
 }
 
 append=''
-if ! { scene_prepare && scene_open && hasty; } > "$scene/prepare.log" 2>&1; then
+if ! { scene_prepare && scene_open && hasty 20 && hasty 40; } > "$scene/prepare.log" 2>&1; then
 	sed 's/^/# /' "$scene/prepare.log"
 	printf '1..1\nnot ok 1 - %s\n' "the scene cannot be set"
 	exit 1
@@ -166,8 +166,10 @@ in_guest 'tr "\0" " " < /proc/1/cmdline' > "$scene/init"
 ok "$scenario: init is the closure's systemd" contains "$scene/init" '^/nix/store/.*/lib/systemd/systemd'
 scene_halt
 
-scenario='second boot'
+scenario='second boot, cache away'
+: > "$scene/web/away"
 ec2 90
+rm "$scene/web/away"
 verdict_is ready 0
 ok "$scenario: nothing was changed" equal "$(steps)" ""
 ok "$scenario: the cache was asked for nothing" lacks "$scene/web/requests" '/cache/.*\(narinfo\|nar/\)'
@@ -193,12 +195,17 @@ ok "$scenario: the cache was asked for nothing" lacks "$scene/web/requests" '/ca
 scene_halt
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
 
-scenario='document with another digest, provisioned disk'
-scene_publish "$scene/good.json" "$(printf %064d 0)"
+scenario='bucket away, provisioned disk'
+scene_publish "$scene/good.json"
+sed -i "s,$scene_url,http://169.0.2.2:1," "$scene/user-data"
+scene_initrd=$scene/hasty20.initramfs
 ec2 90
 verdict_is degraded 3
-ok "$scenario: the reason names the digest" contains "$scene/report.json" 'SHA-256'
+ok "$scenario: the reason is the bucket's" contains "$scene/report.json" '"reason": "from: cannot fetch .*169.0.2.2:1/fleet/web.json'
+ok "$scenario: the generation is the one it has" equal "$(in_guest 'readlink /run/booted-system')" "$(cat $scene_world/system)"
+ok "$scenario: the verdict is there in time" [ "$(scene_report since)" -lt 50000 ]
 scene_halt
+scene_initrd=$patient
 
 # An image with a closure in its store: no generation, nothing that was ever healthy
 scenario='system of the document out of reach, and a baked one to fall back to'
@@ -208,7 +215,7 @@ sed -e "s,$scene_url/cache,http://169.0.2.2:1/cache," -e 's,/nix/store/.\{32\}-r
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
 on_root 'rm /var/lib/rouse/generations.json' 'rm /nix/var/nix/profiles/system' 'rm /nix/var/nix/profiles/system-1-link'
 scene_publish "$scene/away.json"
-scene_initrd=$scene/hasty.initramfs
+scene_initrd=$scene/hasty20.initramfs
 ec2 120
 verdict_is degraded 3
 ok "$scenario: the reason is that of the document's system" contains "$scene/report.json" '0123456789abcdfghijklmnpqrsvwxyz-rouse'
@@ -219,6 +226,7 @@ scenario='the same, and the document says hold'
 sed 's/"deadline": "90s"/"deadline": "90s", "onFailure": "hold", "holdPoll": "2s"/' "$scene/away.json" > "$scene/hold.json"
 cp --sparse=always "$scene/provisioned.img" "$scene/disk.img"
 scene_publish "$scene/hold.json"
+scene_initrd=$scene/hasty40.initramfs
 ec2 120
 verdict_is failed 75
 ok "$scenario: the report says that it is held, as no other machine would do better" equal \
@@ -289,11 +297,19 @@ sed -i 's/seed-1/seed-2/' "$scene/seed/meta-data"
 # The last word of this one ends QEMU, and says the verdict by its exit status
 sed -i 's/"ci": { /&"debugExit": 1281, /' "$scene/seed/user-data"
 mcopy -i "$scene/seed.img" "$scene/seed/user-data" "$scene/seed/meta-data" ::
-boot 90 --disk "$scene/seed.img" --exit-device
-verdict_is ready 0
+# Nobody reads its console, a serial port: what is behind it is full, and there is more to say than it holds
+rm "$scene/console"
+mkfifo "$scene/console"
+exec 6<> "$scene/console"
+head -c 65536 /dev/zero >&6
+scene_boot --append "quiet loglevel=3 rouse.debug" --timeout 120 --disk "$scene/seed.img" --exit-device
+scene_wait 90
+ok "$scenario: the verdict on the port is ready, whoever reads its console" equal "$verdict" ready
 ok "$scenario: only the host name was changed" contains "$scene/report.json" "'web-seed-2' in /etc/hostname"
 ok "$scenario: the seed is not taken for the root disk" lacks "$scene/report.json" 'GPT'
 ok "$scenario: the exit status of QEMU is that of a machine that is ready" exits 33
+exec 6>&-
+rm "$scene/console"
 
 rm -f "$scene/provisioned.img"
 scene_disk 4G
@@ -331,7 +347,7 @@ scenario='cache away, blank disk'
 sed -e "s,$scene_url/cache,http://169.0.2.2:1/cache," -e 's/"ci": { /&"debugExit": 1281, /' -e 's/"deadline": "90s"/&, "onFailure": "abandon"/' \
 	"$scene/good.json" > "$scene/away.json"
 scene_publish "$scene/away.json"
-scene_initrd=$scene/hasty.initramfs
+scene_initrd=$scene/hasty20.initramfs
 ec2 120 --exit-device
 verdict_is failed 75
 ok "$scenario: the reason names the cache" contains "$scene/report.json" "169.0.2.2:1/cache"

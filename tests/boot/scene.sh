@@ -129,7 +129,10 @@ http {
 	sendfile on;
 	server {
 		listen 127.0.0.1:$port_web;
-		location /cache/ { alias $PWD/$scene_world/cache/; }
+		location /cache/ {
+			if (-f $web/away) { return 444; }
+			alias $PWD/$scene_world/cache/;
+		}
 		location /fleet/ { alias $web/fleet/; }
 		location /group/ { return 200; }
 	}
