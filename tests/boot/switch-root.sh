@@ -37,7 +37,8 @@ bad=$store/1c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-bad
 # An ELF file that looks like a program until the kernel reads the size of its table (byte 54)
 refused=$store/2c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-refused
 
-# A disk as rouse left it earlier, with the system profile at generation $1
+# A disk as rouse left it earlier: generation $1 is current, $2 is missing, $3 is the kernel of the good system,
+# $4 the attempts, $5 the system that was healthy; with $6 the activation of the bad one fails
 make_disk()
 {
 	tree=$dir/tree
@@ -54,6 +55,7 @@ make_disk()
 	printf '\026\000' | dd of="$tree$bad/init" bs=1 seek=18 conv=notrunc 2> /dev/null
 	cp "$dir/init" "$tree$refused/init"
 	printf '\000\000' | dd of="$tree$refused/init" bs=1 seek=54 conv=notrunc 2> /dev/null
+	[ -z "${6:-}" ] || cp "$dir/init" "$tree$bad/prepare-root"
 	ln -s $good "$profiles/system-1-link"
 	ln -s $refused "$profiles/system-3-link"
 	ln -s $bad "$profiles/system-2-link"
@@ -139,19 +141,25 @@ if ! { images/kernel --dir $kernel && images/kernel --dir $other --version "$(ot
 	printf '1..1\nnot ok 1 - %s\n' "cannot prepare"
 	exit 1
 fi
-# A document that no machine can follow: the kernel unpacks one archive over the other
-overlay() # OUTPUT
+# Another document, that of the image: the kernel unpacks one archive over the other
+overlay() # OUTPUT < DOCUMENT
 {
 	mkdir -p "$dir/over/etc/rouse"
-	cat > "$dir/over/etc/rouse/web.json" << END
-{ "rouse": 1, "caches": { "here": { "url": "file:///nowhere", "keys": ["acme-1:nJmSRrKkSaK3neLsRLEQXFtTM365FwldyzZpxG20GS8="] } },
-  "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } },
-  "system": { "path": "$store/3c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-lost", "narHash": "sha256-$(printf '%043d' 0)=" } }
-END
+	cat > "$dir/over/etc/rouse/web.json"
 	echo '{ "document": "/etc/rouse/web.json" }' > "$dir/over/etc/rouse/agent.json"
 	chmod 644 "$dir/over/etc/rouse/"*
 	cp "$dir/initramfs" "$1" && truncate -s %512 "$1" &&
 		(cd "$dir/over" && find etc | cpio --quiet -o -H newc -R 0:0) >> "$1"
+}
+
+# One that no machine can follow
+lost_system()
+{
+	cat << END
+{ "rouse": 1, "caches": { "here": { "url": "file:///nowhere", "keys": ["acme-1:nJmSRrKkSaK3neLsRLEQXFtTM365FwldyzZpxG20GS8="] } },
+  "disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } },
+  "system": { "path": "$store/3c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-lost", "narHash": "sha256-$(printf '%043d' 0)=" } }
+END
 }
 
 ok "initramfs: the same inputs give the same bytes" cmp "$dir/initramfs" "$dir/again"
@@ -194,7 +202,7 @@ boot_until 'rouse=off on the kernel command line.*holding' "$dir/initramfs" "qui
 ok "rouse=off: the agent says that it has nothing else, and stays" said 'rouse=off on the kernel command line.*holding'
 
 make_disk 1 '' '' '' $good
-overlay "$dir/initramfs.refused"
+lost_system | overlay "$dir/initramfs.refused"
 snapshot=
 for try in first second; do
 	boot "$dir/initramfs.refused" "quiet word-for-init" 60
@@ -202,10 +210,21 @@ for try in first second; do
 	ok "$try boot with a document that cannot work: the last system starts" said "^NEXT-INIT $good/init$"
 done
 boot "$dir/initramfs.refused" "quiet word-for-init" 60
-snapshot=1
 ok "third boot with a document that cannot work: it is not tried before the fallback" \
 	said "this document has failed on this machine before: .*system-lost' is in none of the caches.*trying the generation"
 ok "third boot with a document that cannot work: the last system starts" said "^NEXT-INIT $good/init$"
+
+make_disk 2 '' '' "{ \"document\": \"\", \"good\": \"$(printf %064d 0)\" }" $good fails
+overlay "$dir/initramfs.activated" < "$dir/web.json"
+for try in first second; do
+	boot "$dir/initramfs.activated" "quiet word-for-init" 60
+	ok "$try boot of a system whose activation fails: it is tried, and init ends" said 'Kernel panic .*exitcode=0x00000100'
+done
+boot "$dir/initramfs.activated" "quiet word-for-init" 60
+snapshot=1
+ok "third boot of a system whose activation fails: the agent says why it is not tried" \
+	said 'the boot before this one ended without a verdict.*trying the generation'
+ok "third boot of a system whose activation fails: the healthy one starts" said "^NEXT-INIT $good/init$"
 make_disk 1
 
 # One machine: each try comes one phase further, and the last one through

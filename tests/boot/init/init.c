@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The init of a root that only exists to be switched to: looks at everything that an init may rely
- * on and prints one TAP-like line for each. Static, so that the root needs nothing else.
+ * on and prints one TAP-like line for each. Static, so that the root needs nothing else. As "prepare-root" it
+ * is one that fails.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -80,6 +81,8 @@ static void check_signals(void)
 	check(has_line("SigBlk:\t0000000000000000"), "no signal is blocked");
 	check(has_line("SigIgn:\t0000000000000000"), "no signal is ignored");
 	check(has_line("SigCgt:\t0000000000000000"), "no signal is caught");
+	check(has_line("SigPnd:\t0000000000000000") && has_line("ShdPnd:\t0000000000000000"),
+	      "no signal is pending");
 	check(has_line("Umask:\t0022"), "umask is 022");
 }
 
@@ -121,6 +124,27 @@ static void check_mounts(void)
 	      "/run is a tmpfs without devices");
 	check(!strstr(text, "sysroot"), "nothing is left of /sysroot");
 	check(strstr(text, "mode=755") != NULL, "/run has mode 0755");
+	check(count("\n") == 6 && count(" /run/rouse/agent ") == 1,
+	      "nothing else is mounted but the agent that has traveled");
+}
+
+/* Beside the marks of tests/boot/init/fault.c */
+static void check_run(void)
+{
+	DIR *d = opendir("/run");
+	struct dirent *e;
+	int n = 0;
+
+	while (d && (e = readdir(d))) {
+		if (e->d_name[0] == '.' || strncmp(e->d_name, "failed.", 7) == 0 ||
+		    strcmp(e->d_name, "rouse") == 0 || strcmp(e->d_name, "systemd") == 0)
+			continue;
+		printf("left: /run/%s\n", e->d_name);
+		n++;
+	}
+	if (d)
+		closedir(d);
+	check(d && n == 0, "/run has what the agent left there, and nothing else");
 }
 
 static void check_processes(void)
@@ -241,6 +265,8 @@ int main(int argc, char **argv)
 	struct utsname u;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 0 && strstr(argv[0], "/prepare-root"))
+		return 1;
 	printf("NEXT-INIT %s\n", argc > 0 ? argv[0] : "?");
 	printf("NEXT-KERNEL %s ", uname(&u) == 0 ? u.release : "?");
 	printf("%s", slurp("/proc/cmdline"));
@@ -248,6 +274,7 @@ int main(int argc, char **argv)
 	check_signals();
 	check_environment(argv);
 	check_mounts();
+	check_run();
 	check_health();
 	check_processes();
 	check_memory();
