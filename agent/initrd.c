@@ -16,6 +16,8 @@
 #include <rouse/proc.h>
 #include <rouse/text.h>
 
+#include "supervise.h"
+
 /* Behind the drop-ins of others, whatever their directory: that of a NixOS, which sets ExecStart=, too, is
  * "overrides.conf". */
 #define DROP_IN "/run/systemd/system/initrd-switch-root.service.d/zz-rouse.conf"
@@ -86,6 +88,30 @@ static void load_drivers(void)
 		rouse_log(ROUSE_LOG_DEBUG, "initrd", "%s, ignoring", e.text);
 }
 
+struct pause {
+	const struct rouse_boot_options *options;
+	uint64_t until;
+};
+
+static void wait_for_next(void *arg, unused_arg void *ret)
+{
+	const struct pause *p = arg;
+
+	rouse_boot_wait(p->options, p->until);
+}
+
+/* In a child: what may break there is no reason not to try again. */
+static void hold(const struct rouse_boot_options *o, uint64_t until)
+{
+	struct pause p = { .options = o, .until = until };
+	char ignored[SUPERVISE_REASON], nothing = 0;
+	bool late;
+
+	(void)supervise(wait_for_next, &p, &nothing, sizeof(nothing),
+			(uint64_t)rouse_clock_left(until) + ROUSE_SIGNAL_TIMEOUT, &late, ignored);
+	rouse_clock_sleep_until(until);
+}
+
 int rouse_initrd_run(const struct rouse_boot_options *asked, struct rouse_err *e)
 {
 	struct rouse_boot_options o = *asked;
@@ -107,7 +133,7 @@ int rouse_initrd_run(const struct rouse_boot_options *asked, struct rouse_err *e
 					  "the boot has failed: see '%s/report.json'", o.run);
 		}
 		rouse_log(ROUSE_LOG_ERROR, "initrd", "holding: see %s/report.json", o.run);
-		rouse_boot_wait(&o, next);
+		hold(&o, next);
 		(void)umount2(o.root, MNT_DETACH); /* a half-made root; EINVAL when there is none */
 		o.again = true;
 		o.resume = false;
