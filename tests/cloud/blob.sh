@@ -8,8 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter blob 250 "$@"
-# shellcheck disable=SC2034 # ok() shows them
-evidence='out requests run/status.json'
+tap_begin "$work/why" "$work/out" "$work/requests" "$work/run/status.json"
 leaked=0
 pid=
 
@@ -72,9 +71,9 @@ boot() { # URL [SETTINGS]
 	status=$?
 	! grep -q canary "$work/out" "$work/run/report.json" "$work/run/status.json" || leaked=1
 }
-boots() { [ "$status" = 0 ] && grep -q 'from a bucket' "$work/root/etc/motd"; }
+boots() { equal "$status" 0 && grep -q 'from a bucket' "$work/root/etc/motd"; }
 fails() { # STATUS TEXT
-	[ "$status" = "$1" ] && grep -q -- "$2" "$work/run/status.json"
+	equal "$status" "$1" && grep -q -- "$2" "$work/run/status.json"
 }
 saw() { [ "$(grep -c -- "$1" "$work/requests")" = "$2" ]; }
 is() { [ "$1" = "$2" ]; }
@@ -258,5 +257,4 @@ ok credentials_are_in_no_log_and_no_report is "$leaked" 0
 
 end
 umount /sys /proc/cmdline /etc/hosts
-echo "1..$count"
-exit $failed
+tap_end

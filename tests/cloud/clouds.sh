@@ -8,8 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter clouds 300 "$@"
-# shellcheck disable=SC2034 # ok() shows them
-evidence='out run/status.json'
+tap_begin "$work/why" "$work/out" "$work/run/status.json"
 server=
 
 field() { # CLOUD MEMBER: a value of clouds.json
@@ -94,7 +93,7 @@ for cloud in ec2 ec2-compatible gce azure aliyun oracle digitalocean hetzner vul
 	machine $cloud
 	serve "{\"cloud\": \"$cloud\"}"
 	boot
-	ok "${cloud}_boots_from_its_user_data" [ "$status" = 0 ]
+	ok "${cloud}_boots_from_its_user_data" equal "$status" 0
 	ok "${cloud}_applied_the_document" grep -qf "$work/canary" "$work/root/etc/motd"
 	ok "${cloud}_says_its_instance" reports id "$(field $cloud expect.id)"
 	ok "${cloud}_is_asked_for_no_more_than_it_takes" asked '"method"' "$(field $cloud requests)"
@@ -104,7 +103,7 @@ done
 rm -f "$work"/sys/class/dmi/id/*
 serve '{"cloud": "lxd"}' /dev/lxd/sock
 boot
-ok lxd_boots_from_its_user_data [ "$status" = 0 ]
+ok lxd_boots_from_its_user_data equal "$status" 0
 ok lxd_says_its_instance reports id "$(field lxd expect.id)"
 ok lxd_payload_is_in_no_log_and_no_report silent
 stop
@@ -114,7 +113,7 @@ mkdir -p /run/credentials/@system
 printf '%s' '{ "rouse": 1, "files": { "/etc/motd": { "contents": "canary-4711\n" } } }' | base64 \
 	>/run/credentials/@system/rouse.document
 boot
-ok credential_of_systemd_boots [ "$status" = 0 ]
+ok credential_of_systemd_boots equal "$status" 0
 ok credential_is_applied grep -qf "$work/canary" "$work/root/etc/motd"
 ok credential_is_in_no_log_and_no_report silent
 rm -r /run/credentials
@@ -123,12 +122,12 @@ rm -r /run/credentials
 machine hetzner
 serve '{"cloud": "hetzner", "GET /hetzner/v1/userdata": [{"status": 204}]}'
 boot
-ok hetzner_without_user_data_is_a_failed_boot [ "$status" = 78 ]
+ok hetzner_without_user_data_is_a_failed_boot equal "$status" 78
 ok hetzner_without_user_data_says_so says 'no user-data'
 
 serve '{"cloud": "hetzner", "GET /hetzner/v1/userdata": [{"status": 503, "headers": {"Retry-After": "1"}}]}'
 boot '{ "deadline": "3s" }'
-ok hetzner_that_is_busy_is_unavailable [ "$status" = 75 ]
+ok hetzner_that_is_busy_is_unavailable equal "$status" 75
 gaps() { # the requests are as far apart as the service asked
 	python3 -c 'import json, sys
 ms = [r["ms"] for r in map(json.loads, open(sys.argv[1])) if "userdata" in r["path"]]
@@ -139,21 +138,21 @@ ok hetzner_that_is_busy_is_left_alone_as_long_as_it_asks gaps
 echo 1 >"$work/sys/class/dmi/id/product_serial"
 serve '{"cloud": "hetzner"}'
 boot
-ok hetzner_of_another_server_than_the_firmware_says_is_untrusted [ "$status" = 77 ]
+ok hetzner_of_another_server_than_the_firmware_says_is_untrusted equal "$status" 77
 ok hetzner_of_another_server_is_not_asked_for_user_data asked userdata 0
 
 machine gce
 serve '{"cloud": "gce", "GET /computeMetadata/v1/instance/attributes/user-data":
 	[{"body": "#!/bin/sh\necho canary-4711\n"}]}'
 boot
-ok gce_with_a_script_is_refused [ "$status" = 78 ]
+ok gce_with_a_script_is_refused equal "$status" 78
 ok gce_with_a_script_names_its_kind says 'user-data is a script'
 ok gce_with_a_script_prints_nothing_of_it silent
 
 serve '{"cloud": "gce", "GET /computeMetadata/v1/instance/attributes/user-data":
 	[{"status": 302, "headers": {"Location": "http://10.1.1.1/evil?canary-4711"}}]}'
 boot
-ok gce_that_redirects_is_this_machines_fault [ "$status" = 71 ]
+ok gce_that_redirects_is_this_machines_fault equal "$status" 71
 ok gce_redirect_is_not_followed asked evil 0
 ok gce_redirect_is_not_printed_whole silent
 
@@ -165,7 +164,7 @@ machine azure
 serve '{"cloud": "azure", "*": [{"status": 404}], "GET /metadata/instance?api-version=2021-08-01&extended=true":
 	[{"status": 410}]}'
 boot '{ "deadline": "2s" }'
-ok azure_that_is_not_ready_is_unavailable [ "$status" = 75 ]
+ok azure_that_is_not_ready_is_unavailable equal "$status" 75
 
 rm -f "$work"/sys/class/dmi/id/*
 serve '{"cloud": "gce"}'
@@ -174,10 +173,9 @@ ok nothing_local_means_no_request asked '"method"' 0
 echo 'quiet rouse.source=openstack' >"$work/cmdline"
 serve '{"cloud": "openstack"}'
 boot
-ok a_source_that_a_person_names_is_asked [ "$status" = 0 ]
+ok a_source_that_a_person_names_is_asked equal "$status" 0
 
 rm -f "$work/watching"
 ok the_payload_was_in_no_process_list [ ! -e "$work/seen" ]
 stop
-echo "1..$count"
-exit $failed
+tap_end

@@ -8,8 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter reach 300 "$@"
-# shellcheck disable=SC2034 # ok() shows them
-evidence='out requests asked queries'
+tap_begin "$work/why" "$work/out" "$work/requests" "$work/asked" "$work/queries"
 dns_pid=
 # shellcheck source=tests/cloud/s3-world.sh
 . tests/cloud/s3-world.sh
@@ -39,9 +38,9 @@ boot() { # [SETTINGS]: the status in $status, what was said in $work/out
 	timeout 100 "$ROUSE" boot --root "$work/root" --run "$work/run" --settings "$work/agent.json" >"$work/out" 2>&1
 	status=$?
 }
-boots() { [ "$status" = 0 ] && grep -q 'from a bucket' "$work/root/etc/motd"; }
+boots() { equal "$status" 0 && grep -q 'from a bucket' "$work/root/etc/motd"; }
 fails() { # STATUS TEXT
-	[ "$status" = "$1" ] && grep -q -- "$2" "$work/run/status.json"
+	equal "$status" "$1" && grep -q -- "$2" "$work/run/status.json"
 }
 queried() { [ "$(grep -c -- "$1" "$work/queries")" -ge "$2" ]; }
 
@@ -140,5 +139,4 @@ ok machine_without_ipv4_gets_its_role asked security-credentials/web 1
 end "$imds_pid"
 end "$s3_pid"
 end "$dns_pid"
-echo "1..$count"
-exit $failed
+tap_end

@@ -8,8 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter s3 300 "$@"
-# shellcheck disable=SC2034 # ok() shows them
-evidence='out requests asked'
+tap_begin "$work/why" "$work/out" "$work/requests" "$work/asked"
 # shellcheck source=tests/cloud/s3-world.sh
 . tests/cloud/s3-world.sh
 
@@ -38,10 +37,10 @@ boot() { # URL [SETTINGS]: the status in $status, what was said in $work/out
 	! grep -q 'canary' "$work/out" "$work/run/report.json" "$work/run/status.json" || leaked=1
 }
 
-boots() { [ "$status" = 0 ] && grep -q 'from a bucket' "$work/root/etc/motd"; }
+boots() { equal "$status" 0 && grep -q 'from a bucket' "$work/root/etc/motd"; }
 says() { grep -q -- "$1" "$work/run/status.json"; }
 fails() { # STATUS TEXT
-	[ "$status" = "$1" ] && says "$2"
+	equal "$status" "$1" && says "$2"
 }
 is() { [ "$1" = "$2" ]; }
 
@@ -203,7 +202,7 @@ bucket '' '"script": {"acme/web.json": [{"status": 403, "body": "<Error><Code>A\
 boot s3://acme/web.json
 ok s3_error_is_one_plain_line fails 78 '(A \[31m&B C; HTTP 403)'
 boot 's3://acme/web.json?regoin=eu-west-1'
-ok s3_parameter_that_is_none_fails [ "$status" = 78 ]
+ok s3_parameter_that_is_none_fails equal "$status" 78
 boot s3://acme
 ok s3_without_a_key_fails fails 78 'no object'
 
@@ -355,5 +354,4 @@ ok s3_payload_and_credentials_are_in_no_log_and_no_report is "$leaked" 0
 
 end "$imds_pid"
 end "$s3_pid"
-echo "1..$count"
-exit $failed
+tap_end

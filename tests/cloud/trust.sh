@@ -8,8 +8,7 @@ set -u
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
 enter trust 200 "$@"
-# shellcheck disable=SC2034 # ok() shows them
-evidence='out run/status.json'
+tap_begin "$work/why" "$work/out" "$work/run/status.json"
 
 mkdir "$work/sys"
 mkdir -p "$work/sys/class/dmi/id" "$work/sys/class/block" "$work/sys/class/net"
@@ -35,7 +34,7 @@ again() {
 document() { # MEMBERS
 	printf '{ "rouse": 1, "files": { "/etc/motd": { "contents": "canary\\n" } }%s }' "${1:+, $1}" >"$DOC"
 }
-boots() { [ "$status" = 0 ] && [ -e "$work/root/etc/motd" ]; }
+boots() { equal "$status" 0 && [ -e "$work/root/etc/motd" ]; }
 fails() { # STATUS TEXT: nothing was written
 	case " $1 " in *" $status "*) ;; *) return 1 ;; esac
 	grep -q -- "$2" "$work/run/status.json" && [ ! -e "$work/root/etc/motd" ]
@@ -186,5 +185,4 @@ boot
 ok unlocked_is_refused fails 78 'run `rouse lock` on this document'
 ok payload_is_in_no_log_and_no_report is "$leaked" 0
 umount /sys /proc/cmdline
-echo "1..$count"
-exit $failed
+tap_end
