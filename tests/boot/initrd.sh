@@ -132,7 +132,7 @@ ok "dracut: the agent has traveled and starts" said '^CHECK ok the agent has tra
 ok "dracut: its unit is wanted" said '^CHECK ok its unit is wanted'
 ok "dracut: the report has traveled" said '^CHECK ok the report has traveled'
 ok "dracut: no process, descriptor or signal of the initrd is left" [ "$(grep -c \
-	'^CHECK ok \(three descriptors\|no signal is\|no process is left\|the environment is\|nothing is left of\)' "$dir/console")" = 7 ]
+	'^CHECK ok \(three descriptors\|no signal is\|no process is left\|the environment is\|nothing is left of\)' "$dir/console")" = 8 ]
 ok "dracut: the root is the disk's" said "^CHECK ok the root is the disk's"
 
 boot "$dir/initramfs-tools.img" 'boot=rouse quiet word-for-init'
