@@ -147,6 +147,8 @@ static const char *refusal(const char *path)
 		{ "/sys", "it is the kernel's" },
 		{ "/dev", "it is the kernel's" },
 		{ "/run/rouse", "it holds rouse's own state" },
+		{ "/var/lib/rouse", "it holds rouse's own state" },
+		{ "/etc/rouse", "it holds the image's rules, and overrides" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
