@@ -11,6 +11,7 @@ have nothing to do.
 
     tests/image/powercut.py [-v] [SCENARIO…]    (one that is named is tried in all states)
 """
+import hashlib
 import json
 import os
 import random
@@ -235,6 +236,16 @@ def btrfs(s):
     s.section(filesystem="btrfs")
 
 
+def image_by_url(s):
+    data = b"hsqs" + bytes(24) + struct.pack("<HH", 4, 0) + random.Random(1).randbytes(3 * MIB)
+    with open(f"{s.top}/usr.img", "wb") as f:
+        f.write(data)
+    image = {"url": f"file://{s.top}/usr.img", "sha256": hashlib.sha256(data).hexdigest(), "type": "squashfs"}
+    s.disk(48 * MIB)
+    s.sample = 20
+    s.section(partitions={"/usr": {"size": "4MiB", "image": image}, "/": {"filesystem": "ext4"}})
+
+
 def on_device(s, size, **disk):
     """The filesystem's own program writes to the device; what it leaves is looked at in the file."""
     s.device = run("losetup", "-f", "--show", "-P", s.disk(size)).stdout.decode().strip()
@@ -261,7 +272,7 @@ def partitions_of_a_device(s):
 
 DEVICES = [xfs_on_a_device, btrfs_on_a_device, f2fs_on_a_device, partitions_of_a_device]
 SCENES = [fresh, whole, whole_vfat, swap, replace_whole, replace_gpt, replace_whole_by_whole, mixed, grow,
-          grow_only, relocate, edit, repair, hybrid, sectors, two_disks, btrfs] + DEVICES
+          grow_only, relocate, edit, repair, hybrid, sectors, two_disks, image_by_url, btrfs] + DEVICES
 # The figures of a run, for the last line.
 total = {"writes": 0, "states": 0, "flushes": 0}
 
@@ -359,7 +370,7 @@ class Cutter:
 def main():
     names = [a for a in sys.argv[1:] if a != "-v"]
     scenes = [f for f in SCENES if not names or f.__name__ in names]
-    if not all(map(shutil.which, ["cc", "sfdisk", "mkfs.ext4", "mkfs.vfat", "mkswap", "mkfs.btrfs"])):
+    if not all(map(shutil.which, ["cc", "sfdisk", "mkfs.ext4", "mkfs.vfat", "mkswap", "mkfs.btrfs", "mkfs.f2fs", "mkfs.xfs"])):
         print("1..0 # SKIP needs a compiler and the tools that make disks")
         return 0
     failed = 0
