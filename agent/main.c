@@ -157,12 +157,17 @@ static void print_command_help(const struct rouse_command *c)
 		     c->args, c->help, c->options ? c->options : "");
 }
 
-static bool wants_help(int argc, char **argv)
+static bool has(int argc, char **argv, const char *option)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+		if (strcmp(argv[i], option) == 0)
 			return true;
 	return false;
+}
+
+static void print_version(void)
+{
+	(void)printf("rouse %s\n", ROUSE_VERSION);
 }
 
 static const char *command_name_at(const void *ctx, size_t i)
@@ -177,8 +182,12 @@ static int run_command(int argc, char **argv, struct rouse_err *e)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
-		if (wants_help(argc - 1, argv + 1)) {
+		if (has(argc - 1, argv + 1, "--help") || has(argc - 1, argv + 1, "-h")) {
 			print_command_help(&commands[i]);
+			return 0;
+		}
+		if (has(argc - 1, argv + 1, "--version")) {
+			print_version();
 			return 0;
 		}
 		opterr = 0; /* the commands name what they do not know */
@@ -215,13 +224,19 @@ int main(int argc, char **argv)
 		print_help();
 		return ROUSE_USAGE;
 	}
+	if (argc > 2 && strcmp(argv[1], "help") == 0) { /* "help COMMAND" is "COMMAND --help" */
+		static char help[] = "--help";
+
+		argv[1] = argv[2];
+		argv[2] = help;
+	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	    strcmp(argv[1], "help") == 0) {
 		print_help();
 		return 0;
 	}
 	if (strcmp(argv[1], "--version") == 0) {
-		(void)printf("rouse %s\n", ROUSE_VERSION);
+		print_version();
 		return 0;
 	}
 	if (run_command(argc, argv, &e) < 0) {
