@@ -42,6 +42,7 @@ void s3_place_init(struct s3_place *p, const struct s3_target *t, const char *re
 		   bool dualstack);
 void s3_place_done(struct s3_place *p);
 
+/* Could it be the name of one? It goes into a host name. */
 bool s3_is_region(const char *s);
 /* Are these regions of one partition, so that credentials of one are good in the other? */
 bool s3_same_partition(const char *a, const char *b);
@@ -69,4 +70,5 @@ enum s3_verdict {
 	S3_CLOCK,       /* signed with the server's time */
 	S3_CREDENTIALS, /* signed with fresh credentials */
 };
+/* What to do about an answer that is not 2xx. */
 enum s3_verdict s3_judge(long status, const struct s3_answer *a);

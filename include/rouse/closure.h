@@ -56,6 +56,7 @@ bool rouse_pin_matches(const struct rouse_pin *pin, const uint8_t hash[static RO
 const char *rouse_store_path_label(const char *path);
 
 struct rouse_closure;
+/* `spec` is borrowed. */
 struct rouse_closure *rouse_closure_new(const struct rouse_closure_spec *spec);
 void rouse_closure_free(struct rouse_closure *c); /* accepts NULL */
 AUTO_DEFINE(struct rouse_closure *, closure, rouse_closure_free, NULL)
@@ -73,6 +74,7 @@ struct rouse_closure_size {
 	uint64_t download_bytes;           /* of the missing, as far as the caches say */
 	uint64_t need_bytes, need_inodes;  /* to have on the filesystem, with a margin */
 };
+/* Of a resolved closure. */
 struct rouse_closure_size rouse_closure_measure(const struct rouse_closure *c);
 /* One root of a resolved closure, with all that it references. */
 struct rouse_closure_root {

@@ -23,6 +23,7 @@ struct rouse_root {
 		.fd = -1, .path = NULL                                                             \
 	}
 
+/* `path` is copied; rouse_root_done() closes. ROUSE_SYSTEM with errno in e->sys when it is no directory. */
 must_check int rouse_root_open(struct rouse_root *ret, const char *path, struct rouse_err *e);
 /* The filesystem that the running "/" is on, without what is mounted over parts of it: an image's own
  * store, say, where /nix is a volume now (open_tree(2) with OPEN_TREE_CLONE; needs CAP_SYS_ADMIN). */

@@ -23,10 +23,11 @@ struct rouse_boot_options;
  * held stays in here. */
 must_check int rouse_initrd_run(const struct rouse_boot_options *o, struct rouse_err *e);
 
+#define ROUSE_NETWORK_FILE "/run/rouse/network.json" /* what the lease said */
 /* Brings one network interface up: modules are there; waits for a link, asks DHCPv4 (RFC 2131),
  * sets addresses, routes, MTU and /etc/resolv.conf. Every interface is tried at once; the
- * first lease wins. Idempotent: returns at once when a default route exists. */
-#define ROUSE_NETWORK_FILE "/run/rouse/network.json" /* what the lease said */
+ * first lease wins. Idempotent: returns at once when a default route exists. `deadline` as of
+ * rouse_clock_ms(). */
 must_check int rouse_net_up(uint64_t deadline, struct rouse_err *e);
 /* Gives back what rouse_net_up() took in an image, whose own network comes next. */
 void rouse_net_down(void);

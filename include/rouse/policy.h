@@ -44,6 +44,7 @@ uint64_t rouse_policy_hold_max(const struct rouse_policy *p);
  * it, so that a fleet does not ask in step. `random` is any number. */
 uint64_t rouse_policy_pause(const struct rouse_policy *p, uint64_t random);
 
+/* Into `dir`, an absolute path, for the health check behind the hand-off. */
 must_check int rouse_policy_save(const char *dir, const struct rouse_policy *p,
 				 struct rouse_err *e);
 /* Strings of *ret live as long as *ret_json. Missing is a policy of which nothing is said. */

@@ -14,6 +14,7 @@
 
 #define ROUSE_PORT_NAME "org.rouse.status"
 
+/* Has the host attached a virtio-serial port of this name? */
 bool rouse_port_present(const char *name);
 /* Sends one event (the reference is stolen). False when there is no port or nobody reads it. */
 bool rouse_port_send(const char *name, json_t *event);

@@ -35,6 +35,8 @@ struct rouse_machine {
 	/* For tests: what VMware's tools would say. 1, 0 when there is no such value, or -1. */
 	int (*guestinfo)(const char *key, struct rouse_buf *ret, struct rouse_err *e);
 };
+/* Reads what the firmware, the kernel command line and the ports say; `sysroot` is "" but in tests, and
+ * outlives the machine. */
 must_check int rouse_machine_open(struct rouse_machine *m, const char *sysroot,
 				  struct rouse_err *e);
 void rouse_machine_done(struct rouse_machine *m);

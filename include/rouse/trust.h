@@ -12,6 +12,7 @@
 
 struct rouse_sha256; /* a running SHA-256 (FIPS 180-4) */
 
+/* Of digests, none fails: a libcrypto that has none ends the program. */
 struct rouse_sha256 *rouse_sha256_new(void);
 void rouse_sha256_reset(struct rouse_sha256 *h); /* to its beginning; cheaper than a new one */
 void rouse_sha256_update(struct rouse_sha256 *h, const void *data, size_t n);
@@ -33,6 +34,7 @@ struct rouse_key {
 	char name[128];
 	uint8_t bytes[32];
 };
+/* "name:base64", as Nix prints it. ROUSE_DOCUMENT otherwise, and without a word of what may be a secret key. */
 must_check int rouse_key_parse(struct rouse_key *ret, const char *text, struct rouse_err *e);
 bool rouse_is_key(const char *text); /* for schema tables */
 
