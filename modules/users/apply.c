@@ -11,17 +11,20 @@
 /* lckpwdf(3), which knows no root and waits by SIGALRM: the lock of passwd(1), useradd(8)… */
 static int lock_accounts(const struct rouse_root *root, int *ret, struct rouse_err *e)
 {
-	auto_fd int fd = rouse_fs_open(root, "/etc/.pwd.lock",
-				       O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
+	static const char path[] = "/etc/.pwd.lock";
+	auto_fd int fd = -1;
 	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	uint64_t deadline = rouse_clock_ms() + ROUSE_ACCOUNTS_LOCK_TIMEOUT;
 
+	if (rouse_fs_mkdirs(root, path, false, e) < 0)
+		return -1;
+	fd = rouse_fs_open(root, path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
 	if (fd < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '/etc/.pwd.lock'");
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
 	while (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
 		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) ||
 		    !rouse_clock_left(deadline))
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot lock '/etc/.pwd.lock'");
+			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot lock '%s'", path);
 		rouse_clock_sleep_until(rouse_clock_ms() + 50);
 	}
 	*ret = take(fd, -1);

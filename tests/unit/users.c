@@ -62,6 +62,41 @@ static void user_in_an_empty_root_can_log_in(struct t *t)
 	T_CHECK(t, t_run_is_done(&r, "users", doc));
 }
 
+/* As a boot does in the system that it configures, where others may edit accounts, too. */
+static int run_in_place(const struct t_root *r, const char *json, struct rouse_err *e)
+{
+	auto_document struct rouse_document d = { 0 };
+	auto_run struct rouse_run run = {
+		.document = &d,
+		.only = "users",
+		.context = { .root = r->path, .deadline = rouse_clock_ms() + 60000 },
+	};
+
+	return rouse_document_add(&d, "test.json", json, strlen(json), false, e) < 0 ||
+			       rouse_document_finish(&d, NULL, e) < 0 ||
+			       rouse_run_observe(&run, e) < 0 || rouse_run_plan(&run, e) < 0 ||
+			       rouse_run_prepare(&run, e) < 0
+		       ? -1
+		       : rouse_run_apply(&run, e);
+}
+
+static void accounts_are_locked_also_where_there_is_no_etc(struct t *t)
+{
+	static const char doc[] = DOC("\"deploy\":{}");
+	auto_t_root struct t_root r = t_root_new(), other = t_root_new();
+	auto_free char *lock = rouse_asprintf("%s/etc/.pwd.lock", other.path);
+	struct rouse_err e = { 0 };
+
+	NEEDS_ROOT;
+	T_CHECK(t, run_in_place(&r, doc, &e) == 0);
+	T_CHECK(t, S_ISREG(t_root_stat(&r, "/etc/.pwd.lock").st_mode));
+	/* What would be waited for for ever is refused. */
+	t_root_write(&other, "/etc/hostname", "h", 0644);
+	T_CHECK(t, mkfifo(lock, 0600) == 0);
+	T_CHECK(t, run_in_place(&other, doc, &e) < 0);
+	T_HAS(t, e.text, "/etc/.pwd.lock");
+}
+
 static void modes_and_owners_are_those_that_sshd_wants(struct t *t)
 {
 	static const char doc[] = DOC("\"deploy\":{\"uid\":4242,\"sshKeys\":[\"" KEY1 "\"]}");
@@ -441,10 +476,10 @@ static void account_names_have_bounds(struct t *t)
 	T_CHECK(t, rouse_is_account("4294967294") && !rouse_is_account("4294967295"));
 }
 
-T_MAIN(T(user_in_an_empty_root_can_log_in), T(modes_and_owners_are_those_that_sshd_wants),
-       T(debian_files_keep_modes_order_and_lines), T(existing_user_is_changed_where_declared),
-       T(another_uid_for_an_existing_user_is_refused), T(uid_of_somebody_else_is_refused),
-       T(password_is_compared_by_digest_and_never_printed),
+T_MAIN(T(user_in_an_empty_root_can_log_in), T(accounts_are_locked_also_where_there_is_no_etc),
+       T(modes_and_owners_are_those_that_sshd_wants), T(debian_files_keep_modes_order_and_lines),
+       T(existing_user_is_changed_where_declared), T(another_uid_for_an_existing_user_is_refused),
+       T(uid_of_somebody_else_is_refused), T(password_is_compared_by_digest_and_never_printed),
        T(leftover_password_of_a_deleted_user_is_not_inherited),
        T(run_that_was_cut_short_ends_with_the_same_numbers),
        T(system_user_has_a_low_number_and_no_home),
