@@ -243,6 +243,8 @@ int main(int argc, char **argv)
 		/* A kind without a text has been explained already, as `rouse check` does. */
 		if (e.text[0])
 			(void)fprintf(stderr, "rouse: %s: %s\n", argv[1], e.text);
+		if (e.kind == ROUSE_USAGE && strstr(e.text, "option '"))
+			(void)fprintf(stderr, "`rouse %s --help` lists the options.\n", argv[1]);
 		return (int)e.kind;
 	}
 	if (fflush(stdout) != 0) {
