@@ -945,7 +945,25 @@ def held_machine_heals_when_its_document_is_corrected():
         assert f.read() == "well\n"
 
 
+def fallback_that_is_not_well_either_is_given_up_after_its_time():
+    with Machine(dict(ASG, object={"url": "s3://acme/boot/i-0f.json"}), ident="i-0f").degraded() as m:
+        for path in ("/run/rouse", "/var/lib/rouse"):
+            shutil.rmtree(path, ignore_errors=True)
+        os.mkdir("/run/rouse")
+        m.run = "/run/rouse"
+        m.health.update(checks={"never": {"tcp": 9}}, deadline="1s", holdMax="4s", holdPoll="1s")
+        m.boot(None, "--hold")
+        assert m.r.returncode == 71 and m.report["verdict"] == "failed" and m.report["action"] == "abandon", (m.r, m.report)
+        assert m.report["fallback"]["reason"] == "the cache is away" and "check 'never'" in m.report["reason"], m.report
+        first, *between, last = m.asked()
+        assert first.method == "PUT" and "check 'never'" in json.loads(first.body)["reason"], first
+        check_query(last, "autoscaling", asg_body("CompleteLifecycleAction", m.id, "&LifecycleActionResult=ABANDON"))
+        assert last.at - first.at >= 3.5 and between[-1].method == "PUT", m.asked()
+        assert all(r.method == "PUT" or b"RecordLifecycleActionHeartbeat" in r.body for r in between), m.asked()
+
+
 ALONE = [held_machine_is_given_up_only_after_its_time, held_machine_heals_when_its_document_is_corrected,
+         fallback_that_is_not_well_either_is_given_up_after_its_time,
          boot_asks_the_fleet_by_signed_requests, asg_signs_by_the_services_clock, asg_asks_for_fresh_credentials_once, asg_of_no_group_has_nothing_to_do,
          asg_of_a_warm_pool_is_told_twice, asg_of_a_running_warm_pool_is_told_when_it_wants_the_machine, asg_that_removes_the_machine_is_not_told_to_go_on, asg_is_found_out,
          asg_is_in_the_tags, gce_writes_a_guest_attribute, gce_without_attributes_says_how, azure_hears_ready,
