@@ -9,6 +9,7 @@
 /* The kernel's header needs sa_family_t, which it does not include. */
 #include <linux/vm_sockets.h>
 
+#include <rouse/clock.h>
 #include <rouse/fs.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
@@ -95,16 +96,18 @@ static void bind_privileged(int fd)
 	}
 }
 
-/* Who has heard it closes: only then is it certain that it did not get lost with the machine. */
+/* Who has heard it closes: only then is it certain that it did not get lost with the machine. Nobody is listened to
+ * for longer than that takes. */
 static void await_end(int fd)
 {
+	uint64_t end = rouse_clock_ms() + ROUSE_PORT_TIMEOUT;
 	char ignored[64];
 	ssize_t n;
 
 	(void)shutdown(fd, SHUT_WR);
 	do
 		n = recv(fd, ignored, sizeof(ignored), 0);
-	while (n > 0 || (n < 0 && errno == EINTR));
+	while ((n > 0 || (n < 0 && errno == EINTR)) && rouse_clock_left(end));
 }
 
 static int send_as(const struct address *a, int type, const char *message)

@@ -2,9 +2,11 @@
 #include "../lib/tap.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <rouse/clock.h>
 #include <rouse/fs.h>
 #include <rouse/limits.h>
 #include <rouse/mem.h>
@@ -161,8 +163,36 @@ static void abstract_socket_gets_the_message(struct t *t)
 	T_CHECK(t, n == 7 && memcmp(got, "READY=1", 7) == 0);
 }
 
-T_MAIN(T(credential_of_the_manager_is_found), T(credential_of_fw_cfg_is_found),
-       T(credential_of_the_firmware_is_found), T(credential_without_an_end_is_none),
-       T(firmware_that_lies_about_its_length_is_survived), T(structure_is_read_up_to_its_bound),
-       T(addresses_that_are_none_are_refused), T(nobody_at_the_address_is_an_error),
-       T(abstract_socket_gets_the_message))
+static void *talk(void *arg)
+{
+	auto_fd int fd = accept(*(int *)arg, NULL, NULL);
+	static const char words[64] = "and another thing";
+
+	while (send(fd, words, sizeof(words), MSG_NOSIGNAL) > 0)
+		;
+	return NULL;
+}
+
+static void host_that_never_stops_talking_is_left(struct t *t)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	auto_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	auto_free char *name = rouse_asprintf("@rouse-talk-%d", (int)getpid());
+	uint64_t begin = rouse_clock_ms();
+	pthread_t host;
+	struct rouse_err e;
+
+	memcpy(a.sun_path + 1, name + 1, strlen(name) - 1);
+	T_CHECK(t, bind(fd, (const struct sockaddr *)&a,
+			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))) == 0);
+	T_CHECK(t, listen(fd, 1) == 0 && pthread_create(&host, NULL, talk, &fd) == 0);
+	T_CHECK(t, rouse_notify_send(name, "READY=1", &e) == 0);
+	T_CHECK(t, rouse_clock_ms() - begin < 2 * ROUSE_PORT_TIMEOUT);
+	(void)pthread_join(host, NULL);
+}
+
+T_MAIN(T(host_that_never_stops_talking_is_left), T(credential_of_the_manager_is_found),
+       T(credential_of_fw_cfg_is_found), T(credential_of_the_firmware_is_found),
+       T(credential_without_an_end_is_none), T(firmware_that_lies_about_its_length_is_survived),
+       T(structure_is_read_up_to_its_bound), T(addresses_that_are_none_are_refused),
+       T(nobody_at_the_address_is_an_error), T(abstract_socket_gets_the_message))
