@@ -16,12 +16,13 @@
 
 #include "load.h"
 #include "lock.h"
+#include "progress.h"
 
 #define CHANNELS "https://channels.nixos.org"
 #define MOST_NAMES 64
 
 struct options {
-	const char *document, *output, *channels, *manifests, *manifests_url;
+	const char *document, *output, *channels, *manifests, *manifests_url, *netrc;
 	const char *names[MOST_NAMES];
 	size_t n_names;
 	bool update, json;
@@ -61,6 +62,9 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 		return rouse_is_cache_url(optarg)
 			       ? 0
 			       : rouse_usage(e, "--manifests-url: '%s' is not a URL", optarg);
+	case 'N':
+		o->netrc = optarg;
+		return 0;
 	case 't':
 		return rouse_parse_duration(optarg, &o->timeout) && o->timeout
 			       ? 0
@@ -98,6 +102,7 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 						 { "channels", required_argument, NULL, 'c' },
 						 { "manifests", required_argument, NULL, 'm' },
 						 { "manifests-url", required_argument, NULL, 'n' },
+						 { "netrc", required_argument, NULL, 'N' },
 						 { "timeout", required_argument, NULL, 't' },
 						 { "json", no_argument, NULL, 'j' },
 						 { 0 } };
@@ -281,6 +286,8 @@ static int lock(struct options *o, struct rouse_lock *l, const char *output, str
 
 	if (rouse_lock_run(l, e) < 0)
 		return -1;
+	if (l->progress)
+		progress_clear();
 	if (!l->n_entries)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0,
 				  "'%s' has neither a \"system\" nor \"profiles\": there is "
@@ -305,6 +312,7 @@ int rouse_cmd_lock(int argc, char **argv, struct rouse_err *e)
 	auto_json json_t *previous = NULL;
 	struct rouse_lock l = { .document = &d };
 	struct rouse_loader loader = { 0 };
+	struct progress progress;
 	int r;
 
 	if (parse(&o, argc, argv, e) < 0)
@@ -321,11 +329,20 @@ int rouse_cmd_lock(int argc, char **argv, struct rouse_err *e)
 	l.manifests = o.manifests;
 	l.manifests_url = o.manifests_url;
 	l.update = o.update;
+	l.netrc = o.netrc;
 	l.names = o.names;
 	l.n_names = o.n_names;
+	if (!o.json && isatty(STDERR_FILENO)) {
+		progress_begin(&progress, true, rouse_clock_ms());
+		progress.next = 0; /* who typed the command looks at once */
+		l.progress = progress_show;
+		l.progress_arg = &progress;
+	}
 	r = rouse_load_bases(&loader, &d, e);
 	if (r == 0)
 		r = lock(&o, &l, output, e);
+	if (r < 0 && l.progress)
+		progress_clear();
 	rouse_lock_done(&l);
 	return r;
 }

@@ -216,6 +216,12 @@ static int look_up(struct rouse_lock *l, struct rouse_lock_entry *entry, struct 
 		entry->nar_hash = json_string_value(json_object_get(entry->old, "narHash"));
 		return 0;
 	}
+	if (l->progress) {
+		char what[160];
+
+		(void)snprintf(what, sizeof(what), "looking up %.100s", rouse_lock_title(l, entry));
+		l->progress(l->progress_arg, what, 0, 0);
+	}
 	if (rouse_resolve(&l->channels, &entry->wanted, entry->name, pinned, &entry->found, e) <
 	    0) {
 		size_t n = strlen(e->text);

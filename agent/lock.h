@@ -39,6 +39,10 @@ struct rouse_lock {
 	size_t n_names;
 	const char *manifests;     /* a directory that gets a manifest of each closure, or NULL */
 	const char *manifests_url; /* where machines will find it */
+	const char *netrc; /* for private caches; NULL: what the document names, if it is here */
+	/* As of struct rouse_context; may be NULL. */
+	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
+	void *progress_arg;
 	struct rouse_channels channels;
 	/* out */
 	struct rouse_lock_entry *entries;

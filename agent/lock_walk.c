@@ -8,6 +8,7 @@
 #include <rouse/closure.h>
 #include <rouse/limits.h>
 #include <rouse/module.h>
+#include <rouse/netrc.h>
 #include <rouse/text.h>
 
 /* The closures of a document in its caches. */
@@ -16,7 +17,14 @@ struct lock_walk {
 	struct rouse_cache *caches;
 	struct rouse_key *keys;
 	struct rouse_pin *pins;
+	char *headers[ROUSE_MAX_CACHES][2]; /* of the caches: at most one line each; secret */
 };
+
+static void lock_walk_done(struct lock_walk *w)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(w->headers); i++)
+		rouse_secret_free(w->headers[i][0]);
+}
 
 /* A list, or one string in its place. */
 static size_t count_keys(const json_t *keys)
@@ -27,6 +35,25 @@ static size_t count_keys(const json_t *keys)
 static const char *key_at(const json_t *keys, size_t i)
 {
 	return json_string_value(json_is_string(keys) ? keys : json_array_get(keys, i));
+}
+
+/* Tells a private cache who asks, as a machine will. What its netrc is called there need not be here. */
+static int introduce(const struct rouse_lock *l, struct lock_walk *w, size_t i, const json_t *cache,
+		     struct rouse_err *e)
+{
+	const char *token = json_string_value(json_object_get(cache, "token")),
+		   *netrc = json_string_value(json_object_get(cache, "netrc"));
+	char **header = w->headers[i];
+	int r = 0;
+
+	if (l->netrc || (netrc && access(netrc, R_OK) < 0))
+		netrc = l->netrc;
+	if (token)
+		r = rouse_bearer_header(header, token, e);
+	else if (netrc)
+		r = rouse_netrc_read(header, netrc, w->caches[i].url, e);
+	w->caches[i].headers = *header ? (const char *const *)header : NULL;
+	return r < 0 ? rouse_wrap(e, "cache '%s'", w->caches[i].name) : 0;
 }
 
 static int list_caches(struct rouse_lock *l, struct lock_walk *w, const json_t *caches,
@@ -52,6 +79,8 @@ static int list_caches(struct rouse_lock *l, struct lock_walk *w, const json_t *
 			.name = name,
 			.url = rouse_arena_strndup(&l->arena, url, len),
 		};
+		if (introduce(l, w, w->spec.n_caches - 1, cache, e) < 0)
+			return -1;
 		for (size_t i = 0; i < count_keys(keys); i++)
 			if (rouse_key_parse(&w->keys[w->spec.n_keys++], key_at(keys, i), e) < 0)
 				return -1;
@@ -105,11 +134,13 @@ static void measure(struct rouse_lock *l, const struct rouse_closure *c)
 int rouse_lock_walk(struct rouse_lock *l, struct rouse_err *e)
 {
 	const json_t *caches = json_object_get(l->document->merged, "caches");
-	struct lock_walk w = { 0 };
+	struct lock_walk w __attribute__((cleanup(lock_walk_done))) = { 0 };
 	char nowhere[] =
 		"/tmp/rouse-lock-XXXXXX"; /* where no path is yet, so that all are asked for */
 	struct rouse_context ctx = { .fetcher = l->channels.fetcher,
-				     .deadline = l->channels.deadline };
+				     .deadline = l->channels.deadline,
+				     .progress = l->progress,
+				     .progress_arg = l->progress_arg };
 	auto_closure struct rouse_closure *c = NULL;
 	int r;
 

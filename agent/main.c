@@ -62,6 +62,8 @@ static const struct rouse_command commands[] = {
 	  "  --manifests DIR    also write a manifest of each closure there, and pin it by its "
 	  "digest\n"
 	  "  --manifests-url URL  where machines will find that directory\n"
+	  "  --netrc FILE       names and passwords for private caches (https), in the place of\n"
+	  "                     the files that the document names\n"
 	  "  --channels URL     where channels are (default https://channels.nixos.org)\n"
 	  "  --timeout D        end in this time (default 10m)\n"
 	  "  --json             what was found as JSON\n" },

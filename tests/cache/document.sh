@@ -68,6 +68,18 @@ make_cache zstd zstd
 mkdir -p "$W/private.root"
 ok "private_cache_applies" run apply "$W/private.root" "$W/private.json" --yes
 ok "private_cache_tells_nobody" [ "$(grep -c canary "$W/out")" = 0 ]
+"$ROUSE" lock "$W/private.json" --output "$W/private.lock" >"$W/out" 2>&1
+ok "private_cache_is_locked" says "all signed"
+ok "private_cache_lock_tells_nobody" [ "$(grep -c canary "$W/out")" = 0 ]
+sed "s|/private/token|/private/basic|; s|\"token\": \"canary\"|\"netrc\": \"$W/netrc\"|" "$W/private.json" >"$W/basic.json"
+"$ROUSE" lock "$W/basic.json" --output "$W/basic.lock" >"$W/out" 2>&1
+ok "private_cache_is_not_locked_without_a_password" [ $? = 78 ]
+printf 'machine localhost login me password canary\n' >"$W/netrc.here"
+"$ROUSE" lock "$W/basic.json" --output "$W/basic.lock" --netrc "$W/netrc.here" >"$W/out" 2>&1
+ok "private_cache_is_locked_with_a_netrc" says "all signed"
+mv "$W/netrc.here" "$W/netrc"
+"$ROUSE" lock "$W/basic.json" --output "$W/basic.lock" >"$W/out" 2>&1
+ok "private_cache_is_locked_with_the_netrc_of_the_document" says "all signed"
 sed -i 's|canary|wrong|' "$W/private.json"
 mkdir -p "$W/private.none"
 run apply "$W/private.none" "$W/private.json" --yes
