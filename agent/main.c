@@ -242,11 +242,14 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (run_command(argc, argv, &e) < 0) {
+		bool of_option = e.kind == ROUSE_USAGE && strstr(e.text, "option '");
+
 		/* A kind without a text has been explained already, as `rouse check` does. */
-		if (e.text[0])
+		if (of_option)
+			(void)fprintf(stderr, "rouse: %s: %s; `rouse %s --help` lists them\n",
+				      argv[1], e.text, argv[1]);
+		else if (e.text[0])
 			(void)fprintf(stderr, "rouse: %s: %s\n", argv[1], e.text);
-		if (e.kind == ROUSE_USAGE && strstr(e.text, "option '"))
-			(void)fprintf(stderr, "`rouse %s --help` lists the options.\n", argv[1]);
 		return (int)e.kind;
 	}
 	if (fflush(stdout) != 0) {
