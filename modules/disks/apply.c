@@ -103,8 +103,8 @@ static int open_target(const struct disks_session *s, const struct disks_action 
 static int make_late(const struct disks_session *s, const struct disks_action *a,
 		     struct disks_target *t, int *own, char node[static 256], struct rouse_err *e)
 {
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	if (disks_sync(t->fd, t->what, e) < 0)
+		return -1;
 	if (*own >= 0)
 		(void)close(take(*own, -1));
 	t->fd = s->fd;

@@ -312,6 +312,11 @@ int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset, const char
 	return 0;
 }
 
+int disks_sync(int fd, const char *what, struct rouse_err *e)
+{
+	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", what) : 0;
+}
+
 /* Only what is not zero yet is written: images stay sparse and thin volumes thin. */
 int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what, struct rouse_err *e)
 {
@@ -359,26 +364,20 @@ int disks_copy_data(const struct disks_target *t, int fd, uint64_t from, uint64_
 	return 0;
 }
 
-static int sync_target(const struct disks_target *t, struct rouse_err *e)
-{
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
-	return 0;
-}
-
 /* As long as the mark is there, all beside it is unfinished work, in whichever order it arrived. */
 int disks_copy_head(const struct disks_target *t, int fd, uint64_t head, struct rouse_err *e)
 {
 	char sector[MARK_SIZE];
 
 	if (disks_copy_data(t, fd, 0, MARK_OFFSET, e) < 0 ||
-	    disks_copy_data(t, fd, MARK_OFFSET + MARK_SIZE, head, e) < 0 || sync_target(t, e) < 0)
+	    disks_copy_data(t, fd, MARK_OFFSET + MARK_SIZE, head, e) < 0 ||
+	    disks_sync(t->fd, t->what, e) < 0)
 		return -1;
 	if (pread(fd, sector, sizeof(sector), MARK_OFFSET) != (ssize_t)sizeof(sector))
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot read the new filesystem");
 	if (disks_pwrite(t->fd, sector, sizeof(sector), t->offset + MARK_OFFSET, t->what, e) < 0)
 		return -1;
-	return sync_target(t, e);
+	return disks_sync(t->fd, t->what, e);
 }
 
 void disks_pending_guid(const uint8_t uuid[static 16], char ret[static DISKS_GUID_LEN])
@@ -410,9 +409,7 @@ int disks_mark_pending(const struct disks_target *t, struct rouse_err *e)
 	memcpy(sb + 120, DISKS_PENDING_LABEL, sizeof(DISKS_PENDING_LABEL) - 1);
 	if (disks_pwrite(t->fd, sb, sizeof(sb), t->offset + 1024, t->what, e) < 0)
 		return -1;
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
-	return 0;
+	return disks_sync(t->fd, t->what, e);
 }
 
 /* What erasing leaves: the pending mark, or on a disk that was claimed, its table. */

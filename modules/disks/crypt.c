@@ -215,22 +215,6 @@ static int open_with_key(const struct disks_action *a, const struct rouse_buf *k
 	return run(&c, key, deadline, e);
 }
 
-static int mark_inside(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
-{
-	auto_free char *node = rouse_asprintf("%s%s", DISKS_MAPPER_DIR, a->name);
-	struct disks_target t = { .fd = -1, .uuid = a->uuid };
-	auto_fd int fd = -1;
-
-	if (disks_open_node(node, deadline, &t, e) < 0)
-		return -1;
-	fd = t.fd;
-	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
-		return -1;
-	if (!a->holds && disks_zero(fd, 1024, 1024, node, e) < 0)
-		return -1;
-	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", node) : 0;
-}
-
 /* Where the key is, for a boot that has no document: a path is no secret, a URL may hold some. */
 static int note_key(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
@@ -288,10 +272,12 @@ static int close_stale(const struct disks_action *a, uint64_t deadline, struct r
 static int encrypt(const struct disks_action *a, const struct rouse_buf *key, uint64_t deadline,
 		   struct rouse_err *e)
 {
+	auto_free char *node = rouse_asprintf("%s%s", DISKS_MAPPER_DIR, a->name);
+
 	if (close_stale(a, deadline, e) < 0 || prepare_node(a, deadline, e) < 0 ||
 	    format(a, key, deadline, e) < 0 || (a->luks->tpm2 && enrol(a, key, deadline, e) < 0) ||
 	    note_key(a, deadline, e) < 0 || open_with_key(a, key, deadline, e) < 0 ||
-	    mark_inside(a, deadline, e) < 0)
+	    disks_mark_inside(a, node, deadline, e) < 0)
 		return -1;
 	if (!a->luks->key && !a->luks->escrow && forget_key(a, deadline, e) < 0)
 		return -1;

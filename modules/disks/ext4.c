@@ -213,9 +213,7 @@ static int make_ext4(const struct disks_target *t, struct rouse_err *e)
 		r = ext2fs_close_free(&fs);
 	if (r)
 		return failed(e, t, "write", r);
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
-	return 0;
+	return disks_sync(t->fd, t->what, e);
 }
 
 /* Rounded down: inode tables, bitmaps, descriptors with room to grow, journal, reserve. */

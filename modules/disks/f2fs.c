@@ -86,8 +86,8 @@ static int set_label(int fd, const struct disks_target *t, struct rouse_err *e)
 {
 	if (label_one(fd, SECOND_SUPER, t, e) < 0)
 		return -1;
-	if (fsync(fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	if (disks_sync(fd, t->what, e) < 0)
+		return -1;
 	return label_one(fd, SUPER, t, e);
 }
 

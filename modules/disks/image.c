@@ -128,7 +128,7 @@ int disks_image_fetch(const struct disks_target *t, const struct disks_image *im
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
 				  "the image for %s has the digest %s, and the document says %s",
 				  t->what, hex, image->sha256);
-	return fsync(t->fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what) : 0;
+	return disks_sync(t->fd, t->what, e);
 }
 
 int disks_image_finish(const struct disks_target *t, const struct disks_head *head,
@@ -136,5 +136,5 @@ int disks_image_finish(const struct disks_target *t, const struct disks_head *he
 {
 	if (disks_pwrite(t->fd, head->bytes, head->n, t->offset, t->what, e) < 0)
 		return -1;
-	return fsync(t->fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what) : 0;
+	return disks_sync(t->fd, t->what, e);
 }

@@ -22,7 +22,7 @@ int disks_mark_again(const struct disks_target *t, uint64_t at, struct rouse_err
 	mark[sizeof(magic) + 15] ^= 1;
 	if (disks_pwrite(t->fd, mark, sizeof(mark), t->offset + at, t->what, e) < 0)
 		return -1;
-	return fsync(t->fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what) : 0;
+	return disks_sync(t->fd, t->what, e);
 }
 
 bool disks_marked_again(int fd, uint64_t at, char ret[static DISKS_GUID_LEN])

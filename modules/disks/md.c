@@ -267,23 +267,6 @@ static int check_members(const struct disks_action *a, uint64_t deadline, struct
 	return stale ? run(&zero, deadline, e) : 0;
 }
 
-/* What will be made in it finds its pending mark, and nothing of what the members held before. */
-static int mark_inside(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
-{
-	struct disks_target t = { .fd = -1, .uuid = a->uuid };
-	auto_fd int fd = -1;
-
-	if (disks_open_node(a->source, deadline, &t, e) < 0)
-		return -1;
-	fd = t.fd;
-	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
-		return -1;
-	if (!a->holds && disks_zero(fd, 1024, 1024, a->source, e) < 0)
-		return -1; /* nothing will be made in it */
-	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", a->source)
-			     : 0;
-}
-
 /* The array is complete: its members are no longer pending. With its superblock at the end, the mark
  * was where the array begins, and has gone with what was written there. */
 static int unmark_members(const struct disks_action *a, struct rouse_err *e)
@@ -296,9 +279,8 @@ static int unmark_members(const struct disks_action *a, struct rouse_err *e)
 					  a->devices[i]);
 		if (disks_zero(fd, 1024, 1024, a->devices[i], e) < 0)
 			return -1;
-		if (fsync(fd) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'",
-					  a->devices[i]);
+		if (disks_sync(fd, a->devices[i], e) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -333,7 +315,7 @@ static int create(const struct disks_action *a, uint64_t deadline, struct rouse_
 		add(&c, "--force");
 	for (size_t i = 0; i < devices; i++)
 		add(&c, a->devices[i]);
-	if (run(&c, deadline, e) < 0 || mark_inside(a, deadline, e) < 0)
+	if (run(&c, deadline, e) < 0 || disks_mark_inside(a, a->source, deadline, e) < 0)
 		return -1;
 	return unmark_members(a, e);
 }

@@ -58,11 +58,6 @@ int disks_run_mkfs(const struct disks_target *t, const char **argv, size_t n, ui
 	return r < 0 ? rouse_wrap(e, "cannot make a filesystem on %s", t->what) : 0;
 }
 
-static int sync_node(int fd, const struct disks_target *t, struct rouse_err *e)
-{
-	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what) : 0;
-}
-
 int disks_run_mkfs_pending(const struct disks_target *t, const char **argv, size_t n, uint64_t head,
 			   int (*label)(int fd, const struct disks_target *t, struct rouse_err *e),
 			   struct rouse_err *e)
@@ -78,10 +73,10 @@ int disks_run_mkfs_pending(const struct disks_target *t, const char **argv, size
 	node.fd = fd;
 	node.offset = 0;
 	if (disks_mark_again(&node, at, e) < 0 || disks_run_mkfs(t, argv, n, head, e) < 0 ||
-	    sync_node(fd, t, e) < 0 || disks_zero(fd, at, 512, t->what, e) < 0 ||
-	    sync_node(fd, t, e) < 0 || label(fd, t, e) < 0)
+	    disks_sync(fd, t->what, e) < 0 || disks_zero(fd, at, 512, t->what, e) < 0 ||
+	    disks_sync(fd, t->what, e) < 0 || label(fd, t, e) < 0)
 		return -1;
-	return sync_node(fd, t, e);
+	return disks_sync(fd, t->what, e);
 }
 
 static bool has_subvolumes(const struct disks_target *t)

@@ -28,6 +28,22 @@ int disks_open_node(const char *node, uint64_t deadline, struct disks_target *t,
 	return 0;
 }
 
+int disks_mark_inside(const struct disks_action *a, const char *node, uint64_t deadline,
+		      struct rouse_err *e)
+{
+	struct disks_target t = { .fd = -1, .uuid = a->uuid };
+	auto_fd int fd = -1;
+
+	if (disks_open_node(node, deadline, &t, e) < 0)
+		return -1;
+	fd = t.fd;
+	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
+		return -1;
+	if (!a->holds && disks_zero(fd, 1024, 1024, node, e) < 0)
+		return -1; /* nothing will be made in it */
+	return disks_sync(fd, node, e);
+}
+
 int disks_make_on_node(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
 	struct disks_target t = {
@@ -41,8 +57,8 @@ int disks_make_on_node(const struct disks_action *a, uint64_t deadline, struct r
 	if (disks_mark_pending(&t, e) < 0 || disks_erase(&t, e) < 0)
 		return -1;
 	if (a->fs->late) {
-		if (fsync(fd) < 0)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", a->source);
+		if (disks_sync(fd, a->source, e) < 0)
+			return -1;
 		(void)close(take(fd, -1)); /* its program opens the node exclusively */
 		t.node = a->source;
 	}

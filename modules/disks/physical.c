@@ -16,11 +16,6 @@
 #include <rouse/json.h>
 #include <rouse/text.h>
 
-static int sync_node(int fd, const char *node, struct rouse_err *e)
-{
-	return fsync(fd) < 0 ? rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", node) : 0;
-}
-
 /* Blank, with our mark, or one that holds nothing: plan() has seen that it is in no group. */
 static bool is_as_planned(const json_t *content, const uint8_t uuid[static 16])
 {
@@ -49,7 +44,7 @@ static int change_marks(const struct disks_target *t, struct rouse_err *e)
 	    disks_mark_again(t, DISKS_MARK_OF_LVM, e) < 0 ||
 	    disks_zero(t->fd, 1024, 1024, t->what, e) < 0)
 		return -1;
-	return sync_node(t->fd, t->what, e);
+	return disks_sync(t->fd, t->what, e);
 }
 
 int disks_physical_prepare(const char *node, const uint8_t uuid[static 16], uint64_t deadline,
@@ -82,5 +77,5 @@ int disks_physical_finish(const char *node, struct rouse_err *e)
 
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing", node);
-	return disks_zero(fd, DISKS_MARK_OF_LVM, 512, node, e) < 0 ? -1 : sync_node(fd, node, e);
+	return disks_zero(fd, DISKS_MARK_OF_LVM, 512, node, e) < 0 ? -1 : disks_sync(fd, node, e);
 }

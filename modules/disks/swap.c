@@ -22,13 +22,6 @@ static void fill(const struct disks_target *t, uint8_t *page, size_t size)
 	memcpy(page + size - 10, "SWAPSPACE2", 10);
 }
 
-static int sync_target(const struct disks_target *t, struct rouse_err *e)
-{
-	if (fsync(t->fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
-	return 0;
-}
-
 /* The pending mark is in the page: replacing it is one write, which is there as a whole or not
  * where a device writes its sectors in order; in between there is no magic at the end. */
 static int make_swap(const struct disks_target *t, struct rouse_err *e)
@@ -38,9 +31,10 @@ static int make_swap(const struct disks_target *t, struct rouse_err *e)
 
 	fill(t, page, size);
 	if (disks_pwrite(t->fd, page + 2048, size - 2048, t->offset + 2048, t->what, e) < 0 ||
-	    sync_target(t, e) < 0 || disks_pwrite(t->fd, page, 2048, t->offset, t->what, e) < 0)
+	    disks_sync(t->fd, t->what, e) < 0 ||
+	    disks_pwrite(t->fd, page, 2048, t->offset, t->what, e) < 0)
 		return -1;
-	return sync_target(t, e);
+	return disks_sync(t->fd, t->what, e);
 }
 
 static void no_room(uint64_t size unused_arg, uint64_t *bytes, uint64_t *inodes)

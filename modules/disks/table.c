@@ -228,8 +228,8 @@ int disks_table_write(int fd, const struct disks_action *a, struct rouse_err *e)
 		c, 1); /* 1: no sync(2) of the whole system; the descriptor is ours */
 	if (a->hybrid && step_mbr(fd, a, e) < 0)
 		return -1;
-	if (fsync(fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", a->device);
+	if (disks_sync(fd, a->device, e) < 0)
+		return -1;
 	return verify(fd, a, e);
 }
 

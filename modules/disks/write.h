@@ -170,6 +170,10 @@ must_check int disks_verity_open(const struct disks_action *a, const struct rous
 				 struct rouse_err *e);
 /* On the btrfs at t->node; its label is the last thing that is written. */
 must_check int disks_make_subvolumes(const struct disks_target *t, struct rouse_err *e);
+/* On the node of an array or a LUKS volume that is new: what will be made in it finds its pending mark, and
+ * nothing of what was there before. */
+must_check int disks_mark_inside(const struct disks_action *a, const char *node, uint64_t deadline,
+				 struct rouse_err *e);
 /* The filesystem of an action on all of a->source. */
 must_check int disks_make_on_node(const struct disks_action *a, uint64_t deadline,
 				  struct rouse_err *e);
@@ -208,6 +212,7 @@ bool disks_marked_again(int fd, uint64_t at, char ret[static DISKS_GUID_LEN]);
 must_check int disks_erase(const struct disks_target *t, struct rouse_err *e);
 must_check int disks_pwrite(int fd, const void *data, size_t n, uint64_t offset, const char *what,
 			    struct rouse_err *e);
+must_check int disks_sync(int fd, const char *what, struct rouse_err *e);
 must_check int disks_zero(int fd, uint64_t offset, uint64_t n, const char *what,
 			  struct rouse_err *e);
 /* Copies what is data in [from, to) of a sparse memory file; its holes have never been written. */

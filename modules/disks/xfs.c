@@ -83,8 +83,8 @@ static int set_label(int fd, const struct disks_target *t, struct rouse_err *e)
 	while (n > 1)
 		if (label_group(fd, --n * group, sb, sector, t, e) < 0)
 			return -1;
-	if (fsync(fd) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync %s", t->what);
+	if (disks_sync(fd, t->what, e) < 0)
+		return -1;
 	return label_group(fd, 0, sb, sector, t, e);
 }
 
