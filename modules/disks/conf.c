@@ -184,8 +184,9 @@ static const struct rouse_field volume_fields[] = {
 		"What to make on it. Absent: what is there is kept, a new partition stays empty.",
 		.type = ROUSE_STRING, .words = disks_filesystem_words),
 	ROUSE_FIELD(struct disks_partition, label, "label",
-		    "Label of the filesystem; by default of its mount point.", .type = ROUSE_STRING,
-		    .format = "a label of printable UTF-8", .valid = is_volume_label),
+		    "Label of the filesystem; by default of its mount point, where that fits.",
+		    .type = ROUSE_STRING, .format = "a label of printable UTF-8",
+		    .valid = is_volume_label),
 	ROUSE_FIELD(struct disks_partition, mount_options, "mountOptions", MOUNT_OPTIONS,
 		    .type = ROUSE_LIST, .item = &mount_option, .max = 32, .shorthand = "item"),
 };
@@ -284,7 +285,8 @@ static const struct rouse_field partition_fields[] = {
 		"What to make on it. Absent: what is there is kept, a new partition stays empty.",
 		.type = ROUSE_STRING, .words = disks_filesystem_words),
 	ROUSE_FIELD(struct disks_partition, label, "label",
-		    "Name in the GPT and label of the filesystem; by default of its mount point.",
+		    "Name in the GPT and label of the filesystem; by default of its mount point, "
+		    "as a label where that fits.",
 		    .type = ROUSE_STRING, .format = "a label of printable UTF-8",
 		    .valid = is_volume_label),
 	ROUSE_FIELD(struct disks_partition, type, "type",
