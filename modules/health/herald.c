@@ -26,7 +26,8 @@ struct rouse_herald {
 	pthread_cond_t ended;
 	bool over, probe;
 	const unsigned *moves; /* of the boot's report */
-	json_t *channels;      /* what came of the first try, of the thread until it is joined */
+	unsigned seen;
+	json_t *channels; /* what came of the first try, of the thread until it is joined */
 	unsigned beats;
 	/* Copies: the boot may go on to another document. */
 	struct rouse_report report;
@@ -100,14 +101,13 @@ static bool wait_until(struct rouse_herald *h, uint64_t when)
 
 static void beat_on(struct rouse_herald *h, struct rouse_fetcher *f)
 {
-	unsigned seen = __atomic_load_n(h->moves, __ATOMIC_RELAXED);
 	uint64_t pause = interval(h), next = rouse_clock_ms() + pause;
 	bool told = false;
 
 	while (pause && !wait_until(h, next)) {
 		unsigned now = __atomic_load_n(h->moves, __ATOMIC_RELAXED);
 
-		if (now == seen) {
+		if (now == h->seen) {
 			if (!told)
 				rouse_log(ROUSE_LOG_WARNING, "health",
 					  "the boot does not move on: no heartbeat");
@@ -116,7 +116,7 @@ static void beat_on(struct rouse_herald *h, struct rouse_fetcher *f)
 			continue;
 		}
 		told = false;
-		seen = now;
+		h->seen = now;
 		pause = interval(h);
 		next = rouse_clock_ms() + pause;
 		if (pause)
@@ -192,6 +192,7 @@ struct rouse_herald *rouse_herald_start(const struct rouse_report *r,
 	h = rouse_calloc(1, sizeof(*h));
 	make_lock(h);
 	h->moves = &r->moves;
+	h->seen = __atomic_load_n(h->moves, __ATOMIC_RELAXED);
 	h->probe = probe;
 	h->channels = json_array();
 	if (copy(h, r, from) && (probe || interval(h)) &&
