@@ -528,7 +528,7 @@ def wrong_calls_are_usage_errors():
     with Machine() as m:
         for args in (["health", "x"], ["status", "--timeout", "soon"], ["analyze", "--nope"]):
             r = m.rouse(*args)
-            check(r.returncode == 64 and r.stderr.startswith("rouse: ") and r.stderr.count("\n") <= 2, r)
+            check(r.returncode == 64 and r.stderr.count("\n") == 1, r)
 
 
 def own_mounts(m, *lines):
