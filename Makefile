@@ -137,10 +137,12 @@ check-san:
 san: all $(TESTS)
 	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) $(TESTS) $(wildcard tests/cases/*.sh)
 
-# Two rows side by side, as long as each other: most of the boots, and all others, of which some may not
-# meet (a /nix of their own, names in the kernel).
+# Rows side by side: two as long as each other, most of the boots and all others, of which some may not meet
+# (a /nix of their own, names in the kernel); and one of what waits more than it works.
+BOOTS    := tests/boot/{boot,continue,root,storage,switch-root}.sh
+WAITS    := {tests/cloud/fleet.py,tests/cloud/outage.py,tests/cloud/signals.py,tests/fault/health.py}
 check-suites: all $(TESTS) $(B)/bench/delay
-	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) --timer --rules='seq=tests/boot/{boot,continue,root,storage,switch-root}.sh' \
+	$(Q)$(TESTPATH) ROUSE=$(B)/rouse prove $(PROVE) -j3 --timer --rules='seq=$(BOOTS)' --rules='seq=$(WAITS)' \
 		--rules='seq=**' $(SCRIPTS) $(TESTS)
 
 demo:
