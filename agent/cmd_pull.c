@@ -53,6 +53,9 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 	case 'm':
 		o->manifest = optarg;
 		return 0;
+	case 'd':
+		o->common.spec.deduplicate = true;
+		return 0;
 	case 'j':
 		o->json = true;
 		return 0;
@@ -81,6 +84,7 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 		{ "from", required_argument, NULL, 'f' },
 		{ "manifest", required_argument, NULL, 'm' },
 		{ "jobs", required_argument, NULL, 'J' },
+		{ "deduplicate", no_argument, NULL, 'd' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ "check", no_argument, NULL, 'v' },
 		{ "json", no_argument, NULL, 'j' },
@@ -125,6 +129,11 @@ static void print_done(const struct options *o, const struct rouse_closure_size 
 			     s->paths, s->paths == 1 ? "" : "s",
 			     rouse_print_size(size, s->missing_bytes), rouse_print_size(got, bytes),
 			     rouse_print_duration(took, ms));
+	if (o->common.spec.deduplicate)
+		(void)printf("%lld files share the content of others: %s\n",
+			     json_integer_value(json_object_get(counters, "closure.sharedFiles")),
+			     rouse_print_size(size, (uint64_t)json_integer_value(json_object_get(
+							    counters, "closure.sharedBytes"))));
 	if (copied)
 		(void)printf("%lld copied from %s\n", copied, o->from);
 	if (generation)

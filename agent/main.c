@@ -74,6 +74,7 @@ static const struct rouse_command commands[] = {
 	  "  --store DIR        the root that gets nix/store (default /)\n"
 	  "  --from DIR         copy what DIR/nix/store has already, and fetch the rest; shares\n"
 	  "                     blocks where the filesystem can\n"
+	  "  --deduplicate      store files of equal content once, as nix-store --optimise does\n"
 	  "  --profile FILE     make the first PATH the next generation of this profile\n"
 	  "  --manifest M       the closure manifest: FILE, or URL#sha256=DIGEST\n"
 	  "  --check            is the closure whole in the caches? Looks at every narinfo,\n"

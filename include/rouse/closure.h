@@ -44,6 +44,7 @@ struct rouse_closure_spec {
 		jobs; /* threads that pull; 0: as many as there are processors for; 1 costs least memory */
 	bool all_problems;              /* for rouse_closure_check: go on behind the first */
 	const struct rouse_root *other; /* has a store whose paths may be copied; NULL: none */
+	bool deduplicate;               /* files of equal content become hard links, in the store */
 	bool elsewhere; /* the store here does not matter: all of it is looked up in the caches */
 };
 

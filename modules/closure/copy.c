@@ -27,39 +27,31 @@ struct copy {
 
 /* --- its archive, into the hash ----------------------------------------------------------------- */
 
-static int add(struct copy *c, const void *data, size_t n, struct rouse_err *e)
+static int spend(struct copy *c, uint64_t n, struct rouse_err *e)
 {
 	if (n > c->left)
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "there is more than was signed");
 	c->left -= n;
+	return 0;
+}
+
+static int add(struct copy *c, const void *data, size_t n, struct rouse_err *e)
+{
+	if (spend(c, n, e) < 0)
+		return -1;
 	rouse_sha256_update(c->hash, data, n);
 	return 0;
 }
 
-static int add_length(struct copy *c, uint64_t n, struct rouse_err *e)
-{
-	unsigned char length[8];
-
-	for (unsigned i = 0; i < sizeof(length); i++)
-		length[i] = (unsigned char)(n >> 8 * i);
-	return add(c, length, sizeof(length), e);
-}
-
-static int add_padding(struct copy *c, uint64_t n, struct rouse_err *e)
-{
-	static const char zeros[8];
-
-	return add(c, zeros, -n & 7, e);
-}
-
 static int add_words(struct copy *c, const char *const *words, struct rouse_err *e)
 {
-	for (; *words; words++) {
-		size_t n = strlen(*words);
+	uint64_t n = 0;
 
-		if (add_length(c, n, e) < 0 || add(c, *words, n, e) < 0 || add_padding(c, n, e) < 0)
-			return -1;
-	}
+	for (size_t i = 0; words[i]; i++)
+		n += 8 + (strlen(words[i]) + 7) / 8 * 8;
+	if (spend(c, n, e) < 0)
+		return -1;
+	rouse_nar_hash_words(c->hash, words);
 	return 0;
 }
 #define ADD(c, e, ...) add_words(c, (const char *const[]){ __VA_ARGS__, NULL }, e)
@@ -118,14 +110,16 @@ static int copy_file(struct copy *c, const struct node *n, struct rouse_err *e)
 	size = (uint64_t)st.st_size;
 	if (ADD(c, e, "(", "type", "regular") < 0 ||
 	    (executable && ADD(c, e, "executable", "") < 0) || ADD(c, e, "contents") < 0 ||
-	    add_length(c, size, e) < 0)
+	    spend(c, 8 + (-size & 7), e) < 0)
 		return -1;
+	rouse_nar_hash_length(c->hash, size);
 	if (size > c->left)
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "there is more than was signed");
 	if (rouse_tree_ops.file(&c->tree, n->as, executable, size, e) < 0 ||
 	    copy_contents(c, n, from, size, e) < 0 || rouse_tree_ops.file_end(&c->tree, e) < 0)
 		return -1;
-	return add_padding(c, size, e) < 0 ? -1 : ADD(c, e, ")");
+	rouse_nar_hash_padding(c->hash, size);
+	return ADD(c, e, ")");
 }
 
 static int copy_symlink(struct copy *c, const struct node *n, struct rouse_err *e)
@@ -152,7 +146,8 @@ static int by_name(const void *a, const void *b)
 
 static int copy_entries(struct copy *c, int dir, char **names, size_t n, struct rouse_err *e)
 {
-	qsort(names, n, sizeof(*names), by_name);
+	if (n) /* qsort(3) takes no NULL */
+		qsort(names, n, sizeof(*names), by_name);
 	for (size_t i = 0; i < n; i++) {
 		const struct node entry = { dir, names[i], names[i] };
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "dedup.h"
 #include "path.h"
 
 int finish_begin(struct pull *p, struct rouse_err *e)
@@ -92,6 +93,9 @@ static int publish(struct pull *p, struct rouse_path **list, size_t n, struct ro
 
 			if (!circle && !has_references(p, path, false))
 				continue;
+			if (p->c->spec->deduplicate &&
+			    rouse_dedup_path(&p->c->dedup, p->store, path->name, e) < 0)
+				return -1;
 			if (rouse_store_publish(p->store, path->name, e) < 0)
 				return -1;
 			path->published = true;

@@ -15,6 +15,7 @@
 #include <rouse/text.h>
 
 #include "collect.h"
+#include "dedup.h"
 #include "graph.h"
 #include "path.h"
 #include "prune.h"
@@ -407,7 +408,7 @@ static int delete_paths(struct rouse_gc *g, uint64_t deadline, struct rouse_err 
 			return -1;
 		p->valid = false;
 	}
-	return 0;
+	return rouse_dedup_prune(&g->store, e);
 }
 
 /* The paths that Nix is about to delete take the place of those that we thought of. */

@@ -5,6 +5,7 @@
 #include <rouse/closure.h>
 #include <rouse/module.h>
 
+#include "dedup.h"
 #include "table.h"
 
 struct rouse_cache_state {
@@ -26,7 +27,8 @@ struct rouse_closure {
 	uint64_t fetched, fetched_bytes; /* by pulling */
 	size_t copied;                   /* paths, from another store of this machine */
 	uint64_t copied_bytes;           /* unpacked */
-	const char **problems;           /* when all are wanted; strings in paths.arena */
+	struct rouse_dedup dedup;
+	const char **problems; /* when all are wanted; strings in paths.arena */
 	size_t n_problems;
 	struct rouse_err worst; /* of them */
 };

@@ -301,3 +301,30 @@ int rouse_nar_end(const struct rouse_nar *n, struct rouse_err *e)
 					     : "it ends too early");
 	return 0;
 }
+
+void rouse_nar_hash_length(struct rouse_sha256 *h, uint64_t n)
+{
+	unsigned char length[8];
+
+	for (unsigned i = 0; i < sizeof(length); i++)
+		length[i] = (unsigned char)(n >> 8 * i);
+	rouse_sha256_update(h, length, sizeof(length));
+}
+
+void rouse_nar_hash_padding(struct rouse_sha256 *h, uint64_t n)
+{
+	static const char zeros[8];
+
+	rouse_sha256_update(h, zeros, -n & 7);
+}
+
+void rouse_nar_hash_words(struct rouse_sha256 *h, const char *const *words)
+{
+	for (; *words; words++) {
+		size_t n = strlen(*words);
+
+		rouse_nar_hash_length(h, n);
+		rouse_sha256_update(h, *words, n);
+		rouse_nar_hash_padding(h, n);
+	}
+}

@@ -12,6 +12,7 @@
 
 #include <rouse/err.h>
 #include <rouse/limits.h>
+#include <rouse/trust.h>
 
 /* What is in the archive, in its order. `name` is NULL for the root. Names are 1…255 bytes, never
  * ".", ".." and without "/". Any function may be NULL. -1 with *e ends the parsing. */
@@ -55,3 +56,9 @@ must_check int rouse_nar_feed(struct rouse_nar *n, const void *data, size_t len,
 			      struct rouse_err *e);
 /* Demands that the archive is complete. */
 must_check int rouse_nar_end(const struct rouse_nar *n, struct rouse_err *e);
+
+/* An archive that is never written, only hashed: words (NULL behind the last), a length, and what fills up
+ * `n` bytes. */
+void rouse_nar_hash_words(struct rouse_sha256 *h, const char *const *words);
+void rouse_nar_hash_length(struct rouse_sha256 *h, uint64_t n);
+void rouse_nar_hash_padding(struct rouse_sha256 *h, uint64_t n);

@@ -148,6 +148,14 @@ static void count_pull(const struct pull *p)
 	json_object_set_new(n, "closure.requests", json_integer((json_int_t)p->c->requests));
 }
 
+static void count_shared(const struct pull *p)
+{
+	if (!p->ctx->counters || !p->c->spec->deduplicate)
+		return;
+	rouse_json_set_int(p->ctx->counters, "closure.sharedFiles", p->c->dedup.files);
+	rouse_json_set_int(p->ctx->counters, "closure.sharedBytes", p->c->dedup.bytes);
+}
+
 static int pull_all(struct pull *p, struct rouse_err *e)
 {
 	uint64_t total = 0;
@@ -166,6 +174,7 @@ static int pull_all(struct pull *p, struct rouse_err *e)
 		*e = later;
 		r = -1;
 	}
+	count_shared(p);
 	finish_end(p, r < 0 && e->kind == ROUSE_UNAVAILABLE);
 	for (size_t i = 0; i < p->n_registered; i++)
 		p->finished[i]->valid = true;

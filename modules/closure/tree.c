@@ -51,12 +51,17 @@ static int make_directory(void *arg, const char *name, struct rouse_err *e)
 	return fchmod(fd, 0700) < 0 ? failed(t, e, "set the mode of", name) : 0;
 }
 
+int rouse_tree_finish_directory(int fd)
+{
+	return fchmod(fd, 0555) < 0 || futimens(fd, canonical_times) < 0 ? -1 : 0;
+}
+
 static int leave_directory(void *arg, struct rouse_err *e)
 {
 	struct rouse_tree *t = arg;
 	int fd = t->dirs[t->depth];
 
-	if (fchmod(fd, 0555) < 0 || futimens(fd, canonical_times) < 0)
+	if (rouse_tree_finish_directory(fd) < 0)
 		return failed(t, e, "set mode and time of a directory in", NULL);
 	(void)close(fd); /* read-only */
 	t->depth--;

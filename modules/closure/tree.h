@@ -26,5 +26,7 @@ extern const struct rouse_nar_ops rouse_tree_ops; /* arg: struct rouse_tree * */
 void rouse_tree_begin(struct rouse_tree *t, int dir, const char *name);
 void rouse_tree_done(struct rouse_tree *t); /* closes what an aborted archive left open */
 
+/* Gives an open directory that was changed its mode and time again. -1 with errno. */
+must_check int rouse_tree_finish_directory(int fd);
 /* Removes `name` in `dir` with all below it, following nothing; absent is well. -1 with errno. */
 must_check int rouse_tree_remove(int dir, const char *name);
