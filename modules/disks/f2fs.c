@@ -137,6 +137,7 @@ static bool usage_of_f2fs(int fd, uint64_t offset, struct disks_content *ret)
 	ret->free = 0;
 	return true;
 }
+
 /* Segments in reserve, and tables for every block. */
 static void room_of_f2fs(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 {

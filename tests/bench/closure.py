@@ -9,6 +9,7 @@ all, 1.18 GB unpacked (times F), made of the files of this machine's /usr. Scena
 latency), tls (HTTP/2), slow (50 ms a round trip), xz, small (10,000 paths of 1 KB), present (all there
 already), one (--jobs 1: memory). Each run writes to a fresh ext4. The floor is tests/bench/floor.c,
 which leaves its files in memory; "synced" has a sync behind it, as whatever is durable at its end must.
+"manifest" is rouse with a manifest of the closure in the place of narinfos and signatures.
 Results go to build/bench.json beside the others, as medians; needs root.
 """
 import argparse
@@ -287,11 +288,16 @@ def nix_env(url):
 
 def clients(cache, url, root, jobs=None, peers=True):
     more = ["--jobs", str(jobs)] if jobs else []
+    manifest = f"{W}/{os.path.basename(cache)}.manifest"
+    if not os.path.exists(manifest):
+        subprocess.run([ROUSE, "manifest", "--cache", "file://" + cache, "--key", KEYS["public"], "--output", manifest, root],
+                       check=True, stdout=subprocess.DEVNULL)
     out = {
         "floor": lambda d: ([TOOLS + "/floor", cache, KEYS["public"], cache + "/list", d, "2"], None),
         "synced": lambda d: (["sh", "-c", '"$@" && sync -f "$5"', "sh", TOOLS + "/floor", cache, KEYS["public"],
                               cache + "/list", d, "2"], None),
         "rouse": lambda d: ([ROUSE, "pull", "--store", d, "--cache", url, "--key", KEYS["public"], *more, root], None),
+        "manifest": lambda d: ([ROUSE, "pull", "--store", d, "--cache", url, *more, "--manifest", manifest, root], None),
     }
     if peers:
         out["nix copy"] = lambda d: (["nix", "copy", "--from", url, "--to", f"local?root={d}", root], nix_env(url))
