@@ -94,20 +94,20 @@ done
 
 # An image with a store of its own, over which a volume is mounted.
 i=$W/image
-mkdir -p "$i/nix" "$i/volume" "$i/work" "$i/tmp"
+mkdir -p "$i/nix" "$i/volume" "$i/srv" "$i/tmp"
 mount --bind "$i" "$i"
 for d in bin lib lib64 usr etc dev proc; do
 	[ -d "/$d" ] && mkdir "$i/$d" && mount --rbind "/$d" "$i/$d"
 done
 cp -a /nix/store "$i/nix/"
-cp -a "$W/narinfos" "$i/work/"
-cp "$ROUSE" "$i/work/rouse"
+cp -a "$W/narinfos" "$i/srv/"
+cp "$ROUSE" "$i/srv/rouse"
 mount --bind "$i/volume" "$i/nix"
-cat >"$i/work/document" <<-END
-	{ "rouse": 1, "caches": { "cache": { "url": "file:///work/narinfos", "keys": "$KEY" } }, "system": { "path": "$TOP" } }
+cat >"$i/srv/document" <<-END
+	{ "rouse": 1, "caches": { "cache": { "url": "file:///srv/narinfos", "keys": "$KEY" } }, "system": { "path": "$TOP" } }
 END
 in_image() {
-	chroot "$i" /work/rouse apply --only closure --yes /work/document >"$W/out" 2>&1
+	chroot "$i" /srv/rouse apply --only closure --yes /srv/document >"$W/out" 2>&1
 }
 ok "what_a_mount_hides_is_copied" in_image
 ok "what_a_mount_hides_is_told_of" grep -qF "$all paths" "$W/out"
