@@ -18,12 +18,19 @@
 #include "tree.h"
 
 struct copy {
+	const struct rouse_context *ctx;
 	struct rouse_sha256 *hash; /* of the archive that the copy has */
 	uint64_t left;             /* bytes of it that are still to come */
 	struct rouse_tree tree;
 	unsigned depth;
 	unsigned char buf[128 * 1024];
 };
+
+/* Somebody wants it to end, or its time has. */
+static bool is_over(const struct rouse_context *ctx)
+{
+	return (ctx->cancelled && *ctx->cancelled) || !rouse_clock_left(ctx->deadline);
+}
 
 /* --- its archive, into the hash ----------------------------------------------------------------- */
 
@@ -81,6 +88,8 @@ static int copy_contents(struct copy *c, const struct node *n, int from, uint64_
 	for (;;) {
 		ssize_t got = pread(source, c->buf, sizeof(c->buf), (off_t)have);
 
+		if (is_over(c->ctx))
+			return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "no time is left");
 		if (got < 0)
 			return cannot_read(n, e);
 		if (got == 0)
@@ -286,10 +295,7 @@ static int open_other(const struct pull *p)
 /* Only its content certifies a path with `contents`, its archive does not: that is fetched. */
 static bool may_copy(const struct pull *p, int dir, const struct rouse_path *path)
 {
-	const struct rouse_context *ctx = p->ctx;
-
-	return !path->contents && !(ctx->cancelled && *ctx->cancelled) &&
-	       rouse_clock_ms() < ctx->deadline &&
+	return !path->contents && !is_over(p->ctx) &&
 	       faccessat(dir, path->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
@@ -299,6 +305,7 @@ static int copy_all(struct pull *p, int dir, struct rouse_err *e)
 	auto_of(sha256) struct rouse_sha256 *hash = rouse_sha256_new();
 	size_t n_left = 0;
 
+	c->ctx = p->ctx;
 	c->hash = hash;
 	for (size_t i = 0; i < p->n_queue; i++) {
 		struct rouse_path *path = p->queue[i];
