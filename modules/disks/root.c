@@ -199,7 +199,7 @@ static bool root_option(char *buf, size_t size)
 	return found;
 }
 
-/* systemd-boot and systemd-stub leave the GUID of the partition that they came from: 4 bytes of
+/* systemd-boot and unified kernel images leave the GUID of the partition that they came from: 4 bytes of
  * attributes, then UTF-16. */
 static bool loader_guid(char ret[static DISKS_GUID_LEN])
 {
