@@ -153,7 +153,7 @@ demo:
 bench:
 	$(Q)packaging/deps bench
 	$(Q)$(MAKE) $(J) all tools
-	$(Q)tests/bench/run.sh
+	$(Q)$(TESTPATH) tests/bench/run.sh
 
 fuzz:
 	$(Q)packaging/deps fuzz
