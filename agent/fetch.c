@@ -9,6 +9,7 @@
 
 #include <rouse/clock.h>
 #include <rouse/limits.h>
+#include <rouse/log.h>
 #include <rouse/retry.h>
 #include <rouse/text.h>
 
@@ -229,7 +230,8 @@ static int begin(struct transfer *tr, struct rouse_err *failure)
 		return rouse_fail(failure, ROUSE_SYSTEM, 0, "cannot start a transfer: %s",
 				  curl_multi_strerror(code));
 	}
-	tr->tries++;
+	if (!tr->tries++)
+		tr->start = rouse_clock_ms();
 	tr->f->counters.requests++;
 	return 0;
 }
@@ -251,6 +253,19 @@ static bool schedule(struct transfer *tr)
 		asked = 0; /* garbage, or nothing asked for */
 	tr->retry_at = now + rouse_retry_delay(tr->tries, asked, rouse_jitter(UINT64_MAX));
 	return tr->retry_at < t->deadline;
+}
+
+/* Whoever looks at the machine while it waits sees for what; one line does for all transfers. */
+static void tell(const struct transfer *tr, const struct rouse_err *failure)
+{
+	struct rouse_fetcher *f = tr->f;
+	char left[24];
+
+	if (tr->retry_at < tr->start + ROUSE_RETRY_TELL || tr->retry_at < f->tell_at)
+		return;
+	f->tell_at = tr->retry_at + ROUSE_RETRY_TELL_AGAIN;
+	rouse_log(ROUSE_LOG_WARNING, "fetch", "%s; trying again, for at most %s", failure->text,
+		  rouse_print_duration(left, (uint64_t)rouse_clock_left(tr->t->deadline)));
 }
 
 /* What failed before says more than that the last try took too long. */
@@ -278,6 +293,7 @@ static int settle(struct run *run, struct transfer *tr, CURLcode code, struct ro
 	if (outcome == TRANSFER_AGAIN && schedule(tr)) {
 		tr->last = failure;
 		run->f->counters.retries++;
+		tell(tr, &failure);
 		return 0;
 	}
 	if (outcome == TRANSFER_MOVED && begin(tr, &failure) == 0) {

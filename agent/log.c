@@ -15,6 +15,7 @@
 static struct {
 	enum rouse_level most;
 	int kmsg, console, journal;
+	bool unfinished;
 	struct {
 		const char *name;
 		char value[512];
@@ -74,6 +75,11 @@ bool rouse_log_open_journal(void)
 bool rouse_log_has_journal(void)
 {
 	return sink.journal >= 0;
+}
+
+void rouse_log_set_unfinished(bool unfinished)
+{
+	sink.unfinished = unfinished;
 }
 
 void rouse_log_forget(void)
@@ -152,7 +158,9 @@ void rouse_log(enum rouse_level level, const char *component, const char *fmt, .
 			     component, text);
 		emit(sink.console, line, (size_t)n);
 	} else if (!journalled) {
-		n = snprintf(line, sizeof(line), "rouse: %s: %s\n", component, text);
+		n = snprintf(line, sizeof(line), "%srouse: %s: %s\n",
+			     sink.unfinished ? "\r\033[K" : "", component, text);
+		sink.unfinished = false;
 		emit(STDERR_FILENO, line, (size_t)n);
 	}
 	errno = saved;

@@ -7,6 +7,7 @@
 #include <rouse/clock.h>
 #include <rouse/fs.h>
 #include <rouse/limits.h>
+#include <rouse/log.h>
 #include <rouse/text.h>
 
 /* A rate of less than this time is a guess. */
@@ -72,14 +73,16 @@ void progress_show(void *arg, const char *what, uint64_t done, uint64_t total)
 	uint64_t now = rouse_clock_ms();
 	char text[256];
 
-	if (progress_due(p, done, total, now))
-		(void)fprintf(stderr, "\r\033[K%s",
-			      progress_text(p, text, sizeof(text), what, now));
+	if (!progress_due(p, done, total, now))
+		return;
+	(void)fprintf(stderr, "\r\033[K%s", progress_text(p, text, sizeof(text), what, now));
+	rouse_log_set_unfinished(true);
 }
 
 void progress_clear(void)
 {
 	(void)fputs("\r\033[K", stderr);
+	rouse_log_set_unfinished(false);
 }
 
 /* "tty0 ttyS0": the last is /dev/console. */

@@ -26,6 +26,7 @@ struct transfer {
 	bool patient;          /* the next try does not count against max_tries */
 	unsigned tries, redirects;
 	uint64_t retry_at;     /* not 0: waits until then */
+	uint64_t start;        /* of the first try */
 	struct rouse_err last; /* why the try before this one failed, or nothing */
 
 	/* of the running try */
@@ -51,6 +52,7 @@ struct rouse_fetcher {
 	const char *ca_file;
 	struct tls_clock clock;
 	struct rouse_fetch_counters counters;
+	uint64_t tell_at; /* not before this is it told again that something does not answer */
 };
 
 enum outcome {

@@ -195,6 +195,9 @@
 /* Back-off between tries: full jitter in [0, min(cap, base << n)]. */
 #define ROUSE_BACKOFF_BASE 250
 #define ROUSE_BACKOFF_CAP 10000
+/* What is still tried after this long is told, and again after the second. */
+#define ROUSE_RETRY_TELL 3000
+#define ROUSE_RETRY_TELL_AGAIN 30000
 /* How long a fresh instance's role may take to appear: seconds were seen. */
 #define ROUSE_ROLE_WAIT 30000
 /* Buckets whose region is remembered: a document's, its bases', and some caches'. */

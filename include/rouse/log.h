@@ -27,6 +27,8 @@ void rouse_log_open_console(const char *path);
  * its native protocol from now on. False, and nothing changes, elsewhere. */
 bool rouse_log_open_journal(void);
 bool rouse_log_has_journal(void); /* did that work? */
+/* Whether the terminal at stderr has an unfinished line, of progress: a log line wipes it. */
+void rouse_log_set_unfinished(bool unfinished);
 /* Leaves whatever was opened alone: lines go to stderr from now on. For a child that closes it all. */
 void rouse_log_forget(void);
 /* A field of all that follows, in the journal: ROUSE_PHASE, ROUSE_INSTANCE…; NULL or "" removes it. At most
