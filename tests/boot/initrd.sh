@@ -108,10 +108,46 @@ END
 		nixos_systemd "$dir/dracut.img" "$dir/nixos-systemd.img" && nixos_scripted "$dir/nixos-scripted.img"
 }
 
-boot() # INITRD APPEND
+boot() # INITRD APPEND [ARG]...
 {
-	images/vm --kernel $kernel/vmlinuz --initrd "$1" --append "$2" --timeout 240 --disk "$dir/disk.img" \
-		--snapshot 2> "$dir/qemu" | tr -d '\r' > "$dir/console"
+	initrd=$1 append=$2
+	shift 2
+	images/vm --kernel $kernel/vmlinuz --initrd "$initrd" --append "$append" --timeout 240 --disk "$dir/disk.img" \
+		--snapshot "$@" 2> "$dir/qemu" | tr -d '\r' > "$dir/console"
+}
+
+# A machine whose user-data has a typo until its group has heard of it, and then no more
+boot_held()
+{
+	root='"disks": { "root": { "device": "root", "partitions": { "/": { "filesystem": "ext4" } } } }'
+	echo "{ \"rouse\": 1, $root, \"hostnme\": \"web\" }" > "$dir/user-data"
+	mkfifo "$dir/imds.hold" "$dir/imds.port"
+	python3 tests/cloud/imds.py --user-data "$dir/user-data" --log "$dir/imds.log" \
+		--scenario '{ "POST /group/": [{}] }' < "$dir/imds.hold" > "$dir/imds.port" &
+	exec 9> "$dir/imds.hold"
+	read -r _ port < "$dir/imds.port"
+	mkdir -p "$dir/held/etc/rouse"
+	cat > "$dir/held/etc/rouse/agent.json" << END
+{
+  "onFailure": "hold", "holdPoll": "2s",
+  "signals": { "asg": { "group": "web", "hook": "launch", "endpoint": "http://169.0.2.2:$port/group" } }
+}
+END
+	# The kernel unpacks one archive behind the other, where it begins at a multiple of four
+	cp "$dir/dracut.img" "$dir/held.img"
+	truncate -s %4 "$dir/held.img"
+	(cd "$dir/held" && find . | cpio --quiet -o -H newc) >> "$dir/held.img"
+	(
+		end=$(($(date +%s) + 200))
+		until [ "$(grep -c '"POST", "path": "/group/"' "$dir/imds.log")" -ge 1 ] || [ "$(date +%s)" -ge $end ]; do
+			sleep 0.2
+		done
+		echo "{ \"rouse\": 1, $root, \"hostname\": \"web\" }" > "$dir/corrected"
+		mv "$dir/corrected" "$dir/user-data"
+	) 9>&- &
+	boot "$dir/held.img" 'quiet systemd.show_status=no' --imds "$port" 9>&-
+	exec 9>&-
+	wait
 }
 
 if ! prepare > "$dir/prepare" 2>&1; then
@@ -134,6 +170,13 @@ ok "dracut: the report has traveled" said '^CHECK ok the report has traveled'
 ok "dracut: no process, descriptor or signal of the initrd is left" [ "$(grep -c \
 	'^CHECK ok \(three descriptors\|no signal is\|no process is left\|the environment is\|nothing is left of\)' "$dir/console")" = 8 ]
 ok "dracut: the root is the disk's" said "^CHECK ok the root is the disk's"
+
+boot_held
+ok "dracut, held: the console says why, with the key" said 'hostnme'
+ok "dracut, held: its group is kept waiting" contains "$dir/imds.log" '"POST", "path": "/group/"'
+ok "dracut, held: the document put right, it goes on" said "^NEXT-INIT $good/init"
+ok "dracut, held: nobody fell back meanwhile" never_said 'trying the generation'
+ok "dracut, held: no process of the initrd is left" said '^CHECK ok no process is left'
 
 boot "$dir/initramfs-tools.img" 'boot=rouse quiet word-for-init'
 ok "initramfs-tools: the agent finds the root and grows it" said 'disks: grow partition 1'
