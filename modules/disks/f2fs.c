@@ -147,7 +147,8 @@ static void room_of_f2fs(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 	*inodes = 0;
 }
 
-static const struct disks_mkfs_options options = { .letters = "a:C:d:e:E:g:io:O:rR:s:St:T:w:z:" };
+/* Not S, for images of Android: it takes a value, which the program's own text does not say. */
+static const struct disks_mkfs_options options = { .letters = "a:C:d:e:E:g:io:O:rR:s:t:T:w:z:" };
 
 static const char *const modules[] = { "f2fs", NULL };
 

@@ -43,21 +43,28 @@ static size_t refuse(const struct reader *r, const char *what, size_t n)
 	return r->m->options.n;
 }
 
-/* "reflink=1,uuid=…" behind an option, or as the next argument. */
+/* "reflink=1,uuid=…" behind an option, or as the next argument. No value is a path; should another version of
+ * the program see a device where we see a value, it finds none. */
 static size_t read_value(const struct reader *r, size_t i, const char *behind)
 {
+	const char *value = behind;
+
 	if (!behind && i + 1 == r->m->options.n) {
 		rouse_problem(r->problems, r->at, "\"%.64s\" of %s takes a value", argument(r, i),
 			      r->fs->program);
 		return 1;
 	}
-	for (const char *s = behind ? behind : argument(r, i + 1); *s; s += *s == ',') {
+	if (!behind)
+		value = argument(r, i + 1);
+	for (const char *s = value; *s; s += *s == ',') {
 		size_t n = strcspn(s, ",=");
 
 		if (find_word(r->fs->options->denied, s, n))
 			return refuse(r, s, n);
 		s += strcspn(s, ",");
 	}
+	if (strchr(value, '/'))
+		return refuse(r, value, strlen(value));
 	return behind ? 1 : 2;
 }
 
