@@ -17,6 +17,7 @@
 #include <rouse/mem.h>
 #include <rouse/text.h>
 
+#include "forks.h"
 #include "syscalls.h"
 
 /* Landlock as in linux/landlock.h, which is younger than some systems' headers. */
@@ -114,7 +115,7 @@ pid_t rouse_confine_fork(void)
 	(void)sigemptyset(&term);
 	(void)sigaddset(&term, SIGTERM);
 	(void)pthread_sigmask(SIG_BLOCK, &term, &before);
-	pid = fork();
+	pid = forks_fork();
 	if (pid != 0) {
 		(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 		return pid;

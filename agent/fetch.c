@@ -15,6 +15,7 @@
 
 #include "aws.h"
 #include "bucket.h"
+#include "forks.h"
 #include "tokens.h"
 #include "transfer.h"
 
@@ -54,6 +55,7 @@ struct rouse_fetcher *rouse_fetcher_new(void)
 {
 	struct rouse_fetcher *f = rouse_calloc(1, sizeof(*f));
 
+	forks_forbid();
 	/* None of these fails but for want of memory, which ends the program like everywhere. */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(f->multi = curl_multi_init()) ||
 	    !(f->share = curl_share_init())) {
@@ -69,6 +71,7 @@ struct rouse_fetcher *rouse_fetcher_new(void)
 	f->ca_file = find_ca_file();
 	f->aws = aws_new(NULL);
 	f->tokens = tokens_new(NULL);
+	forks_allow();
 	return f;
 }
 
@@ -100,11 +103,13 @@ void rouse_fetcher_free(struct rouse_fetcher *f)
 {
 	if (!f)
 		return;
+	forks_forbid();
 	while (f->n_idle)
 		curl_easy_cleanup(f->idle[--f->n_idle]);
 	(void)curl_multi_cleanup(f->multi);
 	(void)curl_share_cleanup(f->share);
 	curl_global_cleanup();
+	forks_allow();
 	aws_unref(f->aws);
 	tokens_unref(f->tokens);
 	free(f->ca_pem);
@@ -424,6 +429,15 @@ static int poll_time(const struct run *run)
 	return most;
 }
 
+static CURLMcode wait_for_more(const struct run *run)
+{
+	unsigned forbidden = forks_rest();
+	CURLMcode code = curl_multi_poll(run->f->multi, NULL, 0, poll_time(run), NULL);
+
+	forks_resume(forbidden);
+	return code;
+}
+
 static int loop(struct run *run, unsigned parallel, struct rouse_fetch *(*next)(void *ctx),
 		struct rouse_err *e)
 {
@@ -445,7 +459,7 @@ static int loop(struct run *run, unsigned parallel, struct rouse_fetch *(*next)(
 			return -1;
 		/* Whatever ended has made room, which is filled before waiting. */
 		if (code == CURLM_OK && !run->ended)
-			code = curl_multi_poll(run->f->multi, NULL, 0, poll_time(run), NULL);
+			code = wait_for_more(run);
 		if (code != CURLM_OK)
 			return rouse_fail(e, ROUSE_SYSTEM, 0, "cannot transfer: %s",
 					  curl_multi_strerror(code));
@@ -462,11 +476,13 @@ int rouse_fetch_many(struct rouse_fetcher *f, unsigned parallel,
 
 	assert(!f->running && parallel);
 	f->running = true;
+	forks_forbid();
 	r = loop(&run, parallel, next, e);
 	for (struct transfer *tr = run.active, *after; tr; tr = after) {
 		after = tr->next;
 		transfer_free(tr);
 	}
+	forks_allow();
 	f->running = false;
 	return r;
 }

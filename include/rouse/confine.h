@@ -35,8 +35,9 @@ struct rouse_confine_measure rouse_confine_measure(void);
 /* "no capabilities, seccomp, Landlock 2"; buf is returned. */
 const char *rouse_confine_print(char buf[static 80], struct rouse_confine_measure m);
 
-/* fork(2), for a child that is killed when the thread that has called this ends. In the child the log is
- * on stderr only, and SIGTERM waits until somebody asks whether it has come. */
+/* fork(2), between two pieces of work of other threads (agent/forks.h), for a child that is killed when the thread
+ * that has called this ends. In the child the log is on stderr only, and SIGTERM waits until somebody asks
+ * whether it has come. */
 pid_t rouse_confine_fork(void);
 bool rouse_confine_ended(void); /* … has it? */
 /* Confines this process, which has one thread, for good. */
