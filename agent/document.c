@@ -33,9 +33,8 @@ static const struct rouse_field head_fields[] = {
 	ROUSE_REQUIRED(struct head_conf, version, "rouse", "Version of the document's format: 1.",
 		       .type = ROUSE_INT, .min = 1, .max = 1),
 	ROUSE_FIELD(struct head_conf, from, "from",
-		    "A pinned base document that this one is merged onto.", .type = ROUSE_OBJECT,
-		    .fields = from_fields, .n_fields = ARRAY_SIZE(from_fields),
-		    .size = sizeof(struct from_conf)),
+		    "A pinned base document that this one is merged onto.",
+		    ROUSE_OBJECT_OF(struct from_conf, from_fields)),
 	ROUSE_FIELD(
 		struct head_conf, generation, "generation",
 		"Counts up from version to version: a machine that has seen a higher one refuses "
@@ -50,10 +49,7 @@ static const struct rouse_field head_fields[] = {
 };
 /* What must hold of a layer by itself: the pointer is read before the layers below are there. */
 static const struct rouse_shape head_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = head_fields,
-	.n_fields = ARRAY_SIZE(head_fields),
-	.size = sizeof(struct head_conf),
+	ROUSE_OBJECT_OF(struct head_conf, head_fields),
 	.open = true,
 };
 

@@ -47,10 +47,9 @@ static const struct rouse_field cache_fields[] = {
 		       .type = ROUSE_LIST, .item = &key_shape, .max = 16),
 };
 
-static const struct rouse_shape cache_shape = { .type = ROUSE_OBJECT,
-						.fields = cache_fields,
-						.n_fields = ARRAY_SIZE(cache_fields),
-						.size = sizeof(struct rouse_cache_conf) };
+static const struct rouse_shape cache_shape = {
+	ROUSE_OBJECT_OF(struct rouse_cache_conf, cache_fields),
+};
 
 static bool is_bucket_url(const char *s)
 {
@@ -102,9 +101,8 @@ static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct rouse_settings, deadline, "deadline",
 		    "The most that a whole boot may take.", .type = ROUSE_DURATION),
 	ROUSE_FIELD(struct rouse_settings, fleet, "fleet",
-		    "Spares a fleet a document that has failed on others.", .type = ROUSE_OBJECT,
-		    .fields = fleet_fields, .n_fields = ARRAY_SIZE(fleet_fields),
-		    .size = sizeof(struct rouse_fleet_conf), .shorthand = "url"),
+		    "Spares a fleet a document that has failed on others.",
+		    ROUSE_OBJECT_OF(struct rouse_fleet_conf, fleet_fields), .shorthand = "url"),
 	ROUSE_FIELD(struct rouse_settings, policy.on_failure, "onFailure",
 		    "health.onFailure of documents that do not say it, or cannot be read.",
 		    .type = ROUSE_STRING, .words = rouse_on_failure_words),
@@ -130,10 +128,7 @@ static const struct rouse_field fields[] = {
 		    .n_fields = ROUSE_KEEP_FIELDS, .size = sizeof(struct rouse_keep)),
 };
 
-const struct rouse_shape rouse_settings_shape = { .type = ROUSE_OBJECT,
-						  .fields = fields,
-						  .n_fields = ARRAY_SIZE(fields),
-						  .size = sizeof(struct rouse_settings) };
+const struct rouse_shape rouse_settings_shape = { ROUSE_OBJECT_OF(struct rouse_settings, fields) };
 
 static int read_all(int fd, const char *path, struct rouse_buf *ret, struct rouse_err *e)
 {

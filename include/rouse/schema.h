@@ -88,6 +88,10 @@ struct rouse_field {
 	struct rouse_shape shape;
 };
 
+/* What describes an object that is read into a struct: ROUSE_OBJECT_OF(struct conf, its_fields) */
+#define ROUSE_OBJECT_OF(type_, fields_)                                                            \
+	.type = ROUSE_OBJECT, .fields = (fields_), .n_fields = ARRAY_SIZE(fields_),                \
+	.size = sizeof(type_)
 /* ROUSE_FIELD(struct conf, member, "name", "Doc.", .type = ROUSE_STRING, …) */
 #define ROUSE_FIELD(type_, member_, name_, doc_, ...)                                              \
 	{                                                                                          \

@@ -39,10 +39,7 @@ static const struct rouse_field cache_fields[] = {
 		    .valid = rouse_is_absolute_path),
 };
 static const struct rouse_shape cache_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = cache_fields,
-	.n_fields = ARRAY_SIZE(cache_fields),
-	.size = sizeof(struct closure_cache),
+	ROUSE_OBJECT_OF(struct closure_cache, cache_fields),
 };
 
 static const struct rouse_field manifest_fields[] = {
@@ -67,8 +64,7 @@ static const struct rouse_field wanted_fields[] = { ROUSE_WANTED_FIELDS(struct c
 									where) };
 static const struct rouse_field lock_fields[] = {
 	ROUSE_FIELD(struct rouse_lock_record, wanted, "wanted", "What was to be found.",
-		    .type = ROUSE_OBJECT, .fields = wanted_fields,
-		    .n_fields = ARRAY_SIZE(wanted_fields), .size = sizeof(struct closure_wanted)),
+		    ROUSE_OBJECT_OF(struct closure_wanted, wanted_fields)),
 	ROUSE_FIELD(struct rouse_lock_record, release, "release",
 		    "The release of the channel in which it was found.", .type = ROUSE_STRING),
 	ROUSE_FIELD(struct rouse_lock_record, revision, "revision",
@@ -92,16 +88,13 @@ static const struct rouse_field lock_fields[] = {
 			    "The closure manifest (`rouse manifest`): pins every path, so that "   \
 			    "no signature is "                                                     \
 			    "needed, and replaces the walk through the caches.",                   \
-			    .type = ROUSE_OBJECT, .fields = manifest_fields,                       \
-			    .n_fields = ARRAY_SIZE(manifest_fields),                               \
-			    .size = sizeof(struct closure_manifest)),                              \
+			    ROUSE_OBJECT_OF(struct closure_manifest, manifest_fields)),            \
 		ROUSE_FIELD(struct closure_pin, closure_size, "closureSize",                       \
 			    "Bytes of the path and all it references, unpacked; for people.",      \
 			    .type = ROUSE_INT, .max = INT64_MAX),                                  \
 		ROUSE_FIELD(struct closure_pin, lock, "lock",                                      \
-			    "Where `rouse lock` found it; for people.", .type = ROUSE_OBJECT,      \
-			    .fields = lock_fields, .n_fields = ARRAY_SIZE(lock_fields),            \
-			    .size = sizeof(struct rouse_lock_record)),                             \
+			    "Where `rouse lock` found it; for people.",                            \
+			    ROUSE_OBJECT_OF(struct rouse_lock_record, lock_fields)),               \
 		ROUSE_WANTED_FIELDS(struct closure_pin, wanted)
 
 static bool is_fallback(const char *s)
@@ -125,10 +118,7 @@ static const struct rouse_field program_fields[] = {
 		    .type = ROUSE_INT, .min = 1, .max = 1000),
 };
 static const struct rouse_shape program_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = program_fields,
-	.n_fields = ARRAY_SIZE(program_fields),
-	.size = sizeof(struct closure_pin),
+	ROUSE_OBJECT_OF(struct closure_pin, program_fields),
 	.shorthand = "version",
 };
 static const struct rouse_shape user_shape = {
@@ -146,9 +136,8 @@ static const struct rouse_field fields[] = {
 		    .max = ROUSE_MAX_CACHES),
 	ROUSE_WHERE_FIELDS(struct closure_conf, where),
 	ROUSE_FIELD(struct closure_conf, system, "system",
-		    "The system closure that this machine boots.", .type = ROUSE_OBJECT,
-		    .fields = system_fields, .n_fields = ARRAY_SIZE(system_fields),
-		    .size = sizeof(struct closure_pin)),
+		    "The system closure that this machine boots.",
+		    ROUSE_OBJECT_OF(struct closure_pin, system_fields)),
 	ROUSE_FIELD(
 		struct closure_conf, generations, "generations",
 		"Which generations of the system stay; those beyond go with the next change, and "
@@ -178,10 +167,7 @@ static const struct rouse_field profile_fact_fields[] = {
 		    .type = ROUSE_STRING),
 };
 static const struct rouse_shape profile_fact_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = profile_fact_fields,
-	.n_fields = ARRAY_SIZE(profile_fact_fields),
-	.size = sizeof(struct profile_fact),
+	ROUSE_OBJECT_OF(struct profile_fact, profile_fact_fields),
 };
 static const struct rouse_shape path_shape = { .type = ROUSE_STRING };
 
@@ -199,10 +185,7 @@ static const struct rouse_field system_fact_fields[] = {
 	ROUSE_FIELD(struct system_fact, there, "there", "It is complete.", .type = ROUSE_BOOL),
 };
 static const struct rouse_shape system_fact_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = system_fact_fields,
-	.n_fields = ARRAY_SIZE(system_fact_fields),
-	.size = sizeof(struct system_fact),
+	ROUSE_OBJECT_OF(struct system_fact, system_fact_fields),
 };
 
 static const struct rouse_field fact_fields[] = {

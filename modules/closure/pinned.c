@@ -66,12 +66,7 @@ static const struct rouse_field entry_fields[] = {
 	ROUSE_FIELD(struct entry, file_size, "fileSize", "The size of the compressed archive.",
 		    .type = ROUSE_INT, .max = INT64_MAX),
 };
-static const struct rouse_shape entry_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = entry_fields,
-	.n_fields = ARRAY_SIZE(entry_fields),
-	.size = sizeof(struct entry),
-};
+static const struct rouse_shape entry_shape = { ROUSE_OBJECT_OF(struct entry, entry_fields) };
 static const struct rouse_field text_fields[] = {
 	ROUSE_REQUIRED(struct text, version, "rouseManifest", "The version of the format.",
 		       .type = ROUSE_INT, .min = 1, .max = 1),
@@ -84,12 +79,7 @@ static const struct rouse_field text_fields[] = {
 	ROUSE_REQUIRED(struct text, paths, "paths", "Every path, in byte order.",
 		       .type = ROUSE_LIST, .item = &entry_shape, .max = ROUSE_MAX_CLOSURE_PATHS),
 };
-static const struct rouse_shape text_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = text_fields,
-	.n_fields = ARRAY_SIZE(text_fields),
-	.size = sizeof(struct text),
-};
+static const struct rouse_shape text_shape = { ROUSE_OBJECT_OF(struct text, text_fields) };
 
 static int wrong(struct rouse_err *e, const char *where, const char *path, const char *why)
 {

@@ -45,10 +45,7 @@ static const struct rouse_field element_fields[] = {
 		    .type = ROUSE_BOOL),
 };
 static const struct rouse_shape element_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = element_fields,
-	.n_fields = ARRAY_SIZE(element_fields),
-	.size = sizeof(struct rouse_element),
+	ROUSE_OBJECT_OF(struct rouse_element, element_fields),
 };
 static const struct rouse_field known_fields[] = {
 	ROUSE_FIELD(struct known, number, "number", "The current generation, 0: none.",
@@ -65,12 +62,7 @@ static const struct rouse_field known_fields[] = {
 	ROUSE_FIELD(struct known, link, "link", "What ~/.nix-profile is.", .type = ROUSE_STRING,
 		    .words = home_link_words),
 };
-static const struct rouse_shape known_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = known_fields,
-	.n_fields = ARRAY_SIZE(known_fields),
-	.size = sizeof(struct known),
-};
+static const struct rouse_shape known_shape = { ROUSE_OBJECT_OF(struct known, known_fields) };
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, unseen, "unseen", "The root filesystem was not mounted.",
 		    .type = ROUSE_BOOL),

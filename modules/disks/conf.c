@@ -83,8 +83,7 @@ static const struct rouse_field luks_fields[] = {
 		    .format = "a name of letters, digits, \".\", \"_\", \"-\"",
 		    .valid = rouse_is_label),
 	ROUSE_FIELD(struct disks_luks, key, "key", "The key: a URL, or where else it is.",
-		    .type = ROUSE_OBJECT, .fields = key_fields, .n_fields = ARRAY_SIZE(key_fields),
-		    .size = sizeof(struct disks_key), .shorthand = "url"),
+		    ROUSE_OBJECT_OF(struct disks_key, key_fields), .shorthand = "url"),
 	ROUSE_FIELD(
 		struct disks_luks, escrow, "escrow",
 		"Where a key that is made here is kept, before anything is encrypted with it, and "
@@ -94,17 +93,15 @@ static const struct rouse_field luks_fields[] = {
 	ROUSE_FIELD(struct disks_luks, tpm2, "tpm2",
 		    "The TPM of this machine keeps a key; without \"key\" and \"escrow\" the only "
 		    "one.",
-		    .type = ROUSE_OBJECT, .fields = tpm2_fields,
-		    .n_fields = ARRAY_SIZE(tpm2_fields), .size = sizeof(struct disks_tpm2)),
+		    ROUSE_OBJECT_OF(struct disks_tpm2, tpm2_fields)),
 	ROUSE_FIELD(struct disks_luks, discard, "discard",
 		    "What is deleted is discarded below, which shows how much is in use.",
 		    .type = ROUSE_BOOL),
 };
 
 #define LUKS(type_)                                                                                \
-	ROUSE_FIELD(type_, luks, "luks", "Encrypts what is there (LUKS2).", .type = ROUSE_OBJECT,  \
-		    .fields = luks_fields, .n_fields = ARRAY_SIZE(luks_fields),                    \
-		    .size = sizeof(struct disks_luks))
+	ROUSE_FIELD(type_, luks, "luks", "Encrypts what is there (LUKS2).",                        \
+		    ROUSE_OBJECT_OF(struct disks_luks, luks_fields))
 
 static bool is_uuid(const char *s)
 {
@@ -150,9 +147,8 @@ static const struct rouse_field mkfs_fields[] = {
 };
 
 #define MKFS(type_)                                                                                \
-	ROUSE_FIELD(type_, mkfs, "mkfs", "How its filesystem is made.", .type = ROUSE_OBJECT,      \
-		    .fields = mkfs_fields, .n_fields = ARRAY_SIZE(mkfs_fields),                    \
-		    .size = sizeof(struct disks_mkfs))
+	ROUSE_FIELD(type_, mkfs, "mkfs", "How its filesystem is made.",                            \
+		    ROUSE_OBJECT_OF(struct disks_mkfs, mkfs_fields))
 
 static const struct rouse_field spread_fields[] = {
 	ROUSE_REQUIRED(struct disks_spread, level, "level", "0 (stripes), 1 (mirrors), 5, 6 or 10.",
@@ -165,9 +161,7 @@ static const struct rouse_field spread_fields[] = {
 static const struct rouse_field volume_fields[] = {
 	ROUSE_FIELD(struct disks_partition, spread, "raid",
 		    "Spreads it over several physical volumes; a number is the level.",
-		    .type = ROUSE_OBJECT, .fields = spread_fields,
-		    .n_fields = ARRAY_SIZE(spread_fields), .size = sizeof(struct disks_spread),
-		    .shorthand = "level"),
+		    ROUSE_OBJECT_OF(struct disks_spread, spread_fields), .shorthand = "level"),
 	ROUSE_FIELD(struct disks_partition, pool, "pool",
 		    "It is a pool for thin volumes, and is not mounted.", .type = ROUSE_BOOL),
 	ROUSE_FIELD(struct disks_partition, thin, "thin",
@@ -192,10 +186,7 @@ static const struct rouse_field volume_fields[] = {
 };
 
 static const struct rouse_shape volume_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = volume_fields,
-	.n_fields = ARRAY_SIZE(volume_fields),
-	.size = sizeof(struct disks_partition),
+	ROUSE_OBJECT_OF(struct disks_partition, volume_fields),
 };
 
 static const struct rouse_field lvm_fields[] = {
@@ -258,12 +249,10 @@ static const struct rouse_field partition_fields[] = {
 	ROUSE_FIELD(struct disks_partition, image, "image",
 		    "It is written from an image, which is checked before the partition is "
 		    "published, and is never written over.",
-		    .type = ROUSE_OBJECT, .fields = image_fields,
-		    .n_fields = ARRAY_SIZE(image_fields), .size = sizeof(struct disks_image)),
+		    ROUSE_OBJECT_OF(struct disks_image, image_fields)),
 	ROUSE_FIELD(struct disks_partition, verity, "verity",
-		    "It is read through dm-verity, by its root hash.", .type = ROUSE_OBJECT,
-		    .fields = verity_fields, .n_fields = ARRAY_SIZE(verity_fields),
-		    .size = sizeof(struct disks_verity)),
+		    "It is read through dm-verity, by its root hash.",
+		    ROUSE_OBJECT_OF(struct disks_verity, verity_fields)),
 	LUKS(struct disks_partition),
 	MKFS(struct disks_partition),
 	ROUSE_FIELD(struct disks_partition, raid, "raid",
@@ -275,8 +264,7 @@ static const struct rouse_field partition_fields[] = {
 		    "Makes it a physical volume of this volume group, with one volume for its "
 		    "mount point, "
 		    "or with the volumes that are listed.",
-		    .type = ROUSE_OBJECT, .fields = lvm_fields, .n_fields = ARRAY_SIZE(lvm_fields),
-		    .size = sizeof(struct disks_lvm), .shorthand = "group"),
+		    ROUSE_OBJECT_OF(struct disks_lvm, lvm_fields), .shorthand = "group"),
 	ROUSE_FIELD(struct disks_partition, size, "size",
 		    "How large to make it (\"200MB\", \"25%\"); absent: whatever is left.",
 		    .type = ROUSE_SIZE, .percent = true),
@@ -323,10 +311,7 @@ static const struct rouse_field partition_fields[] = {
 };
 
 static const struct rouse_shape partition_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = partition_fields,
-	.n_fields = ARRAY_SIZE(partition_fields),
-	.size = sizeof(struct disks_partition),
+	ROUSE_OBJECT_OF(struct disks_partition, partition_fields),
 };
 
 static const struct rouse_shape consent_shape = {
@@ -348,15 +333,12 @@ static const struct rouse_field disk_fields[] = {
 	ROUSE_FIELD(struct disks_disk, raid, "raid",
 		    "Makes an array of these disks or partitions, which is then used like a disk "
 		    "without partitions; a number is its level.",
-		    .type = ROUSE_OBJECT, .fields = raid_fields,
-		    .n_fields = ARRAY_SIZE(raid_fields), .size = sizeof(struct disks_raid),
-		    .shorthand = "level"),
+		    ROUSE_OBJECT_OF(struct disks_raid, raid_fields), .shorthand = "level"),
 	LUKS(struct disks_disk),
 	MKFS(struct disks_disk),
 	ROUSE_FIELD(struct disks_disk, lvm, "lvm",
 		    "Makes the whole disk a physical volume of this volume group.",
-		    .type = ROUSE_OBJECT, .fields = lvm_fields, .n_fields = ARRAY_SIZE(lvm_fields),
-		    .size = sizeof(struct disks_lvm), .shorthand = "group"),
+		    ROUSE_OBJECT_OF(struct disks_lvm, lvm_fields), .shorthand = "group"),
 	ROUSE_FIELD(struct disks_disk, partitions, "partitions",
 		    "Partitions by mount point, or by a name when it is not mounted.",
 		    .type = ROUSE_MAP, .format = "a mount point or a name",
@@ -394,12 +376,7 @@ static const struct rouse_field disk_fields[] = {
 		    .type = ROUSE_LIST, .item = &consent_shape, .max = 32, .shorthand = "item"),
 };
 
-static const struct rouse_shape disk_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = disk_fields,
-	.n_fields = ARRAY_SIZE(disk_fields),
-	.size = sizeof(struct disks_disk),
-};
+static const struct rouse_shape disk_shape = { ROUSE_OBJECT_OF(struct disks_disk, disk_fields) };
 
 const struct rouse_field disks_conf_fields[] = {
 	ROUSE_FIELD(struct disks_conf, seed, "seed",

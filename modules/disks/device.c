@@ -65,9 +65,7 @@ const struct rouse_field disks_device_fields[] = {
 		    .shorthand = "item"),
 	ROUSE_FIELD(struct disks_device, size, "size",
 		    "Narrows \"kind\", \"model\" and \"largest\" to disks of this size.",
-		    .type = ROUSE_OBJECT, .fields = span_fields,
-		    .n_fields = ARRAY_SIZE(span_fields), .size = sizeof(struct disks_span),
-		    .shorthand = "about"),
+		    ROUSE_OBJECT_OF(struct disks_span, span_fields), .shorthand = "about"),
 	ROUSE_FIELD(struct disks_device, count, "count",
 		    "How many disks \"kind\" or \"model\" must mean; one, unless several make what "
 		    "is wanted.",

@@ -43,10 +43,7 @@ static const struct rouse_field signature_fields[] = {
 };
 
 static const struct rouse_shape signature_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = signature_fields,
-	.n_fields = ARRAY_SIZE(signature_fields),
-	.size = sizeof(struct disks_signature),
+	ROUSE_OBJECT_OF(struct disks_signature, signature_fields),
 	.open = true,
 };
 
@@ -66,9 +63,8 @@ static const struct rouse_field content_fields[] = {
 };
 
 #define CONTENT(type_, member_)                                                                    \
-	ROUSE_FIELD(type_, member_, "content", "What lies there.", .type = ROUSE_OBJECT,           \
-		    .fields = content_fields, .n_fields = ARRAY_SIZE(content_fields),              \
-		    .size = sizeof(struct disks_content), .open = true)
+	ROUSE_FIELD(type_, member_, "content", "What lies there.",                                 \
+		    ROUSE_OBJECT_OF(struct disks_content, content_fields), .open = true)
 
 static const struct rouse_field entry_fields[] = {
 	ROUSE_FIELD(struct disks_entry, number, "number", "From 1.", .type = ROUSE_INT, .min = 1,
@@ -86,10 +82,7 @@ static const struct rouse_field entry_fields[] = {
 };
 
 static const struct rouse_shape entry_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = entry_fields,
-	.n_fields = ARRAY_SIZE(entry_fields),
-	.size = sizeof(struct disks_entry),
+	ROUSE_OBJECT_OF(struct disks_entry, entry_fields),
 	.open = true,
 };
 
@@ -100,10 +93,7 @@ static const struct rouse_field range_fields[] = {
 };
 
 static const struct rouse_shape range_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = range_fields,
-	.n_fields = ARRAY_SIZE(range_fields),
-	.size = sizeof(struct disks_range),
+	ROUSE_OBJECT_OF(struct disks_range, range_fields),
 	.open = true,
 };
 
@@ -152,10 +142,7 @@ static const struct rouse_field disk_fields[] = {
 };
 
 const struct rouse_shape disks_fact_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = disk_fields,
-	.n_fields = ARRAY_SIZE(disk_fields),
-	.size = sizeof(struct disks_fact),
+	ROUSE_OBJECT_OF(struct disks_fact, disk_fields),
 	.open = true,
 };
 
@@ -167,10 +154,7 @@ static const struct rouse_field physical_fields[] = {
 };
 
 static const struct rouse_shape physical_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = physical_fields,
-	.n_fields = ARRAY_SIZE(physical_fields),
-	.size = sizeof(struct disks_physical),
+	ROUSE_OBJECT_OF(struct disks_physical, physical_fields),
 	.open = true,
 };
 
@@ -185,10 +169,7 @@ static const struct rouse_field volume_fields[] = {
 };
 
 static const struct rouse_shape volume_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = volume_fields,
-	.n_fields = ARRAY_SIZE(volume_fields),
-	.size = sizeof(struct disks_volume),
+	ROUSE_OBJECT_OF(struct disks_volume, volume_fields),
 	.open = true,
 };
 
@@ -206,10 +187,7 @@ static const struct rouse_field group_fields[] = {
 };
 
 static const struct rouse_shape group_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = group_fields,
-	.n_fields = ARRAY_SIZE(group_fields),
-	.size = sizeof(struct disks_group),
+	ROUSE_OBJECT_OF(struct disks_group, group_fields),
 	.open = true,
 };
 
@@ -219,10 +197,7 @@ static const struct rouse_field array_member_fields[] = {
 };
 
 static const struct rouse_shape array_member_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = array_member_fields,
-	.n_fields = ARRAY_SIZE(array_member_fields),
-	.size = sizeof(struct disks_array_member),
+	ROUSE_OBJECT_OF(struct disks_array_member, array_member_fields),
 	.open = true,
 };
 
@@ -241,10 +216,7 @@ static const struct rouse_field array_fields[] = {
 };
 
 static const struct rouse_shape array_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = array_fields,
-	.n_fields = ARRAY_SIZE(array_fields),
-	.size = sizeof(struct disks_array),
+	ROUSE_OBJECT_OF(struct disks_array, array_fields),
 	.open = true,
 };
 
@@ -257,10 +229,7 @@ static const struct rouse_field mapping_fields[] = {
 };
 
 static const struct rouse_shape mapping_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = mapping_fields,
-	.n_fields = ARRAY_SIZE(mapping_fields),
-	.size = sizeof(struct disks_mapping),
+	ROUSE_OBJECT_OF(struct disks_mapping, mapping_fields),
 	.open = true,
 };
 
@@ -274,9 +243,7 @@ static const struct rouse_field fstab_fields[] = {
 
 const struct rouse_field disks_facts_fields[] = {
 	ROUSE_FIELD(struct disks_facts, fstab, "fstab", "What /etc/fstab says.",
-		    .type = ROUSE_OBJECT, .fields = fstab_fields,
-		    .n_fields = ARRAY_SIZE(fstab_fields), .size = sizeof(struct disks_fstab),
-		    .open = true),
+		    ROUSE_OBJECT_OF(struct disks_fstab, fstab_fields), .open = true),
 	ROUSE_FIELD(struct disks_facts, units, "units",
 		    "Units of systemd, where there is no fstab.", .type = ROUSE_OBJECT,
 		    .fields = rouse_units_fact_fields, .n_fields = ROUSE_N_UNITS_FACT_FIELDS,

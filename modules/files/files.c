@@ -39,12 +39,7 @@ static const struct rouse_field file_fields[] = {
 		    .type = ROUSE_BOOL),
 };
 
-static const struct rouse_shape file_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = file_fields,
-	.n_fields = ARRAY_SIZE(file_fields),
-	.size = sizeof(struct file),
-};
+static const struct rouse_shape file_shape = { ROUSE_OBJECT_OF(struct file, file_fields) };
 
 static const struct rouse_field directory_fields[] = {
 	ROUSE_FIELD(struct directory, mode, "mode", "Octal mode; \"0755\".", .type = ROUSE_STRING,
@@ -59,10 +54,7 @@ static const struct rouse_field directory_fields[] = {
 };
 
 static const struct rouse_shape directory_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = directory_fields,
-	.n_fields = ARRAY_SIZE(directory_fields),
-	.size = sizeof(struct directory),
+	ROUSE_OBJECT_OF(struct directory, directory_fields),
 };
 
 static const struct rouse_field fields[] = {
@@ -88,12 +80,7 @@ static const struct rouse_field found_fields[] = {
 		    .type = ROUSE_STRING),
 };
 
-static const struct rouse_shape found_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = found_fields,
-	.n_fields = ARRAY_SIZE(found_fields),
-	.size = sizeof(struct found),
-};
+static const struct rouse_shape found_shape = { ROUSE_OBJECT_OF(struct found, found_fields) };
 
 static const struct rouse_shape name_shape = { .type = ROUSE_STRING };
 
@@ -105,12 +92,7 @@ static const struct rouse_field former_fields[] = {
 	ROUSE_FIELD(struct former, now, "now", "What is there.", .type = ROUSE_STRING),
 };
 
-static const struct rouse_shape former_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = former_fields,
-	.n_fields = ARRAY_SIZE(former_fields),
-	.size = sizeof(struct former),
-};
+static const struct rouse_shape former_shape = { ROUSE_OBJECT_OF(struct former, former_fields) };
 
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, privileged, "privileged", "Whether the agent is root.",
@@ -129,12 +111,7 @@ static const struct rouse_field fact_fields[] = {
 		    .type = ROUSE_MAP, .item = &found_shape),
 };
 
-const struct rouse_shape files_facts_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = fact_fields,
-	.n_fields = ARRAY_SIZE(fact_fields),
-	.size = sizeof(struct facts),
-};
+const struct rouse_shape files_facts_shape = { ROUSE_OBJECT_OF(struct facts, fact_fields) };
 
 /* Why rouse does not write at `path`, or NULL. */
 static const char *refusal(const char *path)

@@ -65,8 +65,7 @@ static const struct rouse_field handoff_fields[] = {
 
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct conf, handoff, "handoff", "How control is given to the system's init.",
-		    .type = ROUSE_OBJECT, .fields = handoff_fields,
-		    .n_fields = ARRAY_SIZE(handoff_fields), .size = sizeof(struct handoff)),
+		    ROUSE_OBJECT_OF(struct handoff, handoff_fields)),
 };
 
 static const struct rouse_field fact_fields[] = {

@@ -129,10 +129,7 @@ static const struct rouse_field check_fields[] = {
 		    .type = ROUSE_INT, .min = 1, .max = 100000),
 };
 const struct rouse_shape health_check_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = check_fields,
-	.n_fields = ARRAY_SIZE(check_fields),
-	.size = sizeof(struct rouse_health_check),
+	ROUSE_OBJECT_OF(struct rouse_health_check, check_fields),
 };
 
 static void verify_kind(const struct rouse_health_check *c, struct rouse_problems *problems)

@@ -29,9 +29,7 @@ static const struct rouse_field health_fields[] = {
 		    .type = ROUSE_MAP, .format = "a name of letters, digits, '.', '_' and '-'",
 		    .valid = rouse_is_label, .max = ROUSE_MAX_CHECKS, .item = &health_check_shape),
 	ROUSE_FIELD(struct rouse_health, signals, "signals", "Who is told the verdict.",
-		    .type = ROUSE_OBJECT, .fields = rouse_signals_fields,
-		    .n_fields = ARRAY_SIZE(rouse_signals_fields),
-		    .size = sizeof(struct rouse_health_signals)),
+		    ROUSE_OBJECT_OF(struct rouse_health_signals, rouse_signals_fields)),
 	ROUSE_FIELD(
 		struct rouse_health, on_failure, "onFailure",
 		"What a machine does that is not as the document says. fallback (the default): it "
@@ -51,16 +49,12 @@ static const struct rouse_field health_fields[] = {
 		    .max = ROUSE_HOLD_POLL_LONGEST),
 };
 const struct rouse_shape rouse_health_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = health_fields,
-	.n_fields = ARRAY_SIZE(health_fields),
-	.size = sizeof(struct rouse_health),
+	ROUSE_OBJECT_OF(struct rouse_health, health_fields),
 };
 
 static const struct rouse_field section_fields[] = {
 	ROUSE_FIELD(struct conf, health, "health", "How it is known that the machine works.",
-		    .type = ROUSE_OBJECT, .fields = health_fields,
-		    .n_fields = ARRAY_SIZE(health_fields), .size = sizeof(struct rouse_health)),
+		    ROUSE_OBJECT_OF(struct rouse_health, health_fields)),
 };
 
 static void verify_signals(const struct rouse_health_signals *s, struct rouse_problems *problems)

@@ -72,18 +72,12 @@ static const struct rouse_field one_fields[] = {
 		    .type = ROUSE_STRING, .format = "an absolute path",
 		    .valid = rouse_is_absolute_path),
 	ROUSE_FIELD(struct mounts_one, overlay, "overlay", "A writable tree over others.",
-		    .type = ROUSE_OBJECT, .fields = overlay_fields,
-		    .n_fields = ARRAY_SIZE(overlay_fields), .size = sizeof(struct mounts_overlay)),
+		    ROUSE_OBJECT_OF(struct mounts_overlay, overlay_fields)),
 	ROUSE_FIELD(struct mounts_one, options, "options", "Mount options, mount(8).",
 		    .type = ROUSE_LIST, .item = &option_shape),
 };
 
-static const struct rouse_shape one_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = one_fields,
-	.n_fields = ARRAY_SIZE(one_fields),
-	.size = sizeof(struct mounts_one),
-};
+static const struct rouse_shape one_shape = { ROUSE_OBJECT_OF(struct mounts_one, one_fields) };
 
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct mounts_conf, mounts, "mounts",
@@ -102,10 +96,7 @@ static const struct rouse_field found_fields[] = {
 };
 
 static const struct rouse_shape found_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = found_fields,
-	.n_fields = ARRAY_SIZE(found_fields),
-	.size = sizeof(struct mounts_found),
+	ROUSE_OBJECT_OF(struct mounts_found, found_fields),
 	.open = true,
 };
 
@@ -120,9 +111,7 @@ static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct mounts_facts, found, "found", "What is mounted there.",
 		    .type = ROUSE_MAP, .item = &found_shape),
 	ROUSE_FIELD(struct mounts_facts, fstab, "fstab", "What /etc/fstab says.",
-		    .type = ROUSE_OBJECT, .fields = fstab_fields,
-		    .n_fields = ARRAY_SIZE(fstab_fields), .size = sizeof(struct mounts_fstab),
-		    .open = true),
+		    ROUSE_OBJECT_OF(struct mounts_fstab, fstab_fields), .open = true),
 	ROUSE_FIELD(struct mounts_facts, units, "units",
 		    "Units of systemd, where there is no fstab.", .type = ROUSE_OBJECT,
 		    .fields = rouse_units_fact_fields, .n_fields = ROUSE_N_UNITS_FACT_FIELDS,

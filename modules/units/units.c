@@ -34,12 +34,7 @@ static const struct rouse_field unit_fields[] = {
 		.type = ROUSE_BOOL, .choice = true),
 	ROUSE_FIELD(struct unit, mask, "mask", "Nothing can start it.", .type = ROUSE_BOOL),
 };
-static const struct rouse_shape unit_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = unit_fields,
-	.n_fields = ARRAY_SIZE(unit_fields),
-	.size = sizeof(struct unit),
-};
+static const struct rouse_shape unit_shape = { ROUSE_OBJECT_OF(struct unit, unit_fields) };
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct units_conf, units, "units", "Units of systemd, by name.",
 		    .type = ROUSE_MAP, .format = "a unit's name such as \"web.service\"",
@@ -60,12 +55,7 @@ static const struct rouse_field known_fields[] = {
 		    "Of a template.", .type = ROUSE_STRING),
 	NAMES(links, "links", "Links that enable it."),
 };
-static const struct rouse_shape known_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = known_fields,
-	.n_fields = ARRAY_SIZE(known_fields),
-	.size = sizeof(struct unit_known),
-};
+static const struct rouse_shape known_shape = { ROUSE_OBJECT_OF(struct unit_known, known_fields) };
 static const struct rouse_field former_fields[] = {
 	ROUSE_FIELD(struct unit_former, is, "is", "What rouse left there.", .type = ROUSE_LIST,
 		    .item = &text_shape),
@@ -74,10 +64,7 @@ static const struct rouse_field former_fields[] = {
 	ROUSE_FIELD(struct unit_former, now, "now", "What is there.", .type = ROUSE_STRING),
 };
 static const struct rouse_shape former_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = former_fields,
-	.n_fields = ARRAY_SIZE(former_fields),
-	.size = sizeof(struct unit_former),
+	ROUSE_OBJECT_OF(struct unit_former, former_fields),
 };
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct units_facts, unseen, "unseen", "The root filesystem was not mounted.",
@@ -95,12 +82,7 @@ static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct units_facts, former, "former", "What earlier documents made.",
 		    .type = ROUSE_MAP, .item = &former_shape),
 };
-static const struct rouse_shape facts_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = fact_fields,
-	.n_fields = ARRAY_SIZE(fact_fields),
-	.size = sizeof(struct units_facts),
-};
+static const struct rouse_shape facts_shape = { ROUSE_OBJECT_OF(struct units_facts, fact_fields) };
 
 /* --- the document ----------------------------------------------------------------------------- */
 

@@ -106,12 +106,7 @@ static const struct rouse_field user_fields[] = {
 		    .type = ROUSE_BOOL),
 };
 
-static const struct rouse_shape user_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = user_fields,
-	.n_fields = ARRAY_SIZE(user_fields),
-	.size = sizeof(struct user),
-};
+static const struct rouse_shape user_shape = { ROUSE_OBJECT_OF(struct user, user_fields) };
 
 static const struct rouse_field fields[] = {
 	ROUSE_FIELD(struct conf, users, "users", "Users of the machine, by name.",
@@ -127,12 +122,7 @@ static const struct rouse_field known_fields[] = {
 		    .type = ROUSE_STRING),
 };
 
-static const struct rouse_shape known_shape = {
-	.type = ROUSE_OBJECT,
-	.fields = known_fields,
-	.n_fields = ARRAY_SIZE(known_fields),
-	.size = sizeof(struct known),
-};
+static const struct rouse_shape known_shape = { ROUSE_OBJECT_OF(struct known, known_fields) };
 
 static const struct rouse_field fact_fields[] = {
 	ROUSE_FIELD(struct facts, unseen, "unseen", "The root filesystem was not mounted.",

@@ -36,10 +36,7 @@ static const struct rouse_field part_fields[] = {
 		    .words = fs_words),
 	ROUSE_FIELD(struct part, name, "name", "Name.", .type = ROUSE_STRING, .min = 1, .max = 4),
 };
-static const struct rouse_shape part_shape = { .type = ROUSE_OBJECT,
-					       .fields = part_fields,
-					       .n_fields = ARRAY_SIZE(part_fields),
-					       .size = sizeof(struct part) };
+static const struct rouse_shape part_shape = { ROUSE_OBJECT_OF(struct part, part_fields) };
 static const struct rouse_field device_fields[] = {
 	ROUSE_FIELD(struct device, path, "path", "Path.", .type = ROUSE_STRING),
 	ROUSE_FIELD(struct device, serial, "serial", "Serial.", .type = ROUSE_STRING),
@@ -59,22 +56,17 @@ static const struct rouse_field conf_fields[] = {
 	ROUSE_FIELD(struct conf, wait, "wait", "Wait.", .type = ROUSE_DURATION, .min = 1000,
 		    .max = 3600000),
 	ROUSE_FIELD(struct conf, mode, "mode", "Mode.", .type = ROUSE_MODE),
-	ROUSE_FIELD(struct conf, device, "device", "Device.", .type = ROUSE_OBJECT,
-		    .fields = device_fields, .n_fields = ARRAY_SIZE(device_fields),
-		    .size = sizeof(struct device), .shorthand = "path"),
-	ROUSE_FIELD(struct conf, level, "level", "Level.", .type = ROUSE_OBJECT,
-		    .fields = level_fields, .n_fields = ARRAY_SIZE(level_fields),
-		    .size = sizeof(struct level), .shorthand = "level"),
+	ROUSE_FIELD(struct conf, device, "device", "Device.",
+		    ROUSE_OBJECT_OF(struct device, device_fields), .shorthand = "path"),
+	ROUSE_FIELD(struct conf, level, "level", "Level.",
+		    ROUSE_OBJECT_OF(struct level, level_fields), .shorthand = "level"),
 	ROUSE_FIELD(struct conf, parts, "parts", "Parts.", .type = ROUSE_MAP, .item = &part_shape,
 		    .format = "an absolute path", .valid = rouse_is_absolute_path, .max = 3),
 	ROUSE_FIELD(struct conf, words, "words", "Words.", .type = ROUSE_LIST, .item = &word_shape,
 		    .shorthand = ""),
 	ROUSE_FIELD(struct conf, named, "named", "Named.", .type = ROUSE_MAP, .item = &word_shape),
 };
-static const struct rouse_shape shape = { .type = ROUSE_OBJECT,
-					  .fields = conf_fields,
-					  .n_fields = ARRAY_SIZE(conf_fields),
-					  .size = sizeof(struct conf) };
+static const struct rouse_shape shape = { ROUSE_OBJECT_OF(struct conf, conf_fields) };
 
 struct fixture {
 	struct rouse_arena arena;
