@@ -24,7 +24,7 @@
 
 static inline bool run(const char *const *argv)
 {
-	struct rouse_proc p = { .argv = argv, .deadline = rouse_clock_ms() + 10000 };
+	struct rouse_proc p = { .argv = argv, .deadline = rouse_clock_ms() + 60000 };
 	struct rouse_err e;
 
 	if (rouse_proc_check(&p, &e) == 0)
@@ -84,6 +84,15 @@ static inline bool plug(const struct far *f, const char *near, const char *name)
 
 	(void)snprintf(pid, sizeof(pid), "%d", (int)f->pid);
 	return RUN("ip", "link", "add", near, "type", "veth", "peer", "name", name, "netns", pid);
+}
+
+/* There is a link to the other end, and nobody is at home. */
+static inline bool lift(const struct far *f, const char *name)
+{
+	char pid[16];
+
+	(void)snprintf(pid, sizeof(pid), "%d", (int)f->pid);
+	return RUN("nsenter", "-t", pid, "-n", "ip", "link", "set", name, "up");
 }
 
 static inline void start(struct far *f)

@@ -167,15 +167,21 @@ static void a_token_that_expires_between_requests_is_replaced(struct t *t)
 
 static void tokens_that_are_never_accepted_end_at_the_deadline(struct t *t)
 {
-	auto_fixture struct fixture x = FIXTURE;
+	/* As long as this machine needs to be refused twice. */
+	for (uint64_t time = SHORT;; time *= 3) {
+		auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t,
-		ask(&x,
-		    "{\"*\": [{\"status\": 401}], \"ec2\": false, " TOKEN ": [{\"token\": true}]}",
-		    SHORT) == -1);
-	T_CHECK(t, x.e.kind == ROUSE_UNAVAILABLE);
-	T_HAS(t, x.e.text, "tokens that it had just given (HTTP 401)");
-	T_CHECK(t, x.took < 30000);
+		T_CHECK(t, ask(&x,
+			       "{\"*\": [{\"status\": 401}], \"ec2\": false, " TOKEN
+			       ": [{\"token\": true}]}",
+			       time) == -1);
+		T_CHECK(t, x.e.kind == ROUSE_UNAVAILABLE);
+		if (server_count(&x.server, "\"status\": 401") < 2 && time < LONG / 3)
+			continue;
+		T_HAS(t, x.e.text, "tokens that it had just given (HTTP 401)");
+		T_CHECK(t, x.took < time + 29000);
+		return;
+	}
 }
 
 static void each_refusal_of_a_token_has_its_own_sentence(struct t *t)

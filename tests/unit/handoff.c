@@ -18,6 +18,7 @@
 #define A STORE "0c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-a"
 #define B STORE "1c0k5l2vd9ixgzs4n1fy7yjv8gkq3h6a-system-b"
 #define SHELL "#!/bin/sh\n"
+#define LONG 60000 /* no test waits for it */
 
 struct t_prove {
 	struct t_root dir;
@@ -350,11 +351,11 @@ static void systemd_tells_its_version(struct t *t)
 }
 
 /* What switch-to-configuration may say; in a child, because it becomes root of the tree. */
-static int activate_with(const struct t_prove *p, const char *script, enum ways_activation *ret,
-			 struct rouse_err *e)
+static int activate_with(const struct t_prove *p, const char *script, uint64_t time,
+			 enum ways_activation *ret, struct rouse_err *e)
 {
 	t_root_write(&p->dir, A "/bin/switch-to-configuration", script, 0755);
-	return ways_activate(p->dir.path, A, rouse_clock_ms() + 3000, ret, e);
+	return ways_activate(p->dir.path, A, rouse_clock_ms() + time, ret, e);
 }
 
 static void activation_is_done_partly_or_not(struct t *t)
@@ -363,17 +364,17 @@ static void activation_is_done_partly_or_not(struct t *t)
 	enum ways_activation done;
 	struct rouse_err e;
 
-	T_CHECK(t, ways_activate(p.dir.path, A, rouse_clock_ms() + 3000, &done, &e) == 0);
+	T_CHECK(t, ways_activate(p.dir.path, A, rouse_clock_ms() + LONG, &done, &e) == 0);
 	T_CHECK(t, done == WAYS_NONE);
 	if (geteuid() != 0 || !t_busybox(&p)) /* needs chroot(2) and a shell that needs nothing */
 		return;
-	T_CHECK(t, activate_with(&p, SHELL "[ \"$1\" = switch ]\n", &done, &e) == 0);
+	T_CHECK(t, activate_with(&p, SHELL "[ \"$1\" = switch ]\n", LONG, &done, &e) == 0);
 	T_CHECK(t, done == WAYS_ACTIVE);
-	T_CHECK(t, activate_with(&p, SHELL "exit 4\n", &done, &e) == 0);
+	T_CHECK(t, activate_with(&p, SHELL "exit 4\n", LONG, &done, &e) == 0);
 	T_CHECK(t, done == WAYS_UNITS_FAILED);
-	T_CHECK(t, activate_with(&p, SHELL "echo 'no space'\nexit 1\n", &done, &e) < 0);
+	T_CHECK(t, activate_with(&p, SHELL "echo 'no space'\nexit 1\n", LONG, &done, &e) < 0);
 	T_HAS(t, e.text, "ended with status 1: no space");
-	T_CHECK(t, activate_with(&p, SHELL "while :; do :; done\n", &done, &e) < 0);
+	T_CHECK(t, activate_with(&p, SHELL "while :; do :; done\n", 3000, &done, &e) < 0);
 	T_HAS(t, e.text, "the system was not activated");
 }
 
@@ -384,12 +385,12 @@ static void system_is_prepared_for_another_userspace(struct t *t)
 	struct rouse_err e;
 
 	T_CHECK(t,
-		ways_prepare(system, rouse_clock_ms() + 3000, &e) == 0); /* it has nothing to do */
+		ways_prepare(system, rouse_clock_ms() + LONG, &e) == 0); /* it has nothing to do */
 	t_root_write(&p.dir, A "/activate", "#!/bin/sh\necho done > \"${0%/*}/well\"\n", 0755);
-	T_CHECK(t, ways_prepare(system, rouse_clock_ms() + 3000, &e) == 0);
+	T_CHECK(t, ways_prepare(system, rouse_clock_ms() + LONG, &e) == 0);
 	T_CHECK(t, faccessat(p.root.fd, &A "/well"[1], F_OK, 0) == 0);
 	t_root_write(&p.dir, A "/activate", "#!/bin/sh\necho 'no space'\nexit 1\n", 0755);
-	T_CHECK(t, ways_prepare(system, rouse_clock_ms() + 3000, &e) < 0);
+	T_CHECK(t, ways_prepare(system, rouse_clock_ms() + LONG, &e) < 0);
 	T_HAS(t, e.text, "the system was not activated");
 	T_HAS(t, e.text, "no space");
 }
@@ -449,7 +450,7 @@ static void ready_is_told_to_the_service_manager(struct t *t)
 	auto_run struct rouse_run run = {
 		.document = &d,
 		.only = "handoff",
-		.context = { .root = "/", .deadline = rouse_clock_ms() + 10000 },
+		.context = { .root = "/", .deadline = rouse_clock_ms() + LONG },
 	};
 	struct rouse_err e;
 	char text[128] = "";
@@ -476,7 +477,7 @@ static bool travels(void)
 		.only = "handoff",
 		.context = { .root = p.dir.path,
 			     .initramfs = true,
-			     .deadline = rouse_clock_ms() + 10000 },
+			     .deadline = rouse_clock_ms() + LONG },
 	};
 	auto_free char *run_dir = rouse_asprintf("%s/run", p.dir.path);
 	struct rouse_handoff h = { 0 };

@@ -196,19 +196,26 @@ static void described_address_is_readable(struct t *t)
 	T_STR(t, what, "tcp [::1]:22");
 }
 
-/* A listening socket on a free port of 127.0.0.1. */
-static int listen_somewhere(int64_t *ret_port)
+/* A socket on a free port of 127.0.0.1 that refuses whoever comes: nobody else gets the port meanwhile. */
+static int refuse_somewhere(int64_t *ret_port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
 				 .sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) } };
 	socklen_t n = sizeof(a);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 8) < 0 ||
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&a, &n) < 0)
 		return -1;
 	*ret_port = ntohs(a.sin_port);
 	return fd;
+}
+
+static int listen_somewhere(int64_t *ret_port)
+{
+	int fd = refuse_somewhere(ret_port);
+
+	return fd >= 0 && listen(fd, 8) < 0 ? -1 : fd;
 }
 
 static void tcp_check_passes_when_somebody_listens(struct t *t)
@@ -219,7 +226,7 @@ static void tcp_check_passes_when_somebody_listens(struct t *t)
 	auto_fd int fd = listen_somewhere(&c.tcp);
 
 	T_CHECK(t, fd >= 0);
-	T_CHECK(t, rouse_health_try(&c, rouse_clock_ms() + 5000, &note, &e) == 0);
+	T_CHECK(t, rouse_health_try(&c, rouse_clock_ms() + 60000, &note, &e) == 0);
 }
 
 static void tcp_check_names_who_refused(struct t *t)
@@ -227,10 +234,10 @@ static void tcp_check_names_who_refused(struct t *t)
 	struct rouse_health_check c = { .key = "a" };
 	struct rouse_err e = { 0 };
 	auto_free char *note = NULL;
-	int fd = listen_somewhere(&c.tcp);
+	auto_fd int fd = refuse_somewhere(&c.tcp);
 
-	T_CHECK(t, fd >= 0 && close(fd) == 0);
-	T_CHECK(t, rouse_health_try(&c, rouse_clock_ms() + 5000, &note, &e) < 0);
+	T_CHECK(t, fd >= 0);
+	T_CHECK(t, rouse_health_try(&c, rouse_clock_ms() + 60000, &note, &e) < 0);
 	T_HAS(t, e.text, "cannot connect to 'tcp 127.0.0.1:");
 	T_HAS(t, e.text, "refused");
 }
@@ -269,21 +276,29 @@ static void run_names_the_check_that_never_passed(struct t *t)
 {
 	struct rouse_health_check c[] = { { .key = "good" }, { .key = "bad", .interval = 100 } };
 	const struct rouse_health h = { .checks = { .n = 2, .items = c } };
-	struct rouse_err e = { 0 };
-	bool failed = false;
-	char last[256] = "";
-	auto_json json_t *checks = NULL;
-	auto_fd int fd = listen_somewhere(&c[0].tcp);
-	int closed = listen_somewhere(&c[1].tcp);
+	auto_fd int good = listen_somewhere(&c[0].tcp), bad = refuse_somewhere(&c[1].tcp);
 
-	T_CHECK(t, fd >= 0 && closed >= 0 && close(closed) == 0);
-	checks = rouse_health_run(&h, rouse_clock_ms() + 300, remember, last, &failed, &e);
-	T_CHECK(t, failed);
-	T_HAS(t, e.text, "check 'bad' never passed: cannot connect to 'tcp 127.0.0.1:");
-	T_HAS(t, last, "1 of 2 checks passed; waiting for bad");
-	T_CHECK(t, json_is_true(json_object_get(json_array_get(checks, 0), "ok")));
-	T_CHECK(t, json_is_false(json_object_get(json_array_get(checks, 1), "ok")));
-	T_CHECK(t, json_integer_value(json_object_get(json_array_get(checks, 1), "tries")) >= 2);
+	T_CHECK(t, good >= 0 && bad >= 0);
+	/* As long as this machine needs to try it twice. */
+	for (uint64_t time = 300;; time *= 3) {
+		struct rouse_err e = { 0 };
+		bool failed = false;
+		char last[256] = "";
+		auto_json json_t *checks = rouse_health_run(&h, rouse_clock_ms() + time, remember,
+							    last, &failed, &e);
+		json_int_t tries = json_integer_value(
+			json_object_get(json_array_get(checks, 1), "tries"));
+
+		T_CHECK(t, failed);
+		if (tries < 2 && time < 30000)
+			continue;
+		T_HAS(t, e.text, "check 'bad' never passed: cannot connect to 'tcp 127.0.0.1:");
+		T_HAS(t, last, "1 of 2 checks passed; waiting for bad");
+		T_CHECK(t, json_is_true(json_object_get(json_array_get(checks, 0), "ok")));
+		T_CHECK(t, json_is_false(json_object_get(json_array_get(checks, 1), "ok")));
+		T_CHECK(t, tries >= 2);
+		return;
+	}
 }
 
 static void signals_that_fail_are_noted_and_fail_nothing(struct t *t)

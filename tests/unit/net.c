@@ -197,7 +197,7 @@ static bool write_down(const char *text)
 
 static void network_that_was_written_down_asks_nobody(struct t *t)
 {
-	auto_far struct far f = far_new("far0", "10.77.0.1/24", "interface none\n");
+	auto_far struct far f = far_with(NULL, NULL);
 	auto_free char *route = NULL, *six = NULL, *resolv = NULL, *later = NULL;
 	struct rouse_err e = { 0 };
 	uint64_t begin;
@@ -208,8 +208,7 @@ static void network_that_was_written_down_asks_nobody(struct t *t)
 			      "2001:db8:7::1}]\n"
 			      "    nameservers: {addresses: [10.77.0.53], search: [test.example]}\n"
 			      "    mtu: 1400\n"));
-	T_CHECK(t, plug(&f, "near0", "far0"));
-	start(&f);
+	T_CHECK(t, plug(&f, "near0", "far0") && lift(&f, "far0"));
 	begin = rouse_clock_ms();
 	(void)!rouse_net_up(begin + PATIENCE, &e);
 	T_STR(t, e.text, "");
@@ -256,17 +255,15 @@ static void cable_without_a_link_is_this_machines_fault(struct t *t)
 
 static void silence_is_unavailable_and_bounded(struct t *t)
 {
-	auto_far struct far f = far_new("far0", "10.77.0.1/24", "interface none\n");
-	uint64_t begin = rouse_clock_ms();
+	auto_far struct far f = far_with(NULL, NULL);
 	struct rouse_err e = { 0 };
-	char pid[16];
+	uint64_t begin;
 
-	(void)snprintf(pid, sizeof(pid), "%d", (int)f.pid);
-	T_CHECK(t, plug(&f, "near0", "far0"));
-	T_CHECK(t, RUN("nsenter", "-t", pid, "-n", "ip", "link", "set", "far0", "up"));
+	T_CHECK(t, plug(&f, "near0", "far0") && lift(&f, "far0"));
+	begin = rouse_clock_ms();
 	T_CHECK(t, rouse_net_up(begin + 1500, &e) < 0 && e.kind == ROUSE_UNAVAILABLE);
 	T_HAS(t, e.text, "no DHCP server answered on 'near0'");
-	T_CHECK(t, rouse_clock_ms() - begin < 10000);
+	T_CHECK(t, rouse_clock_ms() - begin < 25000); /* a lease has 60 s */
 }
 
 ISOLATED(lease_configures_the_machine)

@@ -211,7 +211,8 @@ static void the_build_is_the_floor(struct t *t)
 	struct tls_clock c = { 0 };
 	int64_t built = tls_clock_floor(&c);
 
-	T_CHECK(t, built > 1700000000 && built <= (int64_t)time(NULL));
+	/* This machine's clock may be behind that of the one where it was committed. */
+	T_CHECK(t, built > 1700000000 && built < 4102444800);
 	tls_clock_hear(&c, "Thu, 01 Jan 1970 00:00:01 GMT");
 	T_CHECK(t, tls_clock_floor(&c) == built);
 	tls_clock_hear(&c, "Fri, 01 Jan 2100 00:00:00 GMT");
