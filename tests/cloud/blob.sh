@@ -7,7 +7,7 @@ set -u
 
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
-enter blob 250 "$@"
+enter blob 900 "$@"
 tap_begin "$work/why" "$work/out" "$work/requests" "$work/run/status.json"
 leaked=0
 pid=
@@ -54,7 +54,7 @@ serve() { # what the configuration says
 	: >"$work/requests"
 	python3 tests/cloud/blob.py --config "$work/config" --log "$work/requests" --tls "$work/${TLS:-store}.tls" >"$work/ready" &
 	pid=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		[ -s "$work/ready" ] && return
 		sleep 0.1
 	done

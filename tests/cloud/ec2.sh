@@ -7,7 +7,7 @@ set -u
 
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
-enter cloud 300 "$@"
+enter cloud 900 "$@"
 tap_begin "$work/why" "$work/out" "$work/run/status.json"
 server=
 
@@ -22,10 +22,11 @@ machine() { # VENDOR ASSET CMDLINE
 serve() { # SCENARIO
 	stop
 	: >"$work/requests"
+	: >"$work/port"
 	python3 tests/cloud/imds.py --detached --bind 169.254.169.254 --port 80 --user-data "$work/user-data" \
 		--scenario "$1" --log "$work/requests" >"$work/port" &
 	server=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		[ -s "$work/port" ] && return
 		sleep 0.1
 	done
@@ -92,7 +93,7 @@ ok ec2_without_user_data_says_so says 'no user-data'
 ok ec2_without_user_data_has_a_verdict verdict failed
 
 serve '{"GET /latest/user-data": [{"status": 500}]}'
-boot '{ "deadline": "3s" }'
+boot '{ "deadline": "8s" }'
 ok ec2_with_broken_user_data_is_unavailable equal "$status" 75
 ok ec2_with_broken_user_data_names_the_answer says 'HTTP 500'
 ok ec2_with_broken_user_data_has_a_verdict verdict failed

@@ -25,7 +25,7 @@ import uuid
 from urllib.parse import parse_qs, urlsplit
 
 ROUSE = os.path.abspath(os.environ.get("ROUSE", "build/rouse"))
-LIMIT = 60  # seconds for one agent
+LIMIT = 120  # seconds for one agent
 WORKERS = 8  # agents at a time: the processors of this machine are few
 KEY = "acme-1:nJmSRrKkSaK3neLsRLEQXFtTM365FwldyzZpxG20GS8="
 
@@ -154,7 +154,7 @@ class Group:
 
     def fill(self):
         """Launches until every place is taken by a machine that was not given up, or `most` launches were made."""
-        begin = time.time()
+        begin = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
             running = set()
             while True:
@@ -167,7 +167,7 @@ class Group:
                 done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for f in done:
                     f.result()
-        self.took = time.time() - begin
+        self.took = time.monotonic() - begin
         return self
 
     def poll(self):
@@ -273,10 +273,10 @@ def breaker_that_cannot_be_asked_stops_nobody(_):
     with Group(1) as g:
         g.serve_good()
         g.bucket.broken = True
-        begin = time.time()
+        begin = time.monotonic()
         r, report = g.boot("a")
         check(r.returncode == 0 and "ignoring" in r.stderr and "tripped" not in report["fleet"], r)
-        check(time.time() - begin < 20)
+        check(time.monotonic() - begin < 45)
 
 
 def people_may_overrule_it(_):

@@ -12,13 +12,15 @@ ROUSE = os.path.abspath(os.environ.get("ROUSE", "build/rouse"))
 KEY = "acme-1:nJmSRrKkSaK3neLsRLEQXFtTM365FwldyzZpxG20GS8="
 SIZE = 50
 OUTAGE = 6  # seconds
+LIMIT = 120
 
 
 class Cache:
-    """503 until `back`, and then 404: that is an answer, and the agent that has it ends."""
+    """503 until `back`, and then 404: that is an answer, and the agent that has it ends. The outage begins for all at
+    once: nobody is answered before each has asked, however long this machine needs to start them."""
 
     def __init__(self):
-        self.times, self.lock, self.back = [], threading.Lock(), float("inf")
+        self.times, self.came, self.lock, self.back, self.all_are_there = [], 0, threading.Lock(), float("inf"), threading.Event()
         cache = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -31,6 +33,11 @@ class Cache:
                 now = time.monotonic()
                 with cache.lock:
                     cache.times.append(now)
+                    cache.came += self.path.endswith(".narinfo")  # of which each asks for one
+                    if cache.came == SIZE and not cache.all_are_there.is_set():
+                        cache.back = now + OUTAGE
+                        cache.all_are_there.set()
+                cache.all_are_there.wait(LIMIT)
                 self.send_response(503 if now < cache.back else 404)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -44,14 +51,12 @@ class Cache:
 
 def main():
     cache = Cache()
-    argv = [ROUSE, "pull", "--dry-run", "--store", "/nonexistent", "--cache", cache.url, "--key", KEY, "--timeout", "60s",
+    argv = [ROUSE, "pull", "--dry-run", "--store", "/nonexistent", "--cache", cache.url, "--key", KEY, "--timeout", f"{LIMIT}s",
             "/nix/store/" + "0" * 32 + "-web-1"]
     machines = [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
                 for _ in range(SIZE)]
-    while len(cache.times) < SIZE:  # all are there, or the first ones ask again
-        time.sleep(0.02)
-    begin = time.monotonic()
-    cache.back = begin + OUTAGE
+    cache.all_are_there.wait(LIMIT)
+    begin = cache.back - OUTAGE
     out = [m.communicate()[0].decode() for m in machines]
     late = [t - begin for t in cache.times]
     during = [sum(1 for t in late if s <= t < s + 1) for s in range(OUTAGE)]

@@ -37,7 +37,7 @@ s3_world() {
 }
 
 wait_for() { # FILE
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		[ -s "$1" ] && return
 		sleep 0.1
 	done

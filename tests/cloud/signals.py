@@ -62,7 +62,7 @@ class Request:
         self.headers = {k.lower(): v for k, v in handler.headers.items()}
         self.names = sorted(k.lower() for k in handler.headers)
         self.body = handler.rfile.read(int(self.headers.get("content-length", 0)))
-        self.host, self.at = self.headers.get("host", ""), time.time()
+        self.host, self.at = self.headers.get("host", ""), time.monotonic()
 
     def __repr__(self):
         return f"{self.method} {self.host} {self.target} {self.headers} {self.body!r}"
@@ -185,11 +185,11 @@ class Machine:
                 continue
             with open(os.path.join(self.run, name), "w", encoding="utf-8") as f:
                 json.dump(value, f)
-        begin = time.time()
+        begin = time.monotonic()
         clock = ["unshare", *clock_of(up)] if up else []
         self.r = subprocess.run([*clock, ROUSE, "health", "--run", self.run, *more], stdin=subprocess.DEVNULL, timeout=LIMIT,
                                 capture_output=True, text=True, check=False, env=dict(os.environ, **(env or {})))
-        self.took = time.time() - begin
+        self.took = time.monotonic() - begin
         with open(os.path.join(self.run, "report.json"), encoding="utf-8") as f:
             text = f.read()
         self.report = json.loads(text)
@@ -294,14 +294,14 @@ def asg_waits_for_an_action_that_is_late():
         m.boot()
         pauses = [b.at - a.at for a, b in zip(m.asked(), m.asked()[1:])]
         assert len(m.asked()) == 7 and m.outcome("asg")["note"] == "CONTINUE (InService)", m.report
-        assert all(0.9 <= p < 15 for p in pauses) and pauses[-1] >= 4.9, pauses
+        assert all(0.9 <= p < 30 for p in pauses) and pauses[-1] >= 4.9, pauses
 
 
 def asg_without_an_action_ends():
     with Machine(ASG).answers(NO_ACTION) as m:
         m.boot()
         assert m.r.returncode == 0 and m.outcome("asg")["note"] == "no lifecycle action is waiting", m.report
-        assert 30 < m.took < 100 and len(m.asked()) < 20, m.took
+        assert 30 < m.took < 140 and len(m.asked()) < 20, m.took
 
 
 def asg_tries_again_what_is_busy():
@@ -365,22 +365,25 @@ def asg_of_a_running_warm_pool_is_told_when_it_wants_the_machine():
         WORLD.scripts["imds"] = {state: "Warmed:Running"}
         assert m.boot(None, "--hold").outcome("asg")["note"] == "CONTINUE (Warmed:Running)", m.report
         begin = len(WORLD.seen["imds"])
-        until = time.time() + 40
-        while sum(r.target == state for r in WORLD.seen["imds"][begin:]) < 2 and time.time() < until:
+        until = time.monotonic() + 100
+        while sum(r.target == state for r in WORLD.seen["imds"][begin:]) < 2 and time.monotonic() < until:
             time.sleep(0.1)
         assert len(m.asked()) == 1, m.asked()  # it waits
         WORLD.scripts["imds"] = {state: "InService"}
         notes = []
-        while len(notes) < 2 and time.time() < until:
+        while len(notes) < 2 and time.monotonic() < until:
             time.sleep(0.1)
             with open(os.path.join(m.run, "report.json"), encoding="utf-8") as f:
                 notes = [s["note"] for s in json.load(f)["signals"]]
         assert notes == ["CONTINUE (Warmed:Running)", "CONTINUE (InService)"] and len(m.asked()) == 2, (notes, m.asked())
         check_query(m.asked()[1], "autoscaling", asg_body("CompleteLifecycleAction", m.id, "&LifecycleActionResult=CONTINUE"))
-        time.sleep(1)
-        begin = len(WORLD.seen["imds"])
-        time.sleep(6)
-        assert len(WORLD.seen["imds"]) == begin  # and is gone
+        for _ in range(5):  # and ends
+            time.sleep(1)
+            begin = len(WORLD.seen["imds"])
+            time.sleep(6)
+            if len(WORLD.seen["imds"]) == begin:
+                break
+        assert len(WORLD.seen["imds"]) == begin, begin
 
 
 def asg_is_told_again_by_what_follows_a_crash():
@@ -391,8 +394,8 @@ def asg_is_told_again_by_what_follows_a_crash():
                 json.dump(value, f)
         command = [ROUSE, "health", "--run", m.run]
         p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.time() + 60
-        while not m.asked() and time.time() < until:
+        until = time.monotonic() + 60
+        while not m.asked() and time.monotonic() < until:
             time.sleep(0.05)
         p.kill()
         p.wait()
@@ -450,22 +453,22 @@ def asg_hears_of_a_machine_that_fails_in_service():
 
 def asg_beats_while_checks_go_on():
     with Machine({"asg": dict(ASG["asg"], heartbeat="30s")}) as m:
-        m.health.update(deadline="23s", checks={"never": {"tcp": 9, "interval": "1s"}})
+        m.health.update(deadline="26s", checks={"never": {"tcp": 9, "interval": "1s"}})
         m.boot()
         beats = m.asked()[:-1]
         assert len(beats) == 2 and m.report["heartbeats"] == 2, (m.asked(), m.report)
         for r in beats:
             check_query(r, "autoscaling", asg_body("RecordLifecycleActionHeartbeat", m.id))
             verify(r, "autoscaling", "eu-west-1")
-        assert 9 <= beats[1].at - beats[0].at <= 14, beats
+        assert 9 <= beats[1].at - beats[0].at <= 16, beats
         assert b"ABANDON" in m.asked()[-1].body
 
 
 def asg_is_kept_waiting_for_a_hundred_timeouts_at_most():
-    """Amazon waits no longer: the machine is up for 2985 s when its checks begin, which never pass."""
+    """Amazon waits no longer: the machine is up for 2982 s when its checks begin, which never pass."""
     with Machine({"asg": dict(ASG["asg"], heartbeat="30s")}) as m:
         m.health.update(deadline="23s", checks={"never": {"tcp": 9, "interval": "1s"}})
-        m.boot(up=2985)
+        m.boot(up=2982)
         (beat, end) = m.asked()
         assert b"RecordLifecycleActionHeartbeat" in beat.body and b"ABANDON" in end.body, m.asked()
         assert m.report["heartbeats"] == 1, m.report
@@ -473,9 +476,9 @@ def asg_is_kept_waiting_for_a_hundred_timeouts_at_most():
 
 def asg_is_kept_waiting_while_the_machine_is_held():
     """Whatever the pause between two tries is, here longer than the hold."""
-    now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+    now, begin = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000), time.monotonic()
     with Machine({"asg": dict(ASG["asg"], heartbeat="30s")}, action="hold", fault="fleet", announced=True, bootFailed=False,
-                 hold={"since": now, "until": now + 24000, "tries": 1}).failed() as m:
+                 hold={"since": now, "until": now + 27000, "tries": 1}).failed() as m:
         with open(os.path.join(m.run, "signals.json"), "w", encoding="utf-8") as f:
             json.dump({"signals": m.health["signals"]}, f)
         with open(os.path.join(m.run, "policy.json"), "w", encoding="utf-8") as f:
@@ -485,8 +488,8 @@ def asg_is_kept_waiting_while_the_machine_is_held():
         assert len(beats) == 3, m.asked()
         for r in beats:
             check_query(r, "autoscaling", asg_body("RecordLifecycleActionHeartbeat", m.id))
-        assert all(9 <= b.at - a.at <= 12 for a, b in zip(beats, beats[1:])), beats
-        assert b"ABANDON" in end.body and end.at - beats[0].at >= 23, m.asked()
+        assert all(9 <= b.at - a.at <= 16 for a, b in zip(beats, beats[1:])), beats
+        assert b"ABANDON" in end.body and end.at - begin >= 26, m.asked()
 
 
 def asg_hears_nothing_of_a_machine_that_is_stuck():
@@ -494,11 +497,11 @@ def asg_hears_nothing_of_a_machine_that_is_stuck():
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        m.health.update(deadline="23s", checks={"hangs": {"http": url, "timeout": "60s"}})
+        m.health.update(deadline="36s", checks={"hangs": {"http": url, "timeout": "60s"}})
         m.boot()
-        (beat, end) = m.asked()  # one, for the checks have begun
-        assert b"RecordLifecycleActionHeartbeat" in beat.body and b"ABANDON" in end.body, m.asked()
-        assert m.report["heartbeats"] == 1 and "does not move on" in m.r.stderr, m.r
+        *beats, end = m.asked()  # one, for the checks have begun, which on a busy machine may be late; not three
+        assert all(b"RecordLifecycleActionHeartbeat" in r.body for r in beats) and b"ABANDON" in end.body, m.asked()
+        assert 1 <= len(beats) == m.report["heartbeats"] <= 2 and "does not move on" in m.r.stderr, m.r
 
 
 def asg_is_reached_over_the_other_name():
@@ -633,8 +636,8 @@ def azures_host_hears_of_it_without_a_network():
             time.sleep(1)
             assert os.path.getsize(POOL) < 2 * 2560  # it waits for its turn
             fcntl.lockf(held, fcntl.LOCK_UN)
-            until = time.time() + 20
-            while os.path.getsize(POOL) < 2 * 2560 and time.time() < until:
+            until = time.monotonic() + 60
+            while os.path.getsize(POOL) < 2 * 2560 and time.monotonic() < until:
                 time.sleep(0.05)
             (other, (key, value)) = kvp_records()
             assert other == ("other", "stays") and key == "PROVISIONING_REPORT", (other, key)
@@ -703,7 +706,7 @@ def object_that_cannot_be_put_costs_ten_seconds():
     with Machine() as m:
         m.health["signals"] = {"object": {"url": f"s3://acme/boot/{m.id}.json"}}
         m.answers((503, "")).boot()
-        assert m.r.returncode == 0 and not m.outcome("object")["ok"] and m.took < 15, (m.took, m.report)
+        assert m.r.returncode == 0 and not m.outcome("object")["ok"] and m.took < 30, (m.took, m.report)
 
 
 def signals_that_hang_hang_together():
@@ -711,7 +714,8 @@ def signals_that_hang_hang_together():
         m.health["signals"] = {"object": {"url": f"http://127.0.0.1/{m.id}"},
                                "phoneHome": {"url": f"http://127.0.0.1/{m.id}"}}
         m.answers(("hang", "")).boot()
-        assert m.r.returncode == 0 and m.took < 15, m.took
+        first, second = m.asked()
+        assert second.at - first.at < 8 and m.r.returncode == 0 and m.took < 30, (m.took, m.asked())  # each has ten seconds
         assert not m.outcome("object")["ok"] and not m.outcome("phoneHome")["ok"]
 
 
@@ -795,7 +799,7 @@ def manager_is_told():
         address = os.path.join(m.top, "notify")
         manager.bind(address)
         m.boot({"NOTIFY_SOCKET": address})
-        manager.settimeout(5)
+        manager.settimeout(LIMIT)
         assert manager.recv(4096) == b"STATUS=ready\nREADY=1"
 
 
@@ -915,7 +919,7 @@ class Held:
 
 
 def held_machine_is_given_up_only_after_its_time():
-    begin = time.time()
+    begin = time.monotonic()
     m = Held(holdMax="6s", holdPoll="1s")
     code, report, said = m.end()
     assert m.r.returncode == 78 and code == 78 and report["action"] == "abandon", (m.r, report, said)
@@ -928,13 +932,13 @@ def held_machine_is_given_up_only_after_its_time():
     for r in beats:
         check_query(r, "autoscaling", asg_body("RecordLifecycleActionHeartbeat", ID))
     check_query(last, "autoscaling", asg_body("CompleteLifecycleAction", ID, "&LifecycleActionResult=ABANDON"))
-    assert last.at - begin >= 6 and last.at - first.at >= 5.5, (begin, first.at, last.at)
+    assert last.at - begin >= 6, (begin, first.at, last.at)
 
 
 def held_machine_heals_when_its_document_is_corrected():
     m = Held(holdMax="30s", holdPoll="1s")
-    until = time.time() + 50
-    while len(m.beats()) < 2 and time.time() < until:
+    until = time.monotonic() + 50
+    while len(m.beats()) < 2 and time.monotonic() < until:
         time.sleep(0.05)
     m.serve({"rouse": 1, "files": {"/run/motd": {"contents": "well\n"}}})
     code, report, said = m.end()
@@ -953,13 +957,14 @@ def fallback_that_is_not_well_either_is_given_up_after_its_time():
         os.mkdir("/run/rouse")
         m.run = "/run/rouse"
         m.health.update(checks={"never": {"tcp": 9}}, deadline="1s", holdMax="4s", holdPoll="1s")
+        begin = time.monotonic()
         m.boot(None, "--hold")
         assert m.r.returncode == 71 and m.report["verdict"] == "failed" and m.report["action"] == "abandon", (m.r, m.report)
         assert m.report["fallback"]["reason"] == "the cache is away" and "check 'never'" in m.report["reason"], m.report
         first, *between, last = m.asked()
         assert first.method == "PUT" and "check 'never'" in json.loads(first.body)["reason"], first
         check_query(last, "autoscaling", asg_body("CompleteLifecycleAction", m.id, "&LifecycleActionResult=ABANDON"))
-        assert last.at - first.at >= 3.5 and between[-1].method == "PUT", m.asked()
+        assert last.at - begin >= 5 and between[-1].method == "PUT", m.asked()
         assert all(r.method == "PUT" or b"RecordLifecycleActionHeartbeat" in r.body for r in between), m.asked()
 
 

@@ -7,7 +7,7 @@ set -u
 
 # shellcheck source=tests/cloud/lib.sh
 . tests/cloud/lib.sh
-enter trust 200 "$@"
+enter trust 900 "$@"
 tap_begin "$work/why" "$work/out" "$work/run/status.json"
 
 mkdir "$work/sys"
