@@ -4,7 +4,7 @@
 # Nix that comes later is told.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 120 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure --arg units 3 || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }

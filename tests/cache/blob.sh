@@ -7,7 +7,7 @@
 need
 if [ -z "${ROUSE_IN_NAMESPACE:-}" ]; then
 	export ROUSE ROUSE_IN_NAMESPACE=1
-	exec timeout -k 5 200 unshare --net --uts --mount --propagation private bash "$0"
+	exec timeout -k 5 600 unshare --net --uts --mount --propagation private bash "$0"
 fi
 
 begin_world
@@ -60,7 +60,7 @@ stores() { # [MORE]: three buckets in each cloud: with the closure, torn, and wi
 	END
 	python3 tests/cloud/blob.py --config "$W/blob.json" --log "$W/requests" --tls "$W/store.tls" >"$W/ready" &
 	store=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		[ -s "$W/ready" ] && return
 		sleep 0.05
 	done

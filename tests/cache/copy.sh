@@ -4,7 +4,7 @@
 # filesystem that can, the copy shares the blocks.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 60 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure --arg units 5 || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }

@@ -3,7 +3,7 @@
 # Files of equal content in a store, as hard links to one: "copy" in the closure has what a text has.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 60 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure --arg units 5 || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }

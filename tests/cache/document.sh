@@ -3,7 +3,7 @@
 # The sections "caches", "system" and "profiles" of a document, against a real cache.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 240 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }

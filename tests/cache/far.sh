@@ -3,7 +3,7 @@
 # A cache that is 40 ms away: archives are asked for before there is memory to unpack them, and wait.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 120 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure --arg units 30 --arg parts 6 || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }

@@ -3,7 +3,7 @@
 # What goes wrong on the machine itself: power cuts, full disks, two agents at once.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 300 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }
@@ -55,14 +55,14 @@ begin_slow() { # begin_slow DIR: p is the pull, child what it has unpack for it
 	mkdir -p "$1"
 	"$ROUSE" pull --cache "$HTTP/slow" --key "$KEY" --store "$1" "$TOP" >"$W/out" 2>&1 &
 	p=$!
-	for _ in $(seq 400); do
+	for _ in $(seq 1200); do
 		child=$(pgrep -P $p) && grep -q '^Seccomp:.2' "/proc/$child/status" && return
 		sleep 0.05
 	done 2>/dev/null
 	return 1
 }
 is_gone() { # is_gone PID
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		[ -e "/proc/$1" ] || return 0
 		sleep 0.05
 	done
@@ -148,7 +148,7 @@ ok "two_at_once_fetch_once" [ "$((both))" = "$(wc -l <"$W/names")" ]
 exec 9>"$W/two/nix/var/nix/rouse/lock"
 flock 9
 rm -rf "$W/two/nix/store/${TOP#/nix/store/}"
-pull "$W/two" "$HTTP/zstd" -- --timeout 1s
+pull "$W/two" "$HTTP/zstd" -- --timeout 3s
 ok "a_lock_that_stays_is_unavailable" [ $? = 75 ]
 ok "a_lock_that_stays_says_so" grep -q "locked by another rouse" "$W/out"
 exec 9>&-

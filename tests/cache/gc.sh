@@ -3,7 +3,8 @@
 # Generations of real closures that share paths: listed, rolled back, and collected, with Nix and without.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 300 "$0"
+# Of all processes these are all that hold on to paths of a store: those of other tests are out of sight.
+enter 900 "$0" --pid --fork --kill-child --mount-proc
 
 begin_world
 profiles=/nix/var/nix/profiles

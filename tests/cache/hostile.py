@@ -28,6 +28,7 @@ ROUSE = os.environ.get("ROUSE", "build/rouse")
 # Memory, where there is some: nothing here depends on the filesystem, and disks are slow to forget.
 W = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 OK, SYSTEM, UNAVAILABLE, UNTRUSTED, DOCUMENT = 0, 71, 75, 77, 78
+SOON = "2s"  # for what ends when the time is over, and not before
 
 
 # --- keys, hashes, names ---------------------------------------------------------------------------
@@ -253,7 +254,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"x")
         self.wfile.flush()
-        STOP.wait(30)
+        STOP.wait(60)
         self.close_connection = True
 
     def cut_chunk(self):
@@ -288,6 +289,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 STOP = threading.Event()
+http.server.ThreadingHTTPServer.request_queue_size = 128
 SERVER = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 SERVER.daemon_threads = True
 threading.Thread(target=SERVER.serve_forever, daemon=True).start()
@@ -325,7 +327,7 @@ def report(name, ok, *details):
                 print("# " + str(d).replace("\n", "\n# "))
 
 
-def pull(case, root, caches, keys=(KEY,), timeout="20s", pin=""):
+def pull(case, root, caches, keys=(KEY,), timeout="50s", pin=""):
     store = f"{W}/store-{case}"
     args = [ROUSE, "pull", "--store", store, "--timeout", timeout]
     os.makedirs(store, exist_ok=True)
@@ -334,7 +336,7 @@ def pull(case, root, caches, keys=(KEY,), timeout="20s", pin=""):
     for k in keys:
         args += ["--key", k.public]
     p = subprocess.run(args + ["/nix/store/" + root + pin], capture_output=True, text=True, errors="replace",
-                       timeout=60, check=False)
+                       timeout=120, check=False)
     return p, store + "/nix/store"
 
 
@@ -417,13 +419,15 @@ def ask_nix(name, root, cache, keys, path, refuses):
 
 
 @later
-def hostile(name, status, word=BAD, scheme="http", keys=(KEY,), timeout="20s", rules=(), pin="", **defect):
+def hostile(name, status, word=BAD, scheme="http", keys=(KEY,), timeout="50s", rules=(), pin="", **defect):
     where = f"{W}/{name}"
     root = closure(where, **defect)
     for part, rule in dict(rules).items():
         Handler.rules[(name, part)] = rule
     cache = f"file://{where}" if scheme == "file" else f"{BASE}/{name}"
     p, store = pull(name, root, [cache], keys, timeout, pin)
+    if timeout == SOON and word not in p.stderr:  # a busy machine may not come so far so soon
+        p, store = pull(name, root, [cache], keys, "25s", pin)
     refused(name, p, store, status, word)
     ask_nix(name, root, cache, keys, defect.get("full") or BAD, True)
     remove(where)
@@ -632,7 +636,7 @@ def sizes_and_streams():
 
 def servers():
     h = Handler
-    slow = {"timeout": "2s"}
+    slow = {"timeout": SOON}
     for part in (".narinfo", "nar/"):
         n = "nar" if part == "nar/" else "narinfo"
         word = BAD if n == "nar" else BAD[:32]
@@ -681,10 +685,10 @@ def servers():
     accepted("broken_download_is_tried_again")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    p, store = pull("nobody_there", store_name("root"), [f"http://127.0.0.1:{port}"], timeout="2s")
-    refused("nobody_there", p, store, UNAVAILABLE, str(port))
-    ask_nix("nobody_there", store_name("root"), f"http://127.0.0.1:{port}", (KEY,), BAD, True)
+        port = free.getsockname()[1]  # of which nobody else takes calls meanwhile
+        p, store = pull("nobody_there", store_name("root"), [f"http://127.0.0.1:{port}"], timeout=SOON)
+        refused("nobody_there", p, store, UNAVAILABLE, str(port))
+        ask_nix("nobody_there", store_name("root"), f"http://127.0.0.1:{port}", (KEY,), BAD, True)
 
 
 def content_addresses():
@@ -773,7 +777,7 @@ def two_caches():
     p, store = pull("lacks", root, [BASE + "/lacks", BASE + "/lacks"])
     refused("both_caches_are_named_when_neither_has_it", p, store, DOCUMENT, BAD)
     ask_nix("both_caches_are_named_when_neither_has_it", root, BASE + "/lacks", (KEY,), BAD, True)
-    p, store = pull("lacks_away", root, [BASE + "/lacks", nobody], timeout="3s")
+    p, store = pull("lacks_away", root, [BASE + "/lacks", nobody], timeout="8s")
     refused("missing_in_one_and_other_away_is_unavailable", p, store, UNAVAILABLE, BAD)
     ask_nix("missing_in_one_and_other_away_is_unavailable", root, f"{BASE}/lacks {nobody}", (KEY,), BAD, True)
 
@@ -790,7 +794,7 @@ print(os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024)
 def peak_memory(args):
     """The exit status, and the largest resident size in bytes."""
     out = subprocess.run([sys.executable, "-S", "-E", "-c", LAUNCH, *args], stdout=subprocess.PIPE,
-                         stderr=subprocess.DEVNULL, timeout=60, check=True, text=True).stdout
+                         stderr=subprocess.DEVNULL, timeout=120, check=True, text=True).stdout
     return tuple(int(x) for x in out.split())
 
 
@@ -807,7 +811,7 @@ def memory():
             r.answer(200, f.read() + padding)
     Handler.rules[("padded", ".narinfo")] = pad
     os.mkdir(W + "/store-padded")
-    status, peak = peak_memory([ROUSE, "pull", "--store", W + "/store-padded", "--timeout", "40s", "--cache",
+    status, peak = peak_memory([ROUSE, "pull", "--store", W + "/store-padded", "--timeout", "100s", "--cache",
                                 BASE + "/padded", "--key", KEY.public, "/nix/store/" + root.name])
     # 24 answers are on their way at once, in buffers that double; all would be 200 MB.
     report("padded_narinfos_do_not_pile_up", status == OK and peak < 64e6, f"status {status}, {peak / 1e6:.0f} MB")

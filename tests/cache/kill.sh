@@ -4,7 +4,7 @@
 # beginning anew; then what Nix itself says of the end.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 200 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }

@@ -4,7 +4,7 @@
 # wrote, and a cache of closures made by real Nix. No Nix is in its path.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 300 "$0"
+enter 900 "$0"
 command -v brotli >/dev/null || { echo "1..0 # SKIP needs brotli"; exit 0; }
 
 begin_world

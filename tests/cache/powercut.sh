@@ -7,7 +7,7 @@
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
 export POWERCUT_SECONDS=${POWERCUT_SECONDS:-25}
-enter $((POWERCUT_SECONDS + 120)) "$0"
+enter $((POWERCUT_SECONDS + 600)) "$0"
 for program in qemu-storage-daemon fusermount3 losetup mkfs.ext4; do
 	command -v "$program" >/dev/null || { echo "1..0 # SKIP needs $program"; exit 0; }
 done

@@ -3,7 +3,7 @@
 # Profiles of users and of everybody, made without Nix, and judged by the real one.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 240 "$0"
+enter 900 "$0"
 
 begin_world
 package() { # package NAME FILE…: a store path with these files, each "PATH=TEXT" or "PATH->TARGET"

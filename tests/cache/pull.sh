@@ -3,7 +3,7 @@
 # Pulls a closure of real Nix from real caches, over every way there is, and compares.
 # shellcheck source=tests/cache/world.sh
 . "$(dirname "$0")/world.sh"
-enter 300 "$0"
+enter 900 "$0"
 
 begin_world
 make_closure || { printf '1..1\nnot ok 1 - %s\n' "Nix does not build the closure"; exit 1; }

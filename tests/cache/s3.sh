@@ -7,7 +7,7 @@
 need
 if [ -z "${ROUSE_IN_NAMESPACE:-}" ]; then
 	export ROUSE ROUSE_IN_NAMESPACE=1
-	exec timeout -k 5 300 unshare --net --uts --mount --propagation private bash "$0"
+	exec timeout -k 5 600 unshare --net --uts --mount --propagation private bash "$0"
 fi
 
 begin_world

@@ -22,12 +22,13 @@ need() {
 	done
 }
 
-# Once around: the same script again, in its own mount namespace, with a time limit.
-enter() {
+# Once around: the same script again, in its own mounts and its own network, where nobody else takes a port, with
+# a time limit; OPTION… are more for unshare(1).
+enter() { # enter SECONDS SCRIPT [OPTION…]
 	need
 	[ -n "$ROUSE_IN_NAMESPACE" ] && return
 	export ROUSE ROUSE_IN_NAMESPACE=1
-	exec timeout -k 5 "$1" unshare -m --propagation private bash "$2"
+	exec timeout -k 5 "$1" unshare --mount --net --propagation private "${@:3}" bash "$2"
 }
 
 W=
@@ -43,6 +44,7 @@ leave() {
 }
 
 begin_world() {
+	ip link set lo up
 	W=$(mktemp -d)
 	trap leave EXIT
 	mkdir -p "$W/nix" "$W/home" "$W/conf"
@@ -116,7 +118,7 @@ print(*(x.getsockname()[1] for x in s))')"
 	server=$!
 	# shellcheck disable=SC2034 # for the tests
 	HTTP=http://127.0.0.1:$a HTTPS=https://localhost:$b
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		(: <"/dev/tcp/127.0.0.1/$b") 2>/dev/null && return
 		sleep 0.05
 	done

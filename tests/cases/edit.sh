@@ -43,7 +43,7 @@ machine() {
 }
 
 rouse() {
-	timeout 20 "$ROUSE" "$@" >out 2>&1 </dev/null
+	timeout 60 "$ROUSE" "$@" >out 2>&1 </dev/null
 	status=$?
 }
 

@@ -24,12 +24,12 @@ export LC_ALL=C
 
 answer() { # DIR
 	cd "$1" || exit 1
-	text=$(timeout 10 "$ROUSE" check document.json 2>&1)
+	text=$(timeout 60 "$ROUSE" check document.json 2>&1)
 	printf '$ check: exit %s\n%s\n' $? "$text"
 	if [ -e facts.json ]; then
 		options=$(cat options 2>/dev/null)
 		# shellcheck disable=SC2086 # words
-		text=$(timeout 10 "$ROUSE" plan --facts facts.json $options document.json 2>&1)
+		text=$(timeout 60 "$ROUSE" plan --facts facts.json $options document.json 2>&1)
 		printf '$ plan: exit %s\n%s\n' $? "$text"
 	fi
 	cd ..
