@@ -17,7 +17,7 @@ import xml.dom.minidom
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROUSE = os.path.abspath(os.environ.get("ROUSE", "build/rouse"))
-LIMIT = 60  # seconds; no test comes near it unless something hangs
+LIMIT = 120  # seconds; no test comes near it unless something hangs
 SECRET = "canary-5ecr3t"
 
 
@@ -117,10 +117,12 @@ def check(condition, *about):
         raise AssertionError(*about)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+REFUSING = socket.socket()
+REFUSING.bind(("127.0.0.1", 0))  # nobody listens, and nobody else gets it meanwhile
+
+
+def dead_port():
+    return REFUSING.getsockname()[1]
 
 
 def healthy_machine_is_ready():
@@ -148,8 +150,8 @@ def service_that_starts_late_is_waited_for():
 
 
 def failing_check_names_check_object_and_cause():
-    with Server() as s, Machine({"deadline": "500ms", "checks": {
-            "web": {"http": s.url("/500"), "interval": "100ms"}}}) as m:
+    with Server() as s, Machine({"deadline": "50s", "checks": {
+            "web": {"http": s.url("/500"), "interval": "100ms", "retries": 1}}}) as m:
         r = m.health()
         status = m.read("status.json")
         check(r.returncode == 71, r)
@@ -161,8 +163,8 @@ def failing_check_names_check_object_and_cause():
 
 
 def another_status_than_wanted_fails():
-    with Server() as s, Machine({"deadline": "300ms", "checks": {
-            "web": {"http": s.url("/ok"), "status": 204, "interval": "100ms"}}}) as m:
+    with Server() as s, Machine({"deadline": "50s", "checks": {
+            "web": {"http": s.url("/ok"), "status": 204, "interval": "100ms", "retries": 1}}}) as m:
         r = m.health()
         check(r.returncode == 71 and "answered 200, not 204" in m.read("status.json")["reason"], r)
 
@@ -173,8 +175,8 @@ def wanted_error_status_passes():
 
 
 def service_that_hangs_hides_no_other():
-    with Server() as s, Machine({"deadline": "800ms", "checks": {
-            "stuck": {"http": s.url("/hang"), "timeout": "200ms", "interval": "100ms"},
+    with Server() as s, Machine({"deadline": "50s", "checks": {
+            "stuck": {"http": s.url("/hang"), "timeout": "200ms", "interval": "100ms", "retries": 1},
             "port": {"tcp": s.port}}}) as m:
         r = m.health()
         checks = {c["name"]: c["ok"] for c in m.read("report.json")["checks"]}
@@ -183,7 +185,7 @@ def service_that_hangs_hides_no_other():
 
 def verdict_on(wanted, code, part):
     """One check on its own: its exit status, and what is said of it."""
-    with Machine({"deadline": "700ms", "checks": {"it": dict(wanted, interval="100ms")}}) as m:
+    with Machine({"deadline": "50s", "checks": {"it": dict(wanted, interval="100ms", retries=1)}}) as m:
         r = m.health()
         found = m.read("report.json")["checks"][0]
         said = json.dumps(found) + r.stderr
@@ -234,7 +236,7 @@ def program_is_run_without_a_shell():
         verdict_on({"exec": ["sh", "-c", "echo it is ill >&2; exit 3"]}, 71, "'sh' ended with status 3: it is ill")
         verdict_on({"exec": ["/nowhere/program"]}, 71, "/nowhere/program")
         found = verdict_on({"exec": ["sleep", "60"], "timeout": "200ms"}, 71, "sleep")
-        check(found["tries"] >= 2, found)
+        check(found["tries"] == 2, found)
         verdict_on({"exec": ["false", SECRET]}, 71, "false")
         check(SECRET not in json.dumps(found), found)
 
@@ -281,7 +283,7 @@ def fallback_is_degraded():
 
 
 def failing_check_outweighs_fallback():
-    with Machine({"deadline": "200ms", "checks": {"p": {"tcp": free_port(), "interval": "100ms"}}},
+    with Machine({"deadline": "200ms", "checks": {"p": {"tcp": dead_port(), "interval": "100ms"}}},
                  fallback=True) as m:
         check(m.health().returncode == 71)
         check(m.read("status.json")["verdict"] == "failed")
@@ -292,7 +294,7 @@ def verdict_is_given_and_told_once():
                                  "signals": {"phoneHome": {"url": s.url("/ok")}}}) as m:
         check(m.health().returncode == 0)
         before = m.read("report.json")
-        m.write("health.json", {"deadline": "200ms", "checks": {"web": {"tcp": free_port()}}})
+        m.write("health.json", {"deadline": "50s", "checks": {"web": {"tcp": dead_port(), "interval": "100ms", "retries": 1}}})
         r = m.health()
         check(r.returncode == 71, r)  # what is true now
         check(m.read("report.json") == before)  # what this boot came to
@@ -418,8 +420,8 @@ def supervised_agent_has_its_own_status():
 
 
 def no_secret_is_in_report_status_or_output():
-    with Server() as s, Machine({"deadline": "200ms", "checks": {
-            "web": {"http": s.url("/500?token=" + SECRET), "interval": "100ms"}},
+    with Server() as s, Machine({"deadline": "50s", "checks": {
+            "web": {"http": s.url("/500?token=" + SECRET), "interval": "100ms", "retries": 1}},
             "signals": {"phoneHome": {"url": s.url("/400?token=" + SECRET)}}}) as m:
         r = m.health()
         shown = m.rouse("status", "--run", m.run)
@@ -461,7 +463,7 @@ def pending_status_says_phase_and_step():
 
 
 def status_shows_what_changed_and_what_failed():
-    with Machine({"deadline": "200ms", "checks": {"db": {"tcp": free_port(), "interval": "100ms"}}}) as m:
+    with Machine({"deadline": "50s", "checks": {"db": {"tcp": dead_port(), "interval": "100ms", "retries": 1}}}) as m:
         m.health()
         r = m.rouse("status", "--run", m.run)
         check(r.returncode == 71, r)
@@ -538,7 +540,7 @@ def own_mounts(m, *lines):
 
 def unit_says(state, sub, result, load="loaded"):
     def run(expected, part):
-        with Machine({"deadline": "1s", "checks": {"nginx": {"unit": "nginx.service"}}}) as m:
+        with Machine({"deadline": "50s", "checks": {"nginx": {"unit": "nginx.service", "interval": "100ms", "retries": 1}}}) as m:
             tools = os.path.join(m.top, "sbin")
             os.mkdir(tools)
             with open(os.path.join(tools, "systemctl"), "w", encoding="utf-8") as f:
@@ -567,7 +569,7 @@ def starting_unit_is_not_active():
 
 
 def system_says(failed, wanted="running", active="active"):
-    with Machine({"deadline": "1s", "checks": {"all": {"system": wanted}}}) as m:
+    with Machine({"deadline": "50s", "checks": {"all": {"system": wanted, "interval": "100ms", "retries": 1}}}) as m:
         tools = os.path.join(m.top, "sbin")
         os.mkdir(tools)
         with open(os.path.join(tools, "systemctl"), "w", encoding="utf-8") as f:
@@ -589,7 +591,7 @@ def system_that_is_up_passes():
 
 
 def planned_says(document, part="", code=71):
-    with Machine({"deadline": "400ms", "checks": {"it": {"planned": True, "interval": "100ms"}}}) as m:
+    with Machine({"deadline": "50s", "checks": {"it": {"planned": True, "interval": "100ms", "retries": 1}}}) as m:
         m.write("document.json", document)
         places = ["mkdir /mnt/rouse", f"mount --bind {m.run} /mnt/rouse", "mkdir '/mnt/a b' /mnt/data",
                   "mount -t tmpfs none '/mnt/a b'", "mount --rbind /mnt /run"]
@@ -610,7 +612,7 @@ def machine_is_what_the_document_says():
 
 
 def without_systemctl_the_control_group_is_asked():
-    with Machine({"deadline": "1s", "checks": {"n": {"unit": "rouse-test.service"}}}) as m:
+    with Machine({"deadline": "50s", "checks": {"n": {"unit": "rouse-test.service", "interval": "100ms", "retries": 1}}}) as m:
         empty = os.path.join(m.top, "empty")
         os.mkdir(empty)
         r = m.health(prefix=own_mounts(m, f"mount --bind {empty} /usr/sbin",
@@ -640,7 +642,7 @@ def host_gets_the_report_through_its_port():
 
 
 def journal_gets_fields():
-    with Machine({"deadline": "200ms", "checks": {"p": {"tcp": free_port(), "interval": "100ms"}}}) as m, \
+    with Machine({"deadline": "50s", "checks": {"p": {"tcp": dead_port(), "interval": "100ms", "retries": 1}}}) as m, \
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         place = os.path.join(m.top, "journal")
         os.mkdir(place)
@@ -695,7 +697,7 @@ def own_machine(m, *boots):
 
 
 def sick():
-    return {"deadline": "200ms", "checks": {"p": {"tcp": free_port(), "interval": "100ms"}}}
+    return {"deadline": "50s", "checks": {"p": {"tcp": dead_port(), "interval": "100ms", "retries": 1}}}
 
 
 def verdict_stands_on_the_console():
