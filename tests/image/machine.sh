@@ -123,8 +123,8 @@ done
 # shellcheck disable=SC2086 # $stores are words
 boot()
 {
-	(cd "$top" && timeout 100 images/vm --kernel build/kernel/vmlinuz --initrd "$tmp/initrd" --append rdinit=/guest \
-		--no-network --memory 1024 --timeout 90 --disk "$tmp/disk.img,serial=grows" \
+	(cd "$top" && timeout 310 images/vm --kernel build/kernel/vmlinuz --initrd "$tmp/initrd" --append rdinit=/guest \
+		--no-network --memory 1024 --timeout 300 --disk "$tmp/disk.img,serial=grows" \
 		--disk "$tmp/late.img,serial=late" --disk "$tmp/plain.img,serial=plain" \
 		--disk "$tmp/fixed.img,serial=fixed" --disk "$tmp/broken.img,serial=broken" $stores) >"$1" 2>&1 </dev/null
 }

@@ -100,7 +100,7 @@ changed_under_lock()
 	rm -f apply.txt
 	flock disk.img sh -c '
 		i=0
-		until grep -qs "^plan:" apply.txt || [ $i -gt 200 ]; do sleep 0.05; i=$((i + 1)); done
+		until grep -qs "^plan:" apply.txt || [ $i -gt 1000 ]; do sleep 0.05; i=$((i + 1)); done
 		printf x | dd of=disk.img bs=1 seek=4096 conv=notrunc status=none
 		cksum <disk.img >sum' &
 	until ! flock -n disk.img true; do sleep 0.02; done
