@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <rouse/clock.h>
@@ -24,6 +25,30 @@ void rouse_target_done(struct rouse_target *t)
 	*t = (struct rouse_target){ 0 };
 }
 
+static bool is_same_disk(const char *one, const char *other)
+{
+	struct stat a, b;
+
+	if (stat(one, &a) < 0 || stat(other, &b) < 0)
+		return false; /* what is not there is refused with better words */
+	return S_ISBLK(a.st_mode) ? S_ISBLK(b.st_mode) && a.st_rdev == b.st_rdev
+				  : a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* The second of two would be made over the first. */
+static int check_twice(const struct rouse_target *t, const struct rouse_pair *d,
+		       struct rouse_err *e)
+{
+	for (const struct rouse_pair *other = t->disks; other < d; other++) {
+		if (rouse_streq(other->key, d->key))
+			return rouse_usage(e, "--disk: '%s' is given twice", d->key);
+		if (is_same_disk(other->value, d->value))
+			return rouse_usage(e, "--disk: '%s' and '%s' are both '%s'", other->key,
+					   d->key, d->value);
+	}
+	return 0;
+}
+
 static int add_disk(struct rouse_target *t, const char *text, struct rouse_err *e)
 {
 	const char *equals = strchr(text, '=');
@@ -36,7 +61,7 @@ static int add_disk(struct rouse_target *t, const char *text, struct rouse_err *
 		.key = rouse_arena_strndup(&t->arena, text, (size_t)(equals - text)),
 		.value = equals + 1,
 	};
-	return 0;
+	return check_twice(t, &t->disks[t->n_disks - 1], e);
 }
 
 static const char *section_at(const void *ctx unused_arg, size_t i)
@@ -153,6 +178,11 @@ static int load_facts(struct rouse_target *t, struct rouse_run *run, struct rous
 	run->facts = rouse_json_parse(t->facts_file, text.data, text.len, e);
 	if (!run->facts)
 		return -1;
+	if (json_object_get(run->facts, "rouse"))
+		return rouse_usage(e,
+				   "--facts: '%s' is a document; facts are what `rouse facts` "
+				   "prints on the machine",
+				   t->facts_file);
 	read_recorded(t, run->facts, &run->context);
 	return 0;
 }

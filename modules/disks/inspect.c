@@ -361,6 +361,14 @@ static void add_fingerprint(json_t *disk)
 	rouse_json_set_string(disk, "fingerprint", hex);
 }
 
+static int has_no_bytes(const struct disk *d, struct rouse_err *e)
+{
+	return d->file ? rouse_fail(e, ROUSE_SYSTEM, 0,
+				    "'%s' is empty; `truncate -s 20G %s` makes it a disk", d->path,
+				    d->path)
+		       : rouse_fail(e, ROUSE_SYSTEM, ENOMEDIUM, "'%s' has no bytes", d->path);
+}
+
 int disks_inspect(int fd, const char *path, const char *const *ours, uint64_t sector, json_t **ret,
 		  struct rouse_err *e)
 {
@@ -369,6 +377,8 @@ int disks_inspect(int fd, const char *path, const char *const *ours, uint64_t se
 
 	if (read_geometry(&d, e) < 0 || find_sys_name(&d, e) < 0)
 		return -1;
+	if (!d.size)
+		return has_no_bytes(&d, e);
 	rouse_json_set_string(json, "device", path);
 	rouse_json_set_bool(json, "file", d.file);
 	rouse_json_set_int(json, "size", d.size);
@@ -376,7 +386,7 @@ int disks_inspect(int fd, const char *path, const char *const *ours, uint64_t se
 	rouse_json_set_int(json, "end", disks_usable_end(d.size, d.sector));
 	if (!d.file)
 		read_identity(&d);
-	if (d.size > 0 && read_class(&d, ours, e) < 0)
+	if (read_class(&d, ours, e) < 0)
 		return rouse_wrap(e, "%s", path);
 	add_fingerprint(json);
 	*ret = take(json, NULL);

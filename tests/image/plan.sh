@@ -59,6 +59,16 @@ slips()
 	document "$two"
 	timeout 60 "$ROUSE" plan --disk root=none.img doc.json >slip.txt 2>&1
 	[ $? = 71 ] && grep -q "'none.img' is not there; \`truncate -s 20G none.img\` makes" slip.txt || return
+	: >empty.img
+	timeout 60 "$ROUSE" plan --disk root=empty.img doc.json >slip.txt 2>&1
+	[ $? = 71 ] && grep -q "'empty.img' is empty; \`truncate -s 20G empty.img\` makes" slip.txt || return
+	ln -f disk.img same.img
+	timeout 60 "$ROUSE" plan --disk root=disk.img --disk other=same.img doc.json >slip.txt 2>&1
+	[ $? = 64 ] && grep -q "'root' and 'other' are both 'same.img'" slip.txt || return
+	timeout 60 "$ROUSE" plan --disk root=disk.img --disk root=none.img doc.json >slip.txt 2>&1
+	[ $? = 64 ] && grep -q "'root' is given twice" slip.txt || return
+	timeout 60 "$ROUSE" plan --facts doc.json doc.json >slip.txt 2>&1
+	[ $? = 64 ] && grep -q "'doc.json' is a document; facts are" slip.txt || return
 	timeout 60 "$ROUSE" plan --disk rot=disk.img doc.json >slip.txt 2>&1
 	[ $? = 64 ] && grep -q "the document has no disk 'rot', did you mean 'root'?" slip.txt || return
 	timeout 60 "$ROUSE" plan --only disk doc.json >slip.txt 2>&1
