@@ -13,6 +13,7 @@
 #include <rouse/log.h>
 #include <rouse/notify.h>
 #include <rouse/port.h>
+#include <rouse/proxy.h>
 #include <rouse/report.h>
 #include <rouse/text.h>
 
@@ -162,6 +163,15 @@ void boot_prepare_run(struct boot *b)
 	};
 }
 
+static void use_proxy(struct boot *b)
+{
+	struct rouse_err e;
+
+	rouse_fetcher_set_proxy(b->fetcher, b->settings.proxy);
+	if (rouse_proxy_save(b->options->run, b->settings.proxy, &e) < 0)
+		rouse_log(ROUSE_LOG_WARNING, "boot", "%s, ignoring", e.text);
+}
+
 static int acquire(struct boot *b, struct rouse_err *e)
 {
 	int r;
@@ -169,6 +179,7 @@ static int acquire(struct boot *b, struct rouse_err *e)
 	boot_begin_phase(b, "source");
 	if (rouse_settings_load(&b->settings, b->options->settings, e) < 0)
 		return -1;
+	use_proxy(b);
 	boot_name_signals(b);
 	r = rouse_acquire_source(b->options, &b->settings, b->fetcher,
 				 deadline_in(b, ROUSE_DEADLINE_SOURCE), &b->found, e);
@@ -351,6 +362,7 @@ static int give_up(struct boot *b, struct rouse_err *e)
 
 	if (rouse_settings_load(&b->settings, b->options->settings, &ignored) < 0)
 		b->settings = (struct rouse_settings){ 0 };
+	use_proxy(b);
 	boot_name_signals(b);
 	(void)rouse_fail(e, ROUSE_SYSTEM, 0, "%s%s%s%s%s%s", b->crashed,
 			 phase ? ", in phase '" : "", phase ? phase : "", phase ? "'" : "",
@@ -461,11 +473,15 @@ int rouse_boot_look(const struct rouse_boot_options *o, struct rouse_document *r
 	struct rouse_found found = { 0 };
 	struct rouse_fetcher *fetcher = rouse_fetcher_new();
 	uint64_t now = rouse_clock_ms();
-	int r = -1;
+	int r;
 
-	if (rouse_settings_load(&settings, o->settings, e) == 0 &&
-	    rouse_acquire_source(o, &settings, fetcher, now + ROUSE_DEADLINE_SOURCE, &found, e) ==
-		    0)
+	r = rouse_settings_load(&settings, o->settings, e);
+	if (r == 0) {
+		rouse_fetcher_set_proxy(fetcher, settings.proxy);
+		r = rouse_acquire_source(o, &settings, fetcher, now + ROUSE_DEADLINE_SOURCE, &found,
+					 e);
+	}
+	if (r == 0)
 		r = rouse_acquire_document(o, &settings, &found, fetcher,
 					   now + ROUSE_DEADLINE_SOURCE + ROUSE_DEADLINE_DOCUMENT,
 					   ret, e);

@@ -8,6 +8,7 @@
 #include <rouse/fetch.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/proxy.h>
 #include <rouse/settings.h>
 #include <rouse/text.h>
 
@@ -178,6 +179,7 @@ int rouse_cmd_check(int argc, char **argv, struct rouse_err *e)
 	if (k.settings)
 		return check_settings(&k, e);
 	l.fetcher = f = rouse_fetcher_new();
+	rouse_fetcher_use_environment(f);
 	l.deadline = rouse_clock_ms() + ROUSE_DEADLINE_DOCUMENT;
 	if (load(&k, &l, &d, &running, e) < 0 ||
 	    rouse_document_finish(&d, running.json ? &running.instance : NULL, e) < 0) {

@@ -12,6 +12,7 @@
 #include <rouse/fs.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/proxy.h>
 #include <rouse/text.h>
 
 #include "load.h"
@@ -322,6 +323,7 @@ int rouse_cmd_lock(int argc, char **argv, struct rouse_err *e)
 	    read_previous(output, &previous, e) < 0)
 		return -1;
 	f = rouse_fetcher_new();
+	rouse_fetcher_use_environment(f);
 	loader.fetcher = l.channels.fetcher = f;
 	loader.deadline = l.channels.deadline = rouse_clock_ms() + o.timeout;
 	l.channels.base = o.channels;

@@ -11,6 +11,7 @@
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/manifest.h>
+#include <rouse/proxy.h>
 #include <rouse/text.h>
 
 #include "pull_options.h"
@@ -77,6 +78,7 @@ int rouse_cmd_manifest(int argc, char **argv, struct rouse_err *e)
 	if (pull_options_paths(&o, argc - optind, argv + optind, e) < 0)
 		return -1;
 	f = rouse_fetcher_new();
+	rouse_fetcher_use_environment(f);
 	if (rouse_manifest_make(&m, &o.spec, f, rouse_clock_ms() + o.timeout, e) < 0)
 		return -1;
 	if (!output) {

@@ -15,6 +15,7 @@
 #include <rouse/json.h>
 #include <rouse/limits.h>
 #include <rouse/module.h>
+#include <rouse/proxy.h>
 #include <rouse/schema.h>
 #include <rouse/text.h>
 
@@ -299,6 +300,7 @@ int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 	if (parse(&o, argc, argv, e) < 0)
 		return -1;
 	f = rouse_fetcher_new();
+	rouse_fetcher_use_environment(f);
 	counters = json_object();
 	ctx = (struct rouse_context){
 		.root = o.store,

@@ -84,6 +84,9 @@ struct rouse_fetcher *rouse_fetcher_clone(const struct rouse_fetcher *f)
 	tokens_unref(ret->tokens);
 	ret->tokens = tokens_ref(f->tokens);
 	rouse_fetcher_set_ca(ret, f->ca_pem);
+	ret->proxy = f->proxy ? rouse_strdup(f->proxy) : NULL;
+	ret->direct = f->direct ? rouse_strdup(f->direct) : NULL;
+	ret->environment = f->environment;
 	ret->clock = f->clock;
 	return ret;
 }
@@ -112,6 +115,8 @@ void rouse_fetcher_free(struct rouse_fetcher *f)
 	forks_allow();
 	aws_unref(f->aws);
 	tokens_unref(f->tokens);
+	free(f->proxy);
+	free(f->direct);
 	free(f->ca_pem);
 	free(f);
 }

@@ -104,6 +104,9 @@ static enum outcome judge_status(struct transfer *tr, struct rouse_err *e)
 	} else if (status == 401 || status == 403) {
 		words = "access denied";
 		sys = EACCES;
+	} else if (status == 407) {
+		words = "the proxy wants another name and password";
+		sys = EACCES;
 	} else if (status == 429) {
 		words = "too many requests";
 	}
@@ -138,6 +141,7 @@ static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_
 	enum rouse_kind kind = ROUSE_UNAVAILABLE;
 	const char *no_route = "", *why = tr->error[0] ? tr->error : curl_easy_strerror(code);
 	char url[512];
+	long proxy = 0;
 
 	/* Every other code is about reaching the server, and may be better in a moment. */
 	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_ISSUER_ERROR ||
@@ -152,6 +156,12 @@ static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_
 	} else if (code == CURLE_OUT_OF_MEMORY || code == CURLE_SSL_CACERT_BADFILE ||
 		   code == CURLE_SSL_ENGINE_INITFAILED) {
 		kind = ROUSE_SYSTEM;
+	}
+	(void)curl_easy_getinfo(tr->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
+	if (proxy == 401 || proxy == 403 || proxy == 407) {
+		kind = ROUSE_DOCUMENT;
+		why = proxy == 407 ? "the proxy wants another name and password (HTTP 407)"
+				   : "the proxy does not let it pass";
 	}
 	if (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT)
 		no_route = transfer_no_route(tr);

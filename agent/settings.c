@@ -9,6 +9,7 @@
 #include <rouse/generations.h>
 #include <rouse/health.h>
 #include <rouse/json.h>
+#include <rouse/proxy.h>
 #include <rouse/source.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
@@ -98,6 +99,12 @@ static const struct rouse_field fields[] = {
 		    "The binary caches that documents may choose among; absent: any.",
 		    .type = ROUSE_MAP, .format = "a label", .valid = rouse_is_label,
 		    .item = &cache_shape),
+	ROUSE_FIELD(struct rouse_settings, proxy, "proxy",
+		    "Through which buckets, caches and those who are told the verdict are reached; "
+		    "metadata services never are.",
+		    .type = ROUSE_OBJECT, .fields = rouse_proxy_fields,
+		    .n_fields = ROUSE_PROXY_FIELDS, .size = sizeof(struct rouse_proxy),
+		    .shorthand = "url"),
 	ROUSE_FIELD(struct rouse_settings, deadline, "deadline",
 		    "The most that a whole boot may take.", .type = ROUSE_DURATION),
 	ROUSE_FIELD(struct rouse_settings, fleet, "fleet",

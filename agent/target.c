@@ -11,6 +11,7 @@
 #include <rouse/fs.h>
 #include <rouse/json.h>
 #include <rouse/limits.h>
+#include <rouse/proxy.h>
 #include <rouse/text.h>
 
 #include "command.h"
@@ -242,6 +243,7 @@ int rouse_target_open(struct rouse_target *t, const char *path, struct rouse_doc
 		      struct rouse_run *run, struct rouse_err *e)
 {
 	t->fetcher = rouse_fetcher_new();
+	rouse_fetcher_use_environment(t->fetcher);
 	t->counters = json_object();
 	run->document = d;
 	run->only = t->only;

@@ -272,7 +272,6 @@ static void set_bounds(struct transfer *tr)
 	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
 	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_PROXY, ""); /* "" also keeps the environment's out */
 	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L); /* never wait for a resolver's thread */
 }
@@ -373,6 +372,8 @@ int transfer_prepare(struct transfer *tr, struct rouse_err *e)
 	if (curl_easy_setopt(tr->easy, CURLOPT_URL, request_url(tr)) != CURLE_OK)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "cannot fetch '%s': not a URL",
 				  rouse_print_url(url, sizeof(url), tr->url));
+	if (transfer_set_proxy(tr, request_url(tr), e) < 0)
+		return -1;
 	if (tr->t->connect && set_connect(tr, e) < 0)
 		return -1;
 	return set_request(tr, e);

@@ -48,6 +48,8 @@ struct rouse_fetcher {
 	bool running;    /* rouse_fetch_many does not nest */
 	struct aws *aws; /* what it knows together with its clones */
 	struct tokens *tokens;
+	char *proxy, *direct; /* see agent/proxy.c; NULL: none */
+	bool environment;     /* … and it is the environment's */
 	char *ca_pem;
 	const char *ca_file;
 	struct tls_clock clock;
@@ -69,6 +71,8 @@ static inline bool transfer_is_success(long status)
 
 /* Readies tr->easy for a try that may take until t->deadline. */
 must_check int transfer_prepare(struct transfer *tr, struct rouse_err *e);
+/* In agent/proxy.c: whom the request for `url` is sent to. */
+must_check int transfer_set_proxy(struct transfer *tr, const char *url, struct rouse_err *e);
 /* Judges a try that libcurl ended with `code`; fills t->status and, but for DONE and MOVED, *e. */
 enum outcome transfer_judge(struct transfer *tr, CURLcode code, struct rouse_err *e);
 /* What an object store says when its address does not answer at all, for a try that is running or has

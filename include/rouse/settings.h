@@ -8,6 +8,7 @@
 #include <rouse/schema.h>
 
 struct rouse_keep;
+struct rouse_proxy;
 struct rouse_health_signals;
 
 struct rouse_cache_conf {
@@ -33,6 +34,7 @@ struct rouse_settings {
 	int64_t generation;       /* of a document, at least */
 	struct rouse_list caches; /* struct rouse_cache_conf; if any, documents choose among them */
 	struct rouse_policy policy;           /* for what documents do not say */
+	const struct rouse_proxy *proxy;      /* NULL: none */
 	uint64_t deadline;                    /* ms for the whole boot, 0: the sum of the phases */
 	const struct rouse_fleet_conf *fleet; /* NULL: no breaker */
 	struct rouse_keep *generations;       /* NULL: not said */

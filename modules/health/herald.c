@@ -16,6 +16,7 @@
 #include <rouse/limits.h>
 #include <rouse/log.h>
 #include <rouse/mem.h>
+#include <rouse/proxy.h>
 
 /* How soon a boot that moves on again after its heartbeat was due is heard of. */
 #define OVERDUE_PAUSE 1000
@@ -127,7 +128,7 @@ static void beat_on(struct rouse_herald *h, struct rouse_fetcher *f)
 static void *run(void *arg)
 {
 	struct rouse_herald *h = arg;
-	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
+	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new_in(h->report.dir);
 
 	if (h->probe)
 		try_all(h, f);

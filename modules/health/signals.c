@@ -16,6 +16,7 @@
 #include <rouse/mem.h>
 #include <rouse/notify.h>
 #include <rouse/port.h>
+#include <rouse/proxy.h>
 #include <rouse/source.h>
 #include <rouse/text.h>
 
@@ -355,7 +356,7 @@ void rouse_health_wait(const struct rouse_report *r, uint64_t until)
 	bool known = recall(r, &health, &arena, &json);
 
 	for (;;) {
-		auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
+		auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new_in(r->dir);
 		const struct signal_call like = signal_call_of(r, f);
 		struct signal_turn turns[SIGNAL_ROWS];
 		size_t n = known ? signal_turns(turns, SIGNAL_GROUP, &health, &like) : 0;
@@ -376,7 +377,7 @@ void rouse_health_signal(struct rouse_report *r, const struct rouse_health *give
 	auto_json json_t *json = NULL;
 	struct rouse_health recalled = { 0 };
 	const struct rouse_health *h = given;
-	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new();
+	auto_fetcher struct rouse_fetcher *f = rouse_fetcher_new_in(r->dir);
 	const struct signal_call like = signal_call_of(r, f);
 
 	if ((!given || !given->signals) && recall(r, &recalled, &arena, &json))
