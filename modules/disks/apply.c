@@ -266,6 +266,8 @@ int disks_apply(const struct rouse_step *step, const struct rouse_context *c, vo
 		return disks_mount(step->arg, c, e);
 	case DISKS_OP_SWAP:
 		return disks_swap_on(step->arg, c, e);
+	case DISKS_OP_RESEAL:
+		return disks_reseal(step->arg, c->deadline, e);
 	case DISKS_OP_GROW:
 		return grow(step->arg, c, e);
 	case DISKS_OP_ACTIVATE:

@@ -57,7 +57,8 @@ static bool is_name(const char *uuid)
 	       strlen(uuid);
 }
 
-static void add_signature(json_t *list, const char *type, const char *label, const char *uuid)
+static void add_signature(json_t *list, const char *type, const char *label, const char *uuid,
+			  bool damaged)
 {
 	auto_json json_t *s = json_object();
 	size_t i;
@@ -71,7 +72,17 @@ static void add_signature(json_t *list, const char *type, const char *label, con
 		rouse_json_set_string(s, "label", label);
 	if (uuid && *uuid && is_name(uuid))
 		rouse_json_set_string(s, "uuid", uuid);
+	if (damaged)
+		rouse_json_set_bool(s, "damaged", true);
 	rouse_json_append(list, take(s, NULL));
+}
+
+/* Of ext4 and btrfs a prober says so from libblkid 2.39 on. */
+static bool is_damaged(blkid_probe pr, const char *type, int fd, uint64_t offset)
+{
+	const struct disks_filesystem *fs = disks_filesystem_find(type);
+
+	return value_of(pr, "SBBADCSUM") || (fs && fs->damaged && fs->damaged(fd, offset));
 }
 
 static bool read_all(int fd, void *buf, size_t n, uint64_t offset)
@@ -80,17 +91,19 @@ static bool read_all(int fd, void *buf, size_t n, uint64_t offset)
 }
 
 /* A mkfs of xfs says in its superblock (sb_inprogress, byte 126) that it is not done. The superblock of
- * ext4 has two sectors, of which the first one alone replaces the pending mark; the second one of a
- * finished filesystem is never zero: it ends with a checksum. For LVM, see marks.c. */
+ * ext4 has two sectors, of which the first one alone replaces the pending mark, and nobody has mounted
+ * it then (s_mtime and s_mnt_count, bytes 44 and 52); the second one of a finished filesystem is never
+ * zero: it ends with a checksum. For LVM, see marks.c. */
 static bool is_torn(int fd, uint64_t offset, const char *type)
 {
 	static const uint8_t zeros[MARK_SIZE];
-	uint8_t sector[MARK_SIZE];
+	uint8_t sector[MARK_SIZE], super[2 * MARK_SIZE];
 	char mark[DISKS_GUID_LEN];
 
 	if (rouse_streq(type, "ext4"))
-		return read_all(fd, sector, sizeof(sector), offset + MARK_OFFSET + MARK_SIZE) &&
-		       memcmp(sector, zeros, sizeof(sector)) == 0;
+		return read_all(fd, super, sizeof(super), offset + MARK_OFFSET) &&
+		       memcmp(super + MARK_SIZE, zeros, MARK_SIZE) == 0 &&
+		       memcmp(super + 44, zeros, 4) == 0 && memcmp(super + 52, zeros, 2) == 0;
 	if (rouse_streq(type, "LVM2_member"))
 		return disks_marked_again(fd, offset + DISKS_MARK_OF_LVM, mark);
 	return rouse_streq(type, "xfs") && read_all(fd, sector, sizeof(sector), offset) &&
@@ -108,7 +121,7 @@ static void find_unfinished_btrfs(int fd, uint64_t offset, uint64_t size, json_t
 	    memcmp(sb + 64, "!BHRfS_M", 8) != 0)
 		return;
 	disks_uuid_print(sb + 32, uuid);
-	add_signature(list, "btrfs", NULL, uuid);
+	add_signature(list, "btrfs", NULL, uuid, false);
 	rouse_json_set_bool(json_array_get(list, json_array_size(list) - 1), "torn", true);
 }
 
@@ -122,7 +135,7 @@ static void note_torn(int fd, uint64_t offset, uint64_t size, json_t *list)
 		    disks_marked_again(fd, offset + DISKS_MARK_OF_LUKS, mark)) ||
 		   (size > DISKS_MARK_OF_MKFS &&
 		    disks_marked_again(fd, offset + size - DISKS_MARK_OF_MKFS, mark))))
-		add_signature(list, "rouse", DISKS_PENDING_LABEL, mark);
+		add_signature(list, "rouse", DISKS_PENDING_LABEL, mark, false);
 	else if (!s)
 		find_unfinished_btrfs(fd, offset, size, list);
 	else if (is_torn(fd, offset, json_string_value(json_object_get(s, "type"))))
@@ -163,10 +176,11 @@ static int list_signatures(int fd, uint64_t offset, uint64_t size, uint64_t sect
 			return 0;
 		type = value_of(pr, "TYPE");
 		if (type)
-			add_signature(list, type, value_of(pr, "LABEL"), value_of(pr, "UUID"));
+			add_signature(list, type, value_of(pr, "LABEL"), value_of(pr, "UUID"),
+				      is_damaged(pr, type, fd, offset));
 		else if (value_of(pr, "PTTYPE") &&
 			 !(rouse_streq(value_of(pr, "PTTYPE"), "dos") && has_boot_sector(list)))
-			add_signature(list, value_of(pr, "PTTYPE"), NULL, NULL);
+			add_signature(list, value_of(pr, "PTTYPE"), NULL, NULL, false);
 		if (blkid_do_wipe(pr, 1) < 0)
 			return 0; /* cannot be hidden: what follows is not seen, what was found counts */
 	}

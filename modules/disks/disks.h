@@ -13,6 +13,7 @@
  *   groups.c volumes.c extents.c  … of volume groups (pure)
  *   observe.c inspect.c content.c gpt.c nvme.c  read the machine
  *   apply.c table.c mount.c node.c and one file for each filesystem  write it
+ *   reseal.c        makes a superblock of ext4 whole that was cut off
  *   md.c lvm.c crypt.c  do both for arrays, volumes and encryption
  *   fallback.c unlock.c  find a root when there is no document
  *
@@ -71,6 +72,12 @@ struct disks_filesystem {
 	/* … of one that is mounted, with its root at fd, where the superblock on the disk lags behind
 	 * what the kernel has; 0: unknown. May be NULL. */
 	uint64_t (*mounted_size)(int fd);
+	/* Has the superblock at `offset` of fd another checksum than it says? NULL: the prober knows. */
+	bool (*damaged)(int fd, uint64_t offset);
+	/* What a person runs on one that is damaged. NULL: nothing. */
+	const char *checker;
+	/* Its superblock bears our UUID and a wrong checksum: makes it whole, where that is safe. May be NULL. */
+	int (*reseal)(const struct disks_target *t, struct rouse_err *e);
 	/* Mounted, with its root at fd. NULL: it never grows, or only so: */
 	int (*grow)(int fd, uint64_t size, struct rouse_err *e);
 	/* Not mounted, on all of this node, which it fills then. */

@@ -110,6 +110,20 @@ static void fill_super(const struct disks_target *t, ext2_filsys fs)
 	memcpy(s->s_volume_name, t->label, strnlen(t->label, sizeof(s->s_volume_name)));
 }
 
+int disks_ext4_as_made(const struct disks_target *t, void *ret, struct rouse_err *e)
+{
+	auto_of(filsys) ext2_filsys fs = NULL;
+
+	if (begin(t, &fs, e) < 0)
+		return -1;
+	fill_super(t, fs);
+#ifdef WORDS_BIGENDIAN
+	ext2fs_swap_super(fs->super);
+#endif
+	memcpy(ret, fs->super, SUPERBLOCK_SIZE);
+	return 0;
+}
+
 /* Only the used part of the inode tables is zeroed; the checksums tell the kernel which part that
  * is, and it zeroes the rest in the background. */
 static errcode_t write_inode_tables(ext2_filsys fs)
@@ -283,6 +297,9 @@ const struct disks_filesystem disks_ext4 = {
 	.max_label = 16,
 	.tunable = true,
 	.check = true,
+	.checker = "e2fsck -f",
+	.damaged = disks_ext4_damaged,
+	.reseal = disks_reseal_ext4,
 	.room = room_of_ext4,
 	.print_uuid = disks_uuid_print,
 	.make = make_ext4,

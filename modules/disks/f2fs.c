@@ -160,6 +160,7 @@ const struct disks_filesystem disks_f2fs = {
 	.max_label = 255,
 	.options = &options,
 	.late = true,
+	.checker = "fsck.f2fs -f",
 	.room = room_of_f2fs,
 	.print_uuid = disks_uuid_print,
 	.make = make_f2fs,

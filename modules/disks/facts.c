@@ -40,6 +40,7 @@ static const struct rouse_field signature_fields[] = {
 	TEXT(struct disks_signature, label, "label", "Label."),
 	TEXT(struct disks_signature, uuid, "uuid", "UUID."),
 	FLAG(struct disks_signature, torn, "torn", "What makes it was cut off."),
+	FLAG(struct disks_signature, damaged, "damaged", "It has not the checksum that it says."),
 };
 
 static const struct rouse_shape signature_shape = {

@@ -10,7 +10,8 @@
 
 struct disks_signature {
 	const char *type, *label, *uuid;
-	bool torn; /* what makes it was cut off before it was done */
+	bool torn;    /* what makes it was cut off before it was done */
+	bool damaged; /* its checksum is wrong */
 };
 
 /* What lies in a range: a whole disk, a partition, or free space. */

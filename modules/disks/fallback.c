@@ -29,6 +29,8 @@ struct candidate {
 	const char *baked; /* or this store path; may be NULL */
 	size_t n;
 	char node[128], type[32];
+	char damaged[128]; /* a node on which nobody can look for one */
+	const char *checker;
 	size_t n_tried, n_opened;                /* UUIDs of what was opened, or could not be */
 	char tried[ROUSE_MAX_MACHINE_DISKS][40]; /* those of LVM have 38 characters */
 };
@@ -90,6 +92,10 @@ static void look_at_node(const char *node, const json_t *content, struct candida
 	for (size_t i = 0; fs->modules[i]; i++)
 		if (rouse_kmod_load(fs->modules[i], &e) < 0)
 			rouse_log(ROUSE_LOG_DEBUG, "fallback", "%s", e.text);
+	if (fs->checker && json_is_true(json_object_get(json_array_get(list, 0), "damaged"))) {
+		(void)snprintf(found->damaged, sizeof(found->damaged), "%s", node);
+		found->checker = fs->checker;
+	}
 	if (!has_traces(node, type, found->baked))
 		return;
 	if (found->n++ == 0) {
@@ -369,6 +375,17 @@ static int look(const struct rouse_context *c, struct candidate *found, struct r
 	return 0;
 }
 
+static int refuse(const struct candidate *found, struct rouse_err *e)
+{
+	if (!found->n && found->checker)
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "no root partition holds a system that rouse made, but '%s' is "
+				  "damaged: run '%s' on it",
+				  found->damaged, found->checker);
+	return rouse_fail(e, ROUSE_SYSTEM, 0, "%s root partition holds a system that rouse made",
+			  found->n ? "more than one" : "no");
+}
+
 int rouse_fallback_mount(const char *root, const char *baked, uint64_t deadline,
 			 struct rouse_err *e)
 {
@@ -390,9 +407,7 @@ int rouse_fallback_mount(const char *root, const char *baked, uint64_t deadline,
 		fd = mount_at_fd(found.node, found.type, false), why = errno;
 	lock_others(&found);
 	if (found.n != 1)
-		return rouse_fail(e, ROUSE_SYSTEM, 0,
-				  "%s root partition holds a system that rouse made",
-				  found.n ? "more than one" : "no");
+		return refuse(&found, e);
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, why, "cannot mount '%s' (%s)", found.node,
 				  found.type);

@@ -62,6 +62,27 @@ static int refuse_spent(struct planner *p, const struct disks_disk *d, const cha
 			  d->key, what, content);
 }
 
+/* Whose it is, nobody knows then: it may be ours. */
+static bool is_damaged(const struct disks_content *c)
+{
+	const struct disks_signature *s = c ? c->signatures.items : NULL;
+
+	for (size_t i = 0; s && i < c->signatures.n; i++)
+		if (s[i].damaged)
+			return true;
+	return false;
+}
+
+static int refuse_damaged(struct planner *p, const struct disks_disk *d, const char *what,
+			  const char *content)
+{
+	return rouse_fail(
+		p->e, ROUSE_DOCUMENT, 0,
+		"disks.%s: %s holds %s with a wrong checksum: rouse never overwrites what "
+		"it cannot tell; if it is worthless, blank it (wipefs -a)",
+		d->key, what, content);
+}
+
 /* May all of the disk be given up? */
 int disks_consent_to_disk(struct planner *p, const struct disks_disk *d, const struct disks_fact *f)
 {
@@ -83,6 +104,12 @@ int disks_consent_to_disk(struct planner *p, const struct disks_disk *d, const s
 				  d->key, f->device, disks_describe(f, arena),
 				  f->damage ? " (" : "", f->damage ? f->damage : "",
 				  f->damage ? ")" : "");
+	if (is_damaged(f->content))
+		return refuse_damaged(p, d, f->device, disks_describe(f, arena));
+	for (size_t i = 0; i < f->partitions.n; i++)
+		if (is_damaged(entry[i].content))
+			return refuse_damaged(p, d, f->device,
+					      disks_describe_content(entry[i].content, arena));
 	if (disks_is_ours(p->conf, d, f) || is_spent(p, d, "", f->content))
 		return refuse_spent(p, d, f->device, disks_describe(f, arena));
 	if (!disks_consents_disk(d, f))
@@ -209,6 +236,9 @@ static int judge_content(struct planner *p, const struct place *w,
 	}
 	if (c->signatures.n == 0 || c->busy || !disks_consents_content(w->d, c))
 		return refuse_content(p, w);
+	if (is_damaged(c))
+		return refuse_damaged(p, w->d, disks_name_of(p, w),
+				      disks_describe_content(c, &p->plan->arena));
 	if (w->published && is_spent(p, w->d, w->key, c))
 		return refuse_spent(p, w->d, disks_name_of(p, w),
 				    disks_describe_content(c, &p->plan->arena));

@@ -138,6 +138,16 @@ static bool usage_of_btrfs(int fd, uint64_t offset, struct disks_content *ret)
 	return true;
 }
 
+/* … csum at 0, csum_type at 196: 0 is CRC-32C; of all behind the 32 bytes that a checksum may have. */
+static bool is_damaged_btrfs(int fd, uint64_t offset)
+{
+	uint8_t sb[4 * KIB];
+
+	return pread(fd, sb, sizeof(sb), (off_t)(offset + 64 * KIB)) == (ssize_t)sizeof(sb) &&
+	       memcmp(sb + 64, "_BHRfS_M", 8) == 0 && !sb[196] && !sb[197] &&
+	       (uint32_t)little(sb) != ~disks_crc32c(sb + 32, sizeof(sb) - 32);
+}
+
 /* Metadata is written twice. */
 static void room_of_btrfs(uint64_t size, uint64_t *bytes, uint64_t *inodes)
 {
@@ -164,6 +174,8 @@ const struct disks_filesystem disks_btrfs = {
 	.options = &btrfs_options,
 	.subvolumes = true,
 	.late = true,
+	.damaged = is_damaged_btrfs,
+	.checker = "btrfs rescue super-recover",
 	.room = room_of_btrfs,
 	.print_uuid = disks_uuid_print,
 	.make = make_btrfs,

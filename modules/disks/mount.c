@@ -5,7 +5,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <libmount.h>
+#include <linux/fs.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -158,6 +160,16 @@ static void add_loop(dev_t dev, json_t *content)
 	}
 }
 
+/* A superblock that the kernel writes while it is read has the wrong checksum for a moment. */
+static void forget_damage(const json_t *content)
+{
+	json_t *s;
+	size_t i;
+
+	json_array_foreach (json_object_get(content, "signatures"), i, s)
+		(void)json_object_del(s, "damaged"); /* fails where there is none */
+}
+
 void disks_usage_of(const char *sys_name, json_t *content)
 {
 	dev_t dev;
@@ -165,6 +177,8 @@ void disks_usage_of(const char *sys_name, json_t *content)
 	if (!devno_of(sys_name, &dev))
 		return;
 	add_mounts(dev, content);
+	if (json_object_get(content, "busy"))
+		forget_damage(content);
 	add_holder(sys_name, content);
 	add_loop(dev, content);
 	add_swap(dev, content);
@@ -212,6 +226,33 @@ static int mount_with(const struct disks_filesystem *fs, const char *source, con
 	return mount(source, target, type, flags, data);
 }
 
+/* Some say so, of others the prober knows it. */
+static bool is_damaged(const char *source, int why)
+{
+	auto_fd int fd = why == EINVAL ? open(source, O_RDONLY | O_CLOEXEC) : -1;
+	auto_json json_t *content = NULL;
+	struct rouse_err ignored;
+	uint64_t size = 0;
+
+	if (why == EBADMSG || why == EUCLEAN)
+		return true;
+	return fd >= 0 && ioctl(fd, BLKGETSIZE64, &size) == 0 &&
+	       disks_content_read(fd, 0, size, 512, &content, &ignored) == 0 &&
+	       json_is_true(json_object_get(
+		       json_array_get(json_object_get(content, "signatures"), 0), "damaged"));
+}
+
+static int refuse_mount(const struct disks_action *a, const struct disks_filesystem *fs, int why,
+			struct rouse_err *e)
+{
+	if (fs && fs->checker && is_damaged(a->source, why))
+		return rouse_fail(e, ROUSE_SYSTEM, why,
+				  "cannot mount '%s' (%s) at '%s': it is damaged, run '%s' on it",
+				  a->source, a->type, a->mount, fs->checker);
+	return rouse_fail(e, ROUSE_SYSTEM, why, "cannot mount '%s' (%s) at '%s'", a->source,
+			  a->type, a->mount);
+}
+
 static int mount_one(const struct disks_action *a, const struct rouse_context *c,
 		     struct rouse_err *e)
 {
@@ -240,8 +281,7 @@ static int mount_one(const struct disks_action *a, const struct rouse_context *c
 				  a->mount);
 	(void)snprintf(target, sizeof(target), "/proc/self/fd/%d", at);
 	if (mount_with(fs, a->source, target, a->type, flags, data) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s' (%s) at '%s'",
-				  a->source, a->type, a->mount);
+		return refuse_mount(a, fs, errno, e);
 	return 0;
 }
 

@@ -44,6 +44,26 @@ int disks_mark_inside(const struct disks_action *a, const char *node, uint64_t d
 	return disks_sync(fd, node, e);
 }
 
+int disks_reseal(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
+{
+	struct disks_target t = { .fd = -1, .what = a->source };
+	auto_fd int fd = -1;
+
+	if (!a->file && disks_open_node(a->source, deadline, &t, e) < 0)
+		return -1;
+	fd = a->file ? open(a->source, O_RDWR | O_CLOEXEC) : t.fd;
+	if (fd < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s' for writing",
+				  a->source);
+	t.fd = fd;
+	t.offset = a->file ? a->start : 0;
+	t.size = a->length;
+	t.uuid = a->uuid;
+	t.label = a->label;
+	t.mkfs = a->mkfs;
+	return a->fs->reseal(&t, e);
+}
+
 int disks_make_on_node(const struct disks_action *a, uint64_t deadline, struct rouse_err *e)
 {
 	struct disks_target t = {

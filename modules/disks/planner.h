@@ -22,6 +22,8 @@ struct mount {
 	uint64_t from, size; /* of the filesystem, when it shall grow; else 0 */
 	uint64_t start;      /* of the partition, for images */
 	const char *where;   /* mounted already: here */
+	/* Its superblock was cut off, and is made whole before that; NULL: it was not. */
+	struct disks_action *reseal;
 	bool file, swap;
 	bool late; /* systemd mounts it, when somebody needs it */
 };

@@ -169,6 +169,7 @@ static bool writes_disk(const struct rouse_step *step)
 	case DISKS_OP_FINISH_IMAGE:
 		return step->module == &rouse_module_disks;
 	case DISKS_OP_MOUNT:
+	case DISKS_OP_RESEAL:
 	case DISKS_OP_SWAP:
 	case DISKS_OP_GROW:
 	case DISKS_OP_ACTIVATE:

@@ -89,6 +89,35 @@ static const struct disks_content *content_of(const struct planner *p, const cha
 	return NULL;
 }
 
+/* Ours, with a wrong checksum, and nobody who writes it: NULL when it is not so. */
+static struct disks_action *plan_reseal(struct planner *p, const struct place *w,
+					const struct disks_filesystem *fs)
+{
+	const struct disks_content *c = w->content;
+	const struct disks_signature *s = c ? c->signatures.items : NULL;
+	char shown[DISKS_GUID_LEN];
+	struct disks_action *a;
+	uint8_t uuid[16];
+
+	if (!fs || !fs->reseal || !s || c->signatures.n != 1 || !s[0].damaged || c->busy)
+		return NULL;
+	disks_uuids_of(p, w, fs, uuid, shown);
+	if (!rouse_streq(s[0].uuid, shown))
+		return NULL;
+	a = rouse_arena_alloc(&p->plan->arena, sizeof(*a));
+	*a = (struct disks_action){ .source = disks_node_of(p, w),
+				    .fs = fs,
+				    .label = strlen(w->label) <= fs->max_label
+						     ? rouse_arena_strdup(&p->plan->arena, w->label)
+						     : "",
+				    .mkfs = w->conf ? w->conf->mkfs : NULL,
+				    .file = w->f->file && !disks_has_node(w),
+				    .start = w->start,
+				    .length = w->size };
+	memcpy(a->uuid, uuid, sizeof(a->uuid));
+	return a;
+}
+
 /* Notes what is left to do when all disks are written: mount, grow. */
 static int add_mount(struct planner *p, const struct place *w, bool kept)
 {
@@ -118,6 +147,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 	m->wanted = w->mount && !p->c->image && !mounted &&
 		    (p->c->initramfs || strcmp(w->mount, "/") != 0);
 	m->kept = kept && w->published;
+	m->reseal = kept ? plan_reseal(p, w, fs) : NULL;
 	m->where = c && c->mounts.n ? ((const char *const *)c->mounts.items)[0] : NULL;
 	/* In an image that we cannot mount, the filesystem grows when it boots. */
 	if (may_grow && !(m->where ? c->read_only : rouse_list_has(w->options, "ro")) &&
@@ -132,7 +162,7 @@ static int add_mount(struct planner *p, const struct place *w, bool kept)
 				  w->d->key, disks_name_of(p, w), w->mount,
 				  disks_describe_content(w->content, &p->plan->arena));
 	m->swap = fs && fs->swap && !p->c->image && !(c && c->swapped);
-	if (m->mount || m->size || (fs && fs->swap))
+	if (m->mount || m->size || m->reseal || (fs && fs->swap))
 		p->n_mounts++;
 	return 0;
 }
@@ -292,7 +322,16 @@ void disks_plan_mounts(struct planner *p)
 		const struct mount *m = &p->mounts[i];
 
 		bool offline = m->size && disks_filesystem_find(m->type)->grow_offline;
+		bool early = is_early(p, m) && !offline;
 
+		if (m->reseal) {
+			/* Early, it is a part of the mount, as the journal is that the kernel replays. */
+			rouse_plan_add(p->plan, early ? ROUSE_USE : ROUSE_CHANGE, DISKS_OP_RESEAL,
+				       m->reseal, "restore the superblock of %s on %s", m->type,
+				       m->source);
+			if (early)
+				disks_hoist(p);
+		}
 		if (offline)
 			add_grow(p, m);
 		if (m->wanted) {
@@ -304,7 +343,7 @@ void disks_plan_mounts(struct planner *p)
 						    .options = m->options };
 			rouse_plan_add(p->plan, ROUSE_USE, DISKS_OP_MOUNT, a, "mount %s (%s) at %s",
 				       m->source, m->type, m->mount);
-			if (is_early(p, m) && !offline)
+			if (early)
 				disks_hoist(p);
 		}
 		if (m->size && !offline)

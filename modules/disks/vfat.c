@@ -127,6 +127,7 @@ const struct disks_filesystem disks_vfat = {
 	.min = 1 * MIB,
 	.max_label = 11,
 	.check = true,
+	.checker = "fsck.fat",
 	.room = room_of_vfat,
 	.print_uuid = print_volume_id,
 	.make = make_vfat,

@@ -18,8 +18,9 @@ enum disks_op {
 	DISKS_OP_TABLE, /* the partition table, and the kernel's view of it */
 	DISKS_OP_SHOW,  /* the kernel's view alone */
 	DISKS_OP_MOUNT,
-	DISKS_OP_GROW, /* a filesystem */
-	DISKS_OP_SWAP, /* use it */
+	DISKS_OP_RESEAL, /* a superblock that was cut off gets its checksum */
+	DISKS_OP_GROW,   /* a filesystem */
+	DISKS_OP_SWAP,   /* use it */
 	DISKS_OP_ERASE,
 	DISKS_OP_ACTIVATE,
 	DISKS_OP_GROUP,    /* make it, or with `extends` give it more physical volumes */
@@ -233,6 +234,15 @@ must_check int disks_run_mkfs_pending(const struct disks_target *t, const char *
 				      int (*label)(int fd, const struct disks_target *t,
 						   struct rouse_err *e),
 				      struct rouse_err *e);
+/* The superblock of ext4, in ext4.c as it would be made (1 KiB), and in reseal.c: one that the power has left half
+ * old and half new gets its checksum, when all else in it is confirmed. */
+must_check int disks_ext4_as_made(const struct disks_target *t, void *ret, struct rouse_err *e);
+/* CRC-32C as ext4 has it: begun with ones, and not inverted in the end. */
+uint32_t disks_crc32c(const void *data, size_t n);
+bool disks_ext4_damaged(int fd, uint64_t offset);
+must_check int disks_reseal_ext4(const struct disks_target *t, struct rouse_err *e);
+/* The superblock of what an action names, by its filesystem. */
+must_check int disks_reseal(const struct disks_action *a, uint64_t deadline, struct rouse_err *e);
 /* Grows a filesystem that nobody has mounted: on a mount that has no place in any tree, for an
  * image through a loop device. */
 must_check int disks_grow_detached(const struct disks_action *a, struct rouse_err *e);

@@ -195,6 +195,7 @@ const struct disks_filesystem disks_xfs = {
 	.max_label = 12,
 	.options = &xfs_options,
 	.late = true,
+	.checker = "xfs_repair",
 	.room = room_of_xfs,
 	.print_uuid = disks_uuid_print,
 	.make = make_xfs,

@@ -321,6 +321,15 @@ def one_lost(ops, rng):
     return f"write {last}, without {len(lost)} of {len(open_)} since the last flush", [i for i in before if i not in lost], {}
 
 
+def halves(ops):
+    """The states in which a superblock of ext4 has one sector of a write, and the other one of the write before."""
+    writes = [i for i, op in enumerate(ops) if op[1] is not None]
+    for i in writes:
+        data = ops[i][2]
+        if not isinstance(data, Zeros) and data[1080:1082] == b"\x53\xef" and len(data) > 1536:
+            yield f"write {i} torn within a superblock", [w for w in writes if w < i], {i: 1536}
+
+
 def cut_everywhere(c, n, failed):
     def attempt(f, *args):
         try:
@@ -343,7 +352,8 @@ def cut_everywhere(c, n, failed):
     others = [one_lost(c.ops, rng) for _ in range((n or 2 * len(prefixes)) // 2)]
     chosen = prefixes if not n else unknown[:1] + sample(unknown[1:], n) + sample(prefixes, n)
     different = [(f"after write {len(w)} of {len(writes)}", w, {}) for w in chosen] + others
-    for s in different:
+    superblocks = list(halves(c.ops))
+    for s in different + (superblocks[-1:] if n else superblocks):
         attempt(c.cut, *s)
     kills = len(writes) // 4 if not n else max(n // 4, c.name == "luks")
     for k in sample(range(1, len(writes) + 1), kills) if kills else []:
