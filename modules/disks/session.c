@@ -159,41 +159,7 @@ int disks_session_of(struct disks_state *state, const struct disks_action *a,
 
 static bool writes_disk(const struct rouse_step *step)
 {
-	switch ((enum disks_op)step->op) {
-	case DISKS_OP_ERASE:
-	case DISKS_OP_CLAIM:
-	case DISKS_OP_MAKE:
-	case DISKS_OP_TABLE:
-	case DISKS_OP_SHOW:
-	case DISKS_OP_IMAGE:
-	case DISKS_OP_FINISH_IMAGE:
-		return step->module == &rouse_module_disks;
-	case DISKS_OP_MOUNT:
-	case DISKS_OP_RESEAL:
-	case DISKS_OP_SWAP:
-	case DISKS_OP_GROW:
-	case DISKS_OP_ACTIVATE:
-	case DISKS_OP_GROUP:
-	case DISKS_OP_PHYSICAL:
-	case DISKS_OP_FINISH_PHYSICAL:
-	case DISKS_OP_VOLUME:
-	case DISKS_OP_MAKE_VOLUME:
-	case DISKS_OP_FINISH:
-	case DISKS_OP_FSTAB:
-	case DISKS_OP_UNITS:
-	case DISKS_OP_SKIP:
-	case DISKS_OP_ASSEMBLE:
-	case DISKS_OP_ARRAY:
-	case DISKS_OP_ADD:
-	case DISKS_OP_GROW_ARRAY:
-	case DISKS_OP_FINISH_ARRAY:
-	case DISKS_OP_ENCRYPT:
-	case DISKS_OP_OPEN:
-	case DISKS_OP_GROW_LUKS:
-	case DISKS_OP_VERITY:
-		break;
-	}
-	return false;
+	return step->module == &rouse_module_disks && step->op < DISKS_OP_MOUNT;
 }
 
 int disks_open_all(struct disks_state *state, const struct rouse_context *c, struct rouse_err *e)

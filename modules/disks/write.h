@@ -13,15 +13,20 @@
 #include "disks.h"
 
 enum disks_op {
+	/* Through a session on the disk (session.c): */
 	DISKS_OP_CLAIM, /* an empty table of ours over what the document gives up */
 	DISKS_OP_MAKE,  /* a filesystem */
 	DISKS_OP_TABLE, /* the partition table, and the kernel's view of it */
 	DISKS_OP_SHOW,  /* the kernel's view alone */
+	DISKS_OP_ERASE,
+	DISKS_OP_IMAGE,
+	DISKS_OP_FINISH_IMAGE, /* … whose partition is published now */
+
+	/* On what has a node of its own: */
 	DISKS_OP_MOUNT,
 	DISKS_OP_RESEAL, /* a superblock that was cut off gets its checksum */
 	DISKS_OP_GROW,   /* a filesystem */
 	DISKS_OP_SWAP,   /* use it */
-	DISKS_OP_ERASE,
 	DISKS_OP_ACTIVATE,
 	DISKS_OP_GROUP,    /* make it, or with `extends` give it more physical volumes */
 	DISKS_OP_PHYSICAL, /* grow one */
@@ -40,8 +45,6 @@ enum disks_op {
 	DISKS_OP_ENCRYPT, /* make a LUKS volume, and open it */
 	DISKS_OP_OPEN,
 	DISKS_OP_GROW_LUKS,
-	DISKS_OP_IMAGE,
-	DISKS_OP_FINISH_IMAGE, /* … whose partition is published now */
 	DISKS_OP_VERITY,
 };
 
