@@ -14,6 +14,7 @@
 
 #include "analysis.h"
 
+#define REPORT "/run/rouse/report.json"
 #define BAR_WIDTH 24
 #define MIN_NAME 24
 
@@ -32,7 +33,7 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 						 { 0 } };
 	int c;
 
-	*o = (struct options){ .report = "/run/rouse/report.json" };
+	*o = (struct options){ .report = REPORT };
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'r')
 			o->report = optarg;
@@ -57,8 +58,12 @@ static json_t *load(const char *path, struct rouse_err *e)
 	auto_buf struct rouse_buf text = { 0 };
 	auto_json json_t *json = NULL;
 
-	if (rouse_read_file(path, ROUSE_MAX_FACTS, &text, e) < 0)
+	if (rouse_read_file(path, ROUSE_MAX_FACTS, &text, e) < 0) {
+		if (e->sys == ENOENT && rouse_streq(path, REPORT))
+			(void)rouse_fail(e, ROUSE_SYSTEM, 0,
+					 "rouse did not boot this machine: '%s' is missing", path);
 		return NULL;
+	}
 	json = rouse_json_parse(path, text.data ? text.data : "", text.len, e);
 	if (json && !json_is_array(json_object_get(json, "phases"))) {
 		(void)rouse_fail(e, ROUSE_DOCUMENT, 0, "'%s' is not a report of rouse", path);
@@ -304,23 +309,6 @@ static void print_json(const struct rouse_analysis *a, const json_t *report)
 	(void)fputs(text, stdout);
 }
 
-/* Whole or not at all: collectors read at any time. */
-static int write_text(const char *path, const struct rouse_buf *text, struct rouse_err *e)
-{
-	auto_free char *temporary = rouse_asprintf("%s.new", path);
-	auto_file FILE *f = fopen(temporary, "we");
-
-	if (!f)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'", temporary);
-	if (fwrite(text->data, 1, text->len, f) != text->len || fflush(f) != 0 ||
-	    rename(temporary, path) < 0) {
-		(void)rouse_fail(e, ROUSE_SYSTEM, errno, "cannot write '%s'", path);
-		(void)unlink(temporary);
-		return -1;
-	}
-	return 0;
-}
-
 static int write_files(const struct options *o, const struct rouse_analysis *a,
 		       const json_t *report, struct rouse_err *e)
 {
@@ -328,13 +316,15 @@ static int write_files(const struct options *o, const struct rouse_analysis *a,
 
 	if (o->svg) {
 		rouse_analysis_svg(a, report, &svg);
-		if (write_text(o->svg, &svg, e) < 0)
-			return -1;
+		if (rouse_write_file(o->svg, svg.data, svg.len, 0644, e) < 0)
+			return rouse_wrap(e, "--svg");
 	}
 	if (!o->metrics)
 		return 0;
 	rouse_metrics(report, &metrics);
-	return write_text(o->metrics, &metrics, e);
+	if (rouse_write_file(o->metrics, metrics.data, metrics.len, 0644, e) < 0)
+		return rouse_wrap(e, "--prometheus");
+	return 0;
 }
 
 int rouse_cmd_analyze(int argc, char **argv, struct rouse_err *e)

@@ -174,19 +174,6 @@ static mode_t mode_of(const char *document)
 	return stat(document, &st) == 0 && S_ISREG(st.st_mode) ? st.st_mode & 0666 : 0600;
 }
 
-static int write_file(const char *name, const char *text, mode_t mode, struct rouse_err *e)
-{
-	auto_root struct rouse_root here = ROUSE_ROOT_INIT;
-	const char *slash = strrchr(name, '/');
-	auto_free char *directory = slash ? rouse_strndup(name, (size_t)(slash - name) + 1)
-					  : rouse_strdup(".");
-	auto_free char *path = rouse_asprintf("/%s", slash ? slash + 1 : name);
-
-	if (rouse_root_open(&here, directory, e) < 0)
-		return -1;
-	return rouse_fs_replace(&here, path, text, strlen(text), mode, (uid_t)-1, (gid_t)-1, e);
-}
-
 static int write_locked(const struct options *o, const char *output, const char *text,
 			bool *ret_changed, struct rouse_err *e)
 {
@@ -200,7 +187,8 @@ static int write_locked(const struct options *o, const char *output, const char 
 	}
 	*ret_changed = rouse_read_file(output, ROUSE_MAX_DOCUMENT, &old, &ignored) < 0 ||
 		       strcmp(old.data, text) != 0;
-	return *ret_changed ? write_file(output, text, mode_of(o->document), e) : 0;
+	return *ret_changed ? rouse_write_file(output, text, strlen(text), mode_of(o->document), e)
+			    : 0;
 }
 
 /* --- what is said ----------------------------------------------------------------------------- */

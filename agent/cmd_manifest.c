@@ -16,21 +16,6 @@
 
 #include "pull_options.h"
 
-static int write_file(const char *name, const struct rouse_buf *text, struct rouse_err *e)
-{
-	auto_root struct rouse_root here = ROUSE_ROOT_INIT;
-	auto_free char *directory = NULL, *path = NULL;
-	const char *slash = strrchr(name, '/');
-
-	directory = slash ? rouse_strndup(name, (size_t)(slash - name) + 1) : rouse_strdup(".");
-	path = rouse_asprintf("/%s", slash ? slash + 1 : name);
-	if (!path[1])
-		return rouse_usage(e, "--output: '%s' is a directory", name);
-	if (rouse_root_open(&here, directory, e) < 0)
-		return -1;
-	return rouse_fs_replace(&here, path, text->data, text->len, 0644, (uid_t)-1, (gid_t)-1, e);
-}
-
 /* What a document says of it; where it will be is the caller's to decide. */
 static void print_pin(const struct rouse_manifest *m, const struct pull_options *o)
 {
@@ -85,8 +70,8 @@ int rouse_cmd_manifest(int argc, char **argv, struct rouse_err *e)
 		(void)fputs(m.text.data, stdout);
 		return 0;
 	}
-	if (write_file(output, &m.text, e) < 0)
-		return -1;
+	if (rouse_write_file(output, m.text.data, m.text.len, 0644, e) < 0)
+		return rouse_wrap(e, "--output");
 	print_pin(&m, &o);
 	return 0;
 }

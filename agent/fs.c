@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <rouse/clock.h>
@@ -235,6 +236,30 @@ int rouse_read_file(const char *path, size_t max, struct rouse_buf *ret, struct 
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
 	return rouse_fs_read_fd(fd, path, max, ret, e);
+}
+
+int rouse_write_file(const char *path, const void *data, size_t len, mode_t mode,
+		     struct rouse_err *e)
+{
+	const char *slash = strrchr(path, '/');
+	auto_free char *directory = slash ? rouse_strndup(path, (size_t)(slash - path) + 1)
+					  : rouse_strdup(".");
+	auto_free char *name = rouse_asprintf("/%s", slash ? slash + 1 : path);
+	auto_root struct rouse_root dir = ROUSE_ROOT_INIT;
+	struct stat st;
+
+	if (!name[1] || (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+		return rouse_fail(e, ROUSE_USAGE, 0, "cannot write '%s': it is a directory", path);
+	/* Instead of /dev/stdout there would be a file, for everybody. */
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return rouse_fail(e, ROUSE_USAGE, 0,
+				  "cannot write '%s': it is a link, a pipe or a device, and no "
+				  "file to be replaced",
+				  path);
+	if (rouse_root_open(&dir, directory, e) < 0 ||
+	    rouse_fs_replace(&dir, name, data, len, mode, (uid_t)-1, (gid_t)-1, e) < 0)
+		return rouse_fail(e, e->kind, e->sys, "cannot write '%s'", path);
+	return 0;
 }
 
 bool rouse_read_line(const char *path, char *buf, size_t size)

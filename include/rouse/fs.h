@@ -63,6 +63,10 @@ must_check int rouse_fs_symlink(const struct rouse_root *r, const char *target, 
 /* The same without a root, for /proc, /sys and command line arguments. */
 must_check int rouse_read_file(const char *path, size_t max, struct rouse_buf *ret,
 			       struct rouse_err *e);
+/* Replaces (or makes) a file that somebody has named, as rouse_fs_replace() does. What is there and is no regular file
+ * is refused (ROUSE_USAGE). */
+must_check int rouse_write_file(const char *path, const void *data, size_t len, mode_t mode,
+				struct rouse_err *e);
 /* First line of a small file without its newline into buf; false when it cannot be read. */
 bool rouse_read_line(const char *path, char *buf, size_t size);
 /* Writes all bytes; -1 with errno. */
