@@ -53,8 +53,7 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 			       : rouse_usage(e, "--timeout: '%s' is not a time such as \"90s\"",
 					     optarg);
 	case 'r':
-		o->root = optarg;
-		return 0;
+		return rouse_take_root(&o->root, optarg, e);
 	case 'd':
 		o->dry = true;
 		return 0;

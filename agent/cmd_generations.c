@@ -17,11 +17,11 @@ static int parse(const char **root, bool *json, int argc, char **argv, struct ro
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'r')
-			*root = optarg;
-		else if (c == 'j')
+		if (c == 'j')
 			*json = true;
-		else
+		else if (c == 'r' && rouse_take_root(root, optarg, e) < 0)
+			return -1;
+		else if (c == '?')
 			return rouse_usage(e, "unknown or incomplete option '%s'",
 					   argv[optind - 1]);
 	}

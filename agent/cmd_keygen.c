@@ -13,6 +13,11 @@ static int write_secret(const char *path, const char *secret, struct rouse_err *
 {
 	auto_fd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
+	if (fd < 0 && errno == EEXIST)
+		return rouse_fail(e, ROUSE_SYSTEM, 0,
+				  "'%s' is there already, and no key is ever overwritten: give "
+				  "another name, or --output FILE",
+				  path);
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", path);
 	if (rouse_write_all(fd, secret, strlen(secret)) < 0 || rouse_write_all(fd, "\n", 1) < 0 ||

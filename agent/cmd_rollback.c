@@ -25,11 +25,11 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'r')
-			o->root = optarg;
-		else if (c == 's')
+		if (c == 's')
 			o->now = true;
-		else
+		else if (c == 'r' && rouse_take_root(&o->root, optarg, e) < 0)
+			return -1;
+		else if (c == '?')
 			return rouse_usage(e, "unknown or incomplete option '%s'",
 					   argv[optind - 1]);
 	}

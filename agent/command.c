@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include <rouse/fs.h>
+
 int rouse_usage(struct rouse_err *e, const char *fmt, ...)
 {
 	char text[512];
@@ -24,6 +26,14 @@ int rouse_one_argument(int argc, char **argv, const char *what, const char **ret
 		return rouse_usage(e, "expected one %s, found %d arguments", what, argc - optind);
 	*ret = argv[optind];
 	return 0;
+}
+
+int rouse_take_root(const char **ret, const char *path, struct rouse_err *e)
+{
+	auto_root struct rouse_root root = ROUSE_ROOT_INIT;
+
+	*ret = path;
+	return rouse_root_open(&root, path, e);
 }
 
 bool rouse_use_colour(void)

@@ -41,6 +41,8 @@ int rouse_usage(struct rouse_err *e, const char *fmt, ...) like_printf(2, 3);
 /* Demands exactly one argument behind the options. */
 int rouse_one_argument(int argc, char **argv, const char *what, const char **ret,
 		       struct rouse_err *e);
+/* --root DIR of a command for which a root that is not there would be one with nothing in it. */
+must_check int rouse_take_root(const char **ret, const char *path, struct rouse_err *e);
 /* Colour on stdout? A terminal, and neither NO_COLOR nor TERM=dumb. */
 bool rouse_use_colour(void);
 /* Columns of the terminal at stdout; 0 when it is none, or does not say. */

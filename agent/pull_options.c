@@ -19,18 +19,28 @@ void pull_options_done(struct pull_options *o)
 	rouse_arena_done(&o->arena);
 }
 
+/* A directory, or a host, where a URL is wanted. */
+static int no_cache_url(const char *url, struct rouse_err *e)
+{
+	auto_free char *near = rouse_asprintf("%s://%s", *url == '/' ? "file" : "https", url);
+	char text[256];
+
+	if (!strstr(url, "://") && rouse_is_cache_url(near))
+		return rouse_usage(e, "--cache: '%s' is not a URL, did you mean '%s'?", url, near);
+	return rouse_usage(e,
+			   "--cache: '%s' is not an https, http or file URL without a query, or an "
+			   "s3, gs or az URL",
+			   rouse_print_url(text, sizeof(text), url));
+}
+
 static int add_cache(struct pull_options *o, const char *url, struct rouse_err *e)
 {
 	size_t len = strlen(url);
-	char text[256];
 
 	if (o->spec.n_caches == PULL_MOST)
 		return rouse_usage(e, "more than %d caches", PULL_MOST);
 	if (!rouse_is_cache_url(url))
-		return rouse_usage(e,
-				   "--cache: '%s' is not an https, http or file URL without a "
-				   "query, or an s3, gs or az URL",
-				   rouse_print_url(text, sizeof(text), url));
+		return no_cache_url(url, e);
 	while (len && url[len - 1] == '/')
 		len--;
 	url = rouse_arena_strndup(&o->arena, url, len);
@@ -68,6 +78,20 @@ int pull_options_take(struct pull_options *o, int c, const char *arg, struct rou
 	}
 }
 
+/* Without "/nix/store/", or with something below it. */
+static int no_store_path(const char *text, struct rouse_err *e)
+{
+	const char *base = rouse_strip_prefix(text, "/nix/store/");
+	auto_free char *near = NULL;
+
+	base = base ? base : text;
+	near = rouse_asprintf("/nix/store/%.*s", (int)strcspn(base, "/"), base);
+	if (rouse_is_store_path(near))
+		return rouse_usage(e, "'%s' is not a store path, did you mean '%s'?", text, near);
+	return rouse_usage(e, "'%s' is not a store path, \"/nix/store/HASH-NAME\"%s", text,
+			   strchr(text, '/') ? "" : "; `rouse lock` finds those of names");
+}
+
 /* PATH, or PATH#sha256-…: the hash that its archive must have. */
 static int add_root(struct pull_options *o, const char *text, struct rouse_err *e)
 {
@@ -78,7 +102,7 @@ static int add_root(struct pull_options *o, const char *text, struct rouse_err *
 	if (o->spec.n_roots == PULL_MOST)
 		return rouse_usage(e, "more than %d paths", PULL_MOST);
 	if (!rouse_is_store_path(path))
-		return rouse_usage(e, "'%s' is not a store path", path);
+		return no_store_path(path, e);
 	if (hash && !rouse_is_nar_hash(hash + 1))
 		return rouse_usage(e, "'%s' is not a SHA-256 such as \"sha256-…\"", hash + 1);
 	o->roots[o->spec.n_roots++] = (struct rouse_pin){

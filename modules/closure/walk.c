@@ -227,6 +227,23 @@ static int nowhere(struct walk *w, const struct rouse_path *p, struct rouse_err 
 	return 0;
 }
 
+/* Why a cache was of no use. */
+static const char *failure_word(const struct rouse_cache *cache, const struct rouse_err *why)
+{
+	auto_free char *directory = NULL;
+
+	if (why->kind == ROUSE_UNTRUSTED)
+		return "untrusted";
+	if (why->kind == ROUSE_UNAVAILABLE)
+		return "not reachable";
+	if (why->sys == EACCES)
+		return "access denied";
+	if (why->sys != ENOENT)
+		return "refused";
+	directory = rouse_fetch_file(cache->url);
+	return directory && access(directory, F_OK) < 0 ? "no such directory" : "not there";
+}
+
 /* This cache does not have it: the next one, or the end. */
 static int take_failure(struct walk *w, struct rouse_path *p, const struct rouse_err *why,
 			struct rouse_err *e)
@@ -240,14 +257,9 @@ static int take_failure(struct walk *w, struct rouse_path *p, const struct rouse
 		*e = *why;
 		return -1;
 	}
-	p->tried = rouse_arena_printf(arena, "%s%s'%s' (%s)", p->tried ? p->tried : "",
-				      p->tried ? ", " : "",
-				      rouse_print_url(url, sizeof(url), cache->url),
-				      why->kind == ROUSE_UNTRUSTED     ? "untrusted"
-				      : why->kind == ROUSE_UNAVAILABLE ? "not reachable"
-				      : why->sys == ENOENT             ? "not there"
-				      : why->sys == EACCES             ? "access denied"
-								       : "refused");
+	p->tried = rouse_arena_printf(
+		arena, "%s%s'%s' (%s)", p->tried ? p->tried : "", p->tried ? ", " : "",
+		rouse_print_url(url, sizeof(url), cache->url), failure_word(cache, why));
 	if (!p->failure || rank(why) > rank(p->failure)) {
 		p->failure = rouse_arena_alloc(arena, sizeof(*p->failure));
 		*p->failure = *why;
