@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 ROUSE=${ROUSE:-build/rouse}
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-echo 1..4
+echo 1..5
 
 awk '/^```json$/ { on = !done; next } /^```$/ { done += on; on = 0 } on' README.md >"$tmp/document.json"
 if "$ROUSE" check "$tmp/document.json" >"$tmp/out" 2>&1; then
@@ -48,4 +48,17 @@ if "$ROUSE" help check | grep -q '^usage: rouse check ' && [ "$("$ROUSE" check -
 	echo 'ok 4 - help and version are where people look for them'
 else
 	echo 'not ok 4 - help and version are where people look for them'
+fi
+
+# The commands that make images of that document
+grep -o '^    \(truncate\|rouse plan\) [^#]*' README.md | sed "s,rouse,'$(realpath "$ROUSE")'," >"$tmp/commands"
+mv "$tmp/document.json" "$tmp/web.json"
+if ! command -v mkfs.xfs >/dev/null; then
+	echo 'ok 5 - the images are planned as it is shown # SKIP needs mkfs.xfs'
+elif [ "$(wc -l <"$tmp/commands")" = 2 ] && (cd "$tmp" && sh -e commands) >"$tmp/out" 2>&1 &&
+	grep -q '^plan: [1-9]' "$tmp/out"; then
+	echo 'ok 5 - the images are planned as it is shown'
+else
+	echo 'not ok 5 - the images are planned as it is shown'
+	sed 's/^/# /' "$tmp/out"
 fi
