@@ -142,26 +142,32 @@ static int load(const struct check *k, struct rouse_loader *l, struct rouse_docu
 	return rouse_load_overrides_at(d, dir, k->overrides, false, NULL, e);
 }
 
+static void add_problem(void *list, const char *problem)
+{
+	rouse_json_append_string(list, problem);
+}
+
 /* The image's, which otherwise only a boot reads. */
 static int check_settings(const struct check *k, struct rouse_err *e)
 {
-	struct rouse_settings s = { 0 };
 	auto_json json_t *list = json_array();
 	auto_free char *text = NULL;
-	int r;
+	int r = rouse_settings_check(k->settings, add_problem, list, e);
+	const json_t *line;
+	size_t i;
 
-	if (access(k->settings, F_OK) < 0)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", k->settings);
-	r = rouse_settings_load(&s, k->settings, e);
-	rouse_settings_done(&s);
-	if (!k->json) {
-		if (r == 0)
-			(void)printf("%s: valid\n", k->settings);
-		return r;
+	if (r < 0 && !json_array_size(list)) {
+		if (!k->json && e->kind != ROUSE_DOCUMENT)
+			return -1;
+		add_problem(list, e->text);
 	}
-	if (r < 0)
-		rouse_json_append_string(list, e->text);
-	(void)printf("%s", text = rouse_json_print(list));
+	if (k->json)
+		(void)printf("%s", text = rouse_json_print(list));
+	else if (r == 0)
+		(void)printf("%s: valid\n", k->settings);
+	else
+		json_array_foreach (list, i, line)
+			(void)printf("%s\n", json_string_value(line));
 	e->text[0] = '\0'; /* said already */
 	return r;
 }

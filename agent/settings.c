@@ -162,8 +162,15 @@ static int read_trusted(int fd, const char *path, struct rouse_buf *ret, struct 
 	return read_all(fd, path, ret, e);
 }
 
+/* Who is told of every problem; NULL: nobody, and the error has the first. */
+struct listener {
+	void (*say)(void *arg, const char *problem);
+	void *arg;
+};
+
 static int fail_with_problems(const struct rouse_problems *problems, const char *path,
-			      struct rouse_buf *text, struct rouse_err *e)
+			      const struct rouse_buf *text, const struct listener *to,
+			      struct rouse_err *e)
 {
 	const struct rouse_document one = {
 		.n_layers = 1,
@@ -171,53 +178,63 @@ static int fail_with_problems(const struct rouse_problems *problems, const char 
 	};
 	auto_free char *first = rouse_document_describe(&one, &problems->items[0]);
 
+	for (size_t i = 0; to && i < problems->n && i < ROUSE_MAX_PROBLEMS; i++) {
+		auto_free char *line = rouse_document_describe(&one, &problems->items[i]);
+
+		to->say(to->arg, line);
+	}
 	if (problems->n > 1)
 		return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s (and %zu more)", first,
 				  problems->n - 1);
 	return rouse_fail(e, ROUSE_DOCUMENT, 0, "%s", first);
 }
 
-static int decode(struct rouse_settings *s, const char *path, struct rouse_buf *text,
-		  struct rouse_err *e)
+/* A document that whoever answers at a URL could make. */
+static bool is_unpinned(const struct rouse_settings *s)
+{
+	return s->document && !s->sha256 && !s->require_signature &&
+	       !rouse_is_absolute_path(s->document) && !is_source(s->document) &&
+	       !rouse_strip_prefix(s->document, "file://");
+}
+
+/* What the fields do not say of each other. */
+static void check_rules(const struct rouse_settings *s, struct rouse_problems *problems)
+{
+	const struct rouse_health health = { .signals = s->signals };
+
+	rouse_health_verify(&health, problems);
+	if (s->require_signature && !s->keys.n)
+		rouse_problem(problems, (const char *const[]){ "requireSignature", NULL },
+			      "no signature can be right without \"keys\"");
+	if (is_unpinned(s))
+		rouse_problem(problems, (const char *const[]){ "document", NULL },
+			      "a URL needs \"sha256\" or \"requireSignature\" beside it: whoever "
+			      "answers there would own the machine");
+	if (s->sha256 && !s->document)
+		rouse_problem(problems, (const char *const[]){ "sha256", NULL },
+			      "there is no \"document\" that it pins");
+}
+
+static int decode(struct rouse_settings *s, const char *path, const struct rouse_buf *text,
+		  const struct listener *to, struct rouse_err *e)
 {
 	struct rouse_problems problems = { 0 };
-	struct rouse_health health = { 0 };
-	int r = 0;
+	int r;
 
-	if (rouse_schema_read(&rouse_settings_shape, s->json, NULL, s, &s->arena, &problems) == 0) {
-		health.signals = s->signals;
-		rouse_health_verify(&health, &problems);
-	}
-	if (problems.n)
-		r = fail_with_problems(&problems, path, text, e);
-	else if (s->require_signature && !s->keys.n)
-		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
-			       "%s: requireSignature: no signature can be right without \"keys\"",
-			       path);
-	else if (s->document && !rouse_is_absolute_path(s->document) && !is_source(s->document) &&
-		 !rouse_strip_prefix(s->document, "file://") && !s->sha256 && !s->require_signature)
-		r = rouse_fail(
-			e, ROUSE_DOCUMENT, 0,
-			"%s: document: a URL needs \"sha256\" or \"requireSignature\" beside it: "
-			"whoever answers there would own the machine",
-			path);
-	else if (s->sha256 && !s->document)
-		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
-			       "%s: sha256: there is no \"document\" that it pins", path);
+	if (rouse_schema_read(&rouse_settings_shape, s->json, NULL, s, &s->arena, &problems) == 0)
+		check_rules(s, &problems);
+	r = problems.n ? fail_with_problems(&problems, path, text, to, e) : 0;
 	rouse_problems_done(&problems);
 	return r;
 }
 
-int rouse_settings_load(struct rouse_settings *ret, const char *path, struct rouse_err *e)
+static int load(struct rouse_settings *ret, const char *path, const struct listener *to,
+		struct rouse_err *e)
 {
 	struct rouse_settings s = { 0 };
 	auto_buf struct rouse_buf text = { 0 };
 	auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
-	if (fd < 0 && errno == ENOENT) {
-		*ret = s;
-		return 0;
-	}
 	if (fd < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot open '%s'", path);
 	if (read_trusted(fd, path, &text, e) < 0)
@@ -225,12 +242,37 @@ int rouse_settings_load(struct rouse_settings *ret, const char *path, struct rou
 	s.json = rouse_json_parse(path, text.data ? text.data : "", text.len, e);
 	if (!s.json)
 		return -1;
-	if (decode(&s, path, &text, e) < 0) {
+	if (decode(&s, path, &text, to, e) < 0) {
 		rouse_settings_done(&s);
 		return -1;
 	}
 	*ret = s;
 	return 0;
+}
+
+int rouse_settings_load(struct rouse_settings *ret, const char *path, struct rouse_err *e)
+{
+	struct rouse_err why = { 0 };
+
+	if (load(ret, path, NULL, &why) == 0)
+		return 0;
+	if (why.sys == ENOENT) {
+		*ret = (struct rouse_settings){ 0 };
+		return 0;
+	}
+	*e = why;
+	return -1;
+}
+
+int rouse_settings_check(const char *path, void (*say)(void *arg, const char *problem), void *arg,
+			 struct rouse_err *e)
+{
+	const struct listener to = { say, arg };
+	struct rouse_settings s = { 0 };
+	int r = load(&s, path, &to, e);
+
+	rouse_settings_done(&s);
+	return r;
 }
 
 void rouse_settings_done(struct rouse_settings *s)

@@ -51,4 +51,7 @@ extern const struct rouse_shape rouse_settings_shape;
  * write it; ROUSE_DOCUMENT, with file, line and column, when it says what it may not. */
 must_check int rouse_settings_load(struct rouse_settings *ret, const char *path,
 				   struct rouse_err *e);
+/* A file that must be there, and `say` gets each line that is wrong; of other errors only *e tells. */
+must_check int rouse_settings_check(const char *path, void (*say)(void *arg, const char *problem),
+				    void *arg, struct rouse_err *e);
 void rouse_settings_done(struct rouse_settings *s);

@@ -39,4 +39,11 @@ cd "$W" || exit 1
 cp mine.secret before
 ok "a key that is there" refuses 71 "'mine.secret' is there already, and no key is ever overwritten" keygen mine
 ok "… stays" cmp before mine.secret
+
+echo '{"requireSignatur": true, "deadline": 5}' >agent.json
+ok "settings with two slips" refuses 78 'agent.json:1:2: requireSignatur: unknown key, did you mean "requireSignature"?' check --settings agent.json
+ok "… both are said" contains out '^agent.json:1:39: deadline: expected a duration'
+echo '{"requireSignature": true}' >agent.json
+ok "settings that demand what cannot be" refuses 78 'agent.json:1:22: requireSignature: no signature can be right without' check --settings agent.json
+ok "settings that are not there" refuses 71 "rouse: check: cannot open 'none.json'" check --settings none.json
 tap_end
