@@ -218,8 +218,10 @@ static void remember(const struct session *s)
 static void announce(struct session *s)
 {
 	rouse_report_write(&s->report);
-	if (rouse_streq(s->run, RUN_DIR))
+	if (rouse_streq(s->run, RUN_DIR)) {
 		rouse_health_console(&s->report);
+		rouse_health_host_keys();
+	}
 	rouse_health_signal(&s->report, &s->health);
 	rouse_report_write(&s->report);
 }

@@ -9,6 +9,7 @@
 	X(rouse_module_identity)                                                                   \
 	X(rouse_module_users)                                                                      \
 	X(rouse_module_profiles)                                                                   \
+	X(rouse_module_ssh)                                                                        \
 	X(rouse_module_files)                                                                      \
 	X(rouse_module_units)                                                                      \
 	X(rouse_module_health)                                                                     \

@@ -108,6 +108,8 @@ struct rouse_herald *rouse_herald_start(const struct rouse_report *r, const stru
 void rouse_herald_stop(struct rouse_herald *h, struct rouse_report *r);
 /* Writes the state line to all consoles of the machine and to the kernel log. */
 void rouse_health_console(const struct rouse_report *r);
+/* The host keys of this machine's SSH server, if it has any, on every console. */
+void rouse_health_host_keys(void);
 /* What comes next, into the report ("fault", "action", "hold") and on the disk of the machine: that a
  * document was well, or how often it was not. Once, between the verdict and its announcement: a group
  * must not be told that a machine is lost which is about to help itself. `run`: where the document

@@ -48,6 +48,7 @@ document()
       "/srv/secret": { "size": "64MiB", "filesystem": "ext4", "luks": { "escrow": { "file": "/etc/keys/secret" } } },
       "/srv/my late": { "filesystem": "ext4", "mountOptions": ["x-systemd.automount"] } } }
   },
+  "ssh": { "hostKeys": "instance" },
   "users": { "deploy": { "groups": ["sudo"], "sshKeys": ["$(cat "$scene/key.pub")"] } },
   "files": {
     "/etc/app.conf": { "contents": "token = $secret\n", "mode": "0640" },
@@ -233,7 +234,11 @@ scene_open_imds > "$scene/imds.out" 2>&1 || { printf '1..1\nnot ok 1 - %s\n' 'no
 cp --sparse=always $image "$scene/disk.img"
 truncate -s 8G "$scene/disk.img"
 truncate -s 1G "$scene/data.img"
-on_root "write $scene/listen /usr/lib/listen" 'set_inode_field /usr/lib/listen mode 0100755' > "$scene/debugfs"
+# A host key that all machines of the image would have
+ssh-keygen -q -t ed25519 -N '' -C baked -f "$scene/baked"
+on_root "write $scene/listen /usr/lib/listen" 'set_inode_field /usr/lib/listen mode 0100755' \
+	"write $scene/baked /etc/ssh/ssh_host_ed25519_key" 'set_inode_field /etc/ssh/ssh_host_ed25519_key mode 0100600' \
+	"write $scene/baked.pub /etc/ssh/ssh_host_ed25519_key.pub" > "$scene/debugfs"
 others=$(partition 14)$(partition 15)
 root_before=$(partition 1)
 
@@ -244,6 +249,12 @@ await_login
 ok "$scenario: a person can log in with the key of the document" equal "$(in_guest 'id -un')" deploy
 ok "$scenario: the host name is the document's" equal "$(in_guest 'cat /etc/hostname /proc/sys/kernel/hostname' | uniq)" \
 	web-i-0abc123def4567890
+host_key=$(in_guest 'cat /etc/ssh/ssh_host_ed25519_key.pub')
+ok "$scenario: its host keys are not those of the image" equal "$(in_guest 'sudo cat /var/lib/rouse/host-keys
+	ls /etc/ssh | grep -c "^ssh_host_.*_key$"; grep -l baked /etc/ssh/*.pub' | tr '\n' ' ')$(echo "$host_key" | cut -d ' ' -f 1)" \
+	'i-0abc123def4567890 3 ssh-ed25519'
+echo "$host_key" > "$scene/host_key.pub"
+ok "$scenario: the console has their fingerprints" contains "$scene/console" "^$(ssh-keygen -l -f "$scene/host_key.pub")"
 ok "$scenario: the file has its contents and its mode" equal \
 	"$(in_guest 'sudo cat /etc/app.conf; sudo stat -c "%a %U" /etc/app.conf' | tr '\n' ' ')" "token = $secret 640 root "
 ok "$scenario: the mounted root filesystem has the whole disk" \
@@ -307,6 +318,7 @@ ok "$scenario: the console has what became of the worker" contains "$scene/conso
 ok "$scenario: it was tried again" equal "$(scene_report crashes)" 1
 ok "$scenario: nothing was changed" equal "$(scene_report changes)" 0
 await_login
+ok "$scenario: its host keys are the same" equal "$(in_guest 'cat /etc/ssh/ssh_host_ed25519_key.pub')" "$host_key"
 ok "$scenario: it is the same machine" equal "$(in_guest 'cat /proc/sys/kernel/hostname')" web-i-0abc123def4567890
 echo "# $scenario: agent CPU $(in_guest 'systemctl show -P CPUUsageNSec rouse') ns, health $(in_guest 'systemctl show -P CPUUsageNSec rouse-health') ns"
 ok "$scenario: an automount waits, and mounts for who comes" automount_works
