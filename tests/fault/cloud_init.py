@@ -190,9 +190,32 @@ def package_has_the_names():
         check("Version: 1.2.3" in fields and "Conflicts: cloud-init" in fields and "Depends: rouse (>= 1.2.3)" in fields, fields)
 
 
+def units_of_others_find_those_that_they_wait_for():
+    if not shutil.which("dpkg-deb") or not shutil.which("systemd-analyze"):
+        return
+    with Machine() as m:
+        deb, root = os.path.join(m.top, "x.deb"), os.path.join(m.top, "unpacked")
+        subprocess.run(["packaging/cloud-init/build", "1.2.3", deb], check=True, timeout=LIMIT)
+        subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
+        units = root + "/lib/systemd/system"
+        with open("packaging/systemd/rouse.service", encoding="utf-8") as f, \
+                open(units + "/rouse.service", "w", encoding="utf-8") as to:
+            to.write(f.read().replace("/usr/sbin/rouse boot", "/bin/true"))
+        for name in ("cloud-init-local.service", "cloud-init.service", "cloud-config.service", "cloud-final.service",
+                     "cloud-config.target", "cloud-init.target"):
+            with open(units + "/others.service", "w", encoding="utf-8") as f:
+                f.write(f"[Unit]\nRequires={name}\nAfter={name}\n[Service]\nExecStart=/bin/true\n")
+            r = subprocess.run(["systemd-analyze", "verify", "--man=no", "others.service"], capture_output=True, text=True,
+                               timeout=LIMIT, check=False, env=dict(os.environ, SYSTEMD_UNIT_PATH=units + ":"))
+            check(r.returncode == 0 and not r.stderr, name, r)
+        for name in ("cloud-init.target", "cloud-config.target"):
+            check(os.path.exists(os.path.join(units, "multi-user.target.wants", name)), name)
+
+
 TESTS = [status_is_one_line, status_in_json_has_the_fields_of_its_schema, status_in_yaml_and_at_length,
          wait_ends_with_the_verdict, wait_begins_before_the_boot, id_is_the_clouds_name, query_knows_the_standard_names,
-         clean_forgets_the_instance_and_keeps_generations, other_calls_say_what_is_there, package_has_the_names]
+         clean_forgets_the_instance_and_keeps_generations, other_calls_say_what_is_there, package_has_the_names,
+         units_of_others_find_those_that_they_wait_for]
 
 
 def main():
