@@ -204,7 +204,7 @@ static errcode_t open_journal(const struct disks_target *t, ext2_filsys *ret, ui
 	errcode_t r;
 
 	if (fd < 0)
-		return errno;
+		return EMFILE; /* it fails for nothing else */
 	(void)snprintf(name, sizeof(name), "%d", fd);
 	(void)snprintf(offset, sizeof(offset), "offset=%llu", (unsigned long long)t->offset);
 	r = ext2fs_open2(name, offset, EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS, 0, 0,
