@@ -57,6 +57,8 @@ begin_world() {
 		>"$W/conf/nix.conf"
 	export NIX_CONF_DIR=$W/conf HOME=$W/home NIX_REMOTE=local
 	unset NIX_PATH NIX_CONFIG
+	# Nor is anything here behind the proxy through which this machine may reach the world.
+	unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
 	nix-store --generate-binary-cache-key test-1 "$W/secret" "$W/public"
 	KEY=$(cat "$W/public")
 }
