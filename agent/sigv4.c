@@ -66,61 +66,6 @@ char *rouse_sigv4_decode(const char *text, size_t n, size_t *ret_len)
 	return ret;
 }
 
-static char *spell(const char *text, size_t n)
-{
-	size_t len = 0;
-	auto_free char *plain = rouse_sigv4_decode(text, n, &len);
-
-	return rouse_sigv4_encode(plain, len, "");
-}
-
-/* By name, then by value: strings of "name\0value\0". */
-static int compare_parts(const void *a, const void *b)
-{
-	const char *x = *(char *const *)a, *y = *(char *const *)b;
-	int r = strcmp(x, y);
-
-	return r ? r : strcmp(x + strlen(x) + 1, y + strlen(y) + 1);
-}
-
-/* One "name=value" of a query as "name\0value\0". */
-static char *split_part(const char *text, size_t n)
-{
-	const char *equals = memchr(text, '=', n);
-	size_t name_len = equals ? (size_t)(equals - text) : n;
-	auto_free char *name = spell(text, name_len);
-	auto_free char *value = equals ? spell(equals + 1, n - name_len - 1) : rouse_strdup("");
-	size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
-	char *ret = rouse_calloc(name_size + value_size, 1);
-
-	memcpy(ret, name, name_size);
-	memcpy(ret + name_size, value, value_size);
-	return ret;
-}
-
-char *rouse_sigv4_query(const char *query)
-{
-	auto_free char **parts = rouse_calloc(strlen(query) + 1, sizeof(*parts));
-	struct rouse_buf out = { 0 };
-	size_t n = 0;
-
-	for (const char *p = query; *p;) {
-		size_t len = strcspn(p, "&");
-
-		if (len)
-			parts[n++] = split_part(p, len);
-		p += len + (p[len] == '&');
-	}
-	if (n)
-		qsort(parts, n, sizeof(*parts), compare_parts);
-	for (size_t i = 0; i < n; i++) {
-		rouse_buf_printf(&out, "%s%s=%s", i ? "&" : "", parts[i],
-				 parts[i] + strlen(parts[i]) + 1);
-		free(parts[i]);
-	}
-	return out.data ? out.data : rouse_strdup("");
-}
-
 /* --- signing ---------------------------------------------------------------------------------- */
 
 void rouse_sigv4_date(char ret[static ROUSE_SIGV4_DATE], int64_t time)

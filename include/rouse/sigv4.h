@@ -29,7 +29,7 @@ struct rouse_sigv4 {
 	int64_t time; /* seconds since 1970, also sent as x-amz-date */
 	const char *method;
 	const char *path;  /* as sent, see rouse_sigv4_encode; S3 signs it as it is */
-	const char *query; /* as sent, see rouse_sigv4_query; "" when there is none */
+	const char *query; /* as sent: each part encoded, sorted by name; "" when there is none */
 	const struct rouse_sigv4_header *headers; /* those to sign: host and all x-amz-* at least */
 	size_t n_headers;    /* 1…16; equal names are joined in their order */
 	const char *payload; /* SHA-256 of the body in hex */
@@ -48,5 +48,3 @@ char *rouse_sigv4_encode(const char *bytes, size_t n, const char *also);
 /* Undoes percent-encoding; a '%' without two hex digits stands for itself, '+' always does. The
  * result ends with a NUL that *ret_len does not count; caller frees. */
 char *rouse_sigv4_decode(const char *text, size_t n, size_t *ret_len);
-/* A query in the one form that is signed: each part decoded and encoded anew, sorted; caller frees. */
-char *rouse_sigv4_query(const char *query);

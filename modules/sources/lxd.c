@@ -30,10 +30,6 @@ static const struct service services[] = {
 	{ .cloud = "lxd", .api = &apis[0], .items = items, .n_items = ARRAY_SIZE(items) },
 	{ .cloud = "lxd", .api = &apis[1], .items = items, .n_items = ARRAY_SIZE(items) },
 };
-const struct service service_lxd = {
-	.cloud = "lxd", .api = &apis[0], .items = items, .n_items = ARRAY_SIZE(items)
-};
-
 static void dir_release(DIR *d)
 {
 	(void)closedir(d);

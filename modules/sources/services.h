@@ -7,4 +7,4 @@
 extern const struct service service_ec2, service_ec2_compatible, service_gce, service_azure,
 	service_openstack, service_digitalocean, service_hetzner, service_oracle, service_vultr,
 	service_scaleway, service_akamai, service_exoscale, service_upcloud, service_aliyun,
-	service_cloudstack, service_lxd;
+	service_cloudstack;

@@ -28,10 +28,9 @@ static const char *signature_of(const char *authorization)
 }
 
 /* Signs a GET of the suite with these headers, beside host and date. */
-static char *sign_suite(const char *path, const char *raw_query,
-			const struct rouse_sigv4_header *more, size_t n)
+static char *sign_suite(const char *path, const char *query, const struct rouse_sigv4_header *more,
+			size_t n)
 {
-	auto_free char *query = rouse_sigv4_query(raw_query);
 	auto_free char *encoded = rouse_sigv4_encode(path, strlen(path), "/");
 	struct rouse_sigv4_header headers[8] = { { "x-amz-date", SUITE_DATE },
 						 { "host", "example.amazonaws.com" } };
@@ -80,11 +79,11 @@ static void paths_and_queries_are_signed_as_published(struct t *t)
 		  "eca7ead57bb5aa5c8e28007acd4ff04e1ff9a0ff3b237ec1554a184887ff9282" },
 		{ "/", "Param1=value1",
 		  "a67d582fa61cc504c4bae71f336f98b97f1ea3c7a6bfe1b6e45aec72011b9aeb" },
-		{ "/", "Param2=value2&Param1=value1",
+		{ "/", "Param1=value1&Param2=value2",
 		  "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500" },
-		{ "/", "Param-3=Value3&Param=Value2&%E1%88%B4=Value1",
+		{ "/", "%E1%88%B4=Value1&Param=Value2&Param-3=Value3",
 		  "371d3713e185cc334048618a97f809c9ffe339c62934c032af5a0e595648fcac" },
-		{ "/", "\xe1\x88\xb4=bar",
+		{ "/", "%E1%88%B4=bar",
 		  "2cdec8eed098649ff3a119c94853b13c643bcf08f8b0a1d91e12c9027818dd04" },
 		{ "/", ALL "=" ALL,
 		  "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197" },
@@ -184,27 +183,6 @@ static void dates_are_those_of_utc(struct t *t)
 	T_CHECK(t, strlen(date) == 16);
 }
 
-static void queries_have_one_spelling(struct t *t)
-{
-	static const char *const cases[][2] = {
-		{ "", "" },
-		{ "acl", "acl=" },
-		{ "&&", "" },
-		{ "b=1&a=2&a=1", "a=1&a=2&b=1" },
-		{ "prefix=a/b&x=%2f", "prefix=a%2Fb&x=%2F" },
-		{ "a=b=c", "a=b%3Dc" },
-		{ "a=%zz%4", "a=%25zz%254" },
-		{ "a+b=1+1", "a%2Bb=1%2B1" },
-		{ "ab=1&a=2", "a=2&ab=1" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		auto_free char *got = rouse_sigv4_query(cases[i][0]);
-
-		T_STR(t, got, cases[i][1]);
-	}
-}
-
 static void keys_are_wiped(struct t *t)
 {
 	struct rouse_aws_key k = suite_key;
@@ -217,5 +195,4 @@ static void keys_are_wiped(struct t *t)
 
 T_MAIN(T(the_whole_header_is_right), T(paths_and_queries_are_signed_as_published),
        T(headers_are_signed_as_published), T(a_body_is_signed_as_published),
-       T(s3_get_object_is_signed_as_documented), T(dates_are_those_of_utc),
-       T(queries_have_one_spelling), T(keys_are_wiped))
+       T(s3_get_object_is_signed_as_documented), T(dates_are_those_of_utc), T(keys_are_wiped))
