@@ -445,12 +445,18 @@ static bool is_default(const struct rouse_netconf_net *net)
 	return net->prefix == 0 && memcmp(net->gateway, zero, sizeof(zero)) != 0;
 }
 
-/* Sets up the cards that nobody need be asked about. 1 when one of them leads out, 2 when one is there,
- * 0, or -1. */
-static int use_written(struct net *n, struct rouse_err *e)
-{
-	int ret = 0;
+/* What an acquisition waits for. */
+struct quest {
+	uint64_t deadline; /* of who wants a network */
+	uint64_t limit;    /* our own: of the first link, then of the lease behind it */
+	uint64_t link_at;  /* 0: no card has had one */
+	uint64_t settled;  /* when what there is must do; 0: there is nothing */
+};
 
+/* Sets up the cards that nobody need be asked about; *ret_up when one of them leads out. */
+static int use_written(struct net *n, struct quest *q, uint64_t now, bool *ret_up,
+		       struct rouse_err *e)
+{
 	for (size_t i = 0; i < n->n; i++) {
 		struct port *p = &n->ports[i];
 		const struct rouse_netconf_card *card =
@@ -465,11 +471,11 @@ static int use_written(struct net *n, struct rouse_err *e)
 		rouse_log(ROUSE_LOG_INFO, "net", "'%s' has the addresses that were written down",
 			  p->card.name);
 		p->bound = true;
-		ret = ret ? ret : 2;
+		q->settled = q->settled ? q->settled : now + ROUTE_PATIENCE;
 		for (size_t k = 0; k < card->n_routes; k++)
-			ret = is_default(&card->routes[k]) ? 1 : ret;
+			*ret_up |= is_default(&card->routes[k]);
 	}
-	return ret;
+	return 0;
 }
 
 static int read_written(struct net *n, struct rouse_err *e)
@@ -484,56 +490,89 @@ static int read_written(struct net *n, struct rouse_err *e)
 				   &n->written, e);
 }
 
-/* Asks until there is a lease; the two deadlines are of the link and of the lease behind it. A
- * lease without a default route, as private networks give, is good enough only when no other card
- * gets one that has it soon. */
+static void note_link(const struct net *n, struct quest *q, uint64_t now)
+{
+	if (q->link_at || !has_link(n))
+		return;
+	q->link_at = now;
+	q->limit = now + ROUSE_DEADLINE_LEASE;
+}
+
+/* What there is leads nowhere, and nothing better has come in time, or can come. */
+static bool must_do(const struct net *n, const struct quest *q, uint64_t now)
+{
+	return q->settled && (now >= q->settled || now >= q->deadline || !has_pending(n));
+}
+
+static bool is_over(const struct net *n, const struct quest *q, uint64_t now)
+{
+	return now >= q->deadline || (now >= q->limit && (n->n || !rouse_udev_busy()));
+}
+
+/* Where IPv4 has been silent for a while. */
+static int use_six(struct net *n, const struct quest *q, uint64_t now, bool *ret_up,
+		   struct rouse_err *e)
+{
+	uint64_t silence = q->link_at ? now - q->link_at : 0;
+	const struct port *six = silence >= IPV6_PATIENCE ? ready_six(n) : NULL;
+
+	*ret_up = true;
+	if (six)
+		return configure_six(n, six, e);
+	/* The kernel configures IPv6 by itself, also where its router has not heard us. */
+	*ret_up = silence >= IPV6_UNHEARD && has_route6();
+	if (*ret_up)
+		rouse_log(ROUSE_LOG_INFO, "net", "no IPv4 address, but a route for IPv6");
+	return 0;
+}
+
+/* Until a card has a lease, or it is time to look around; *ret_up when the lease leads out. */
+static int use_lease(struct net *n, struct quest *q, uint64_t now, bool *ret_up,
+		     struct rouse_err *e)
+{
+	/* Nothing is said when udev is done with a card. */
+	uint64_t next = now + (n->n ? 1000 : 100);
+	struct rouse_dhcp_lease l;
+	struct port *p;
+
+	/* A card may still be on its way, or wait for its module. */
+	if (!n->n && rouse_started_by_init() && !rouse_udev_runs())
+		(void)rouse_kmod_coldplug();
+	p = turn(n, next < q->deadline ? next : q->deadline, &l);
+	if (!p)
+		return 0;
+	p->bound = true;
+	if (configure(n, p, &l, e) < 0)
+		return -1;
+	*ret_up = leads_out(&l);
+	q->settled = rouse_clock_ms() + ROUTE_PATIENCE;
+	return 0;
+}
+
+/* Asks until there is a lease. One without a default route, as private networks give, is good enough only when
+ * no other card gets one that has it soon. */
 static int acquire(struct net *n, uint64_t deadline, struct rouse_err *e)
 {
-	uint64_t limit = n->begin + ROUSE_DEADLINE_LINK, link_at = 0, settled = 0;
-	const struct port *six;
-	struct rouse_dhcp_lease l;
-	int written;
+	struct quest q = { .deadline = deadline, .limit = n->begin + ROUSE_DEADLINE_LINK };
+	bool up = false;
 
-	for (;;) {
-		uint64_t now = rouse_clock_ms(), wait;
-		struct port *p;
+	while (!up) {
+		uint64_t now = rouse_clock_ms();
 
 		scan(n);
-		if (!link_at && has_link(n)) {
-			link_at = now;
-			limit = now + ROUSE_DEADLINE_LEASE;
-		}
-		written = use_written(n, e);
-		if (written == 1 || written < 0)
-			return written < 0 ? -1 : 0;
-		if (written == 2 && !settled)
-			settled = now + ROUTE_PATIENCE;
-		if (settled && (now >= settled || now >= deadline || !has_pending(n)))
-			return 0;
-		if (now >= deadline || (now >= limit && (n->n || !rouse_udev_busy())))
-			return explain(n, e);
-		if (link_at && now - link_at >= IPV6_PATIENCE && (six = ready_six(n)))
-			return configure_six(n, six, e);
-		/* The kernel configures IPv6 by itself, also where its router has not heard us. */
-		if (link_at && now - link_at >= IPV6_UNHEARD && has_route6()) {
-			rouse_log(ROUSE_LOG_INFO, "net", "no IPv4 address, but a route for IPv6");
-			return 0;
-		}
-		/* A card may still be on its way, or wait for its module. */
-		if (!n->n && rouse_started_by_init() && !rouse_udev_runs())
-			(void)rouse_kmod_coldplug();
-		/* Nothing is said when udev is done with a card. */
-		wait = n->n ? 1000 : 100;
-		p = turn(n, now + wait < deadline ? now + wait : deadline, &l);
-		if (!p)
-			continue;
-		p->bound = true;
-		if (configure(n, p, &l, e) < 0)
+		note_link(n, &q, now);
+		if (use_written(n, &q, now, &up, e) < 0)
 			return -1;
-		if (leads_out(&l))
+		if (up || must_do(n, &q, now))
 			return 0;
-		settled = rouse_clock_ms() + ROUTE_PATIENCE;
+		if (is_over(n, &q, now))
+			return explain(n, e);
+		if (use_six(n, &q, now, &up, e) < 0)
+			return -1;
+		if (!up && use_lease(n, &q, now, &up, e) < 0)
+			return -1;
 	}
+	return 0;
 }
 
 int rouse_net_up(uint64_t deadline, struct rouse_err *e)
