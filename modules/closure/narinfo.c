@@ -66,35 +66,52 @@ static int malformed(const struct parser *p, struct rouse_err *e, const char *wh
 			  what, value);
 }
 
-bool rouse_is_nar_url(const char *url)
+static bool is_visible(unsigned char c)
 {
-	size_t segment = 0, len = strlen(url);
+	return c > ' ' && c < 0x7f;
+}
 
-	if (!len || len > 1024 || url[0] == '/')
+/* "%2e", "%2f": a ".." or a "/" that is hidden from us, and not from the server. */
+static bool hides(const char *escape)
+{
+	static const char *const hiding[] = { "%2e", "%2f", "%5c", "%00" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(hiding); i++)
+		if (strncasecmp(escape, hiding[i], 3) == 0)
+			return true;
+	return false;
+}
+
+static bool is_plain_segment(const char *s, size_t n)
+{
+	if (n == 2 && memcmp(s, "..", 2) == 0)
 		return false;
-	for (size_t i = 0; i <= len; i++) {
-		unsigned char c = (unsigned char)url[i];
-
-		if (c == '\0' || c == '/' || c == '?') {
-			size_t n = i - segment;
-
-			if (n == 2 && url[segment] == '.' && url[segment + 1] == '.')
-				return false;
-			if (c == '?')
-				break;
-			segment = i + 1;
-		} else if (c <= ' ' || c >= 0x7f || strchr("\\#:@<>\"{}|^`", c)) {
-			return false;
-		} else if (c == '%' &&
-			   (!strncasecmp(url + i, "%2e", 3) || !strncasecmp(url + i, "%2f", 3) ||
-			    !strncasecmp(url + i, "%5c", 3) || !strncmp(url + i, "%00", 3))) {
-			return false; /* hides a ".." or a "/" from us, and not from the server */
-		}
-	}
-	for (const char *q = strchr(url, '?'); q && *q; q++)
-		if ((unsigned char)*q <= ' ' || (unsigned char)*q >= 0x7f || *q == '#')
+	for (size_t i = 0; i < n; i++)
+		if (!is_visible((unsigned char)s[i]) || strchr("\\#:@<>\"{}|^`", s[i]) ||
+		    hides(s + i))
 			return false;
 	return true;
+}
+
+/* A relative path, and maybe a query, of which only the server knows what it means. */
+bool rouse_is_nar_url(const char *url)
+{
+	const char *s = url;
+	size_t n;
+
+	if (!*url || strlen(url) > 1024 || *url == '/')
+		return false;
+	do {
+		n = strcspn(s, "/?");
+		if (!is_plain_segment(s, n))
+			return false;
+		s += n + 1;
+	} while (s[-1] == '/');
+	if (s[-1] == '\0')
+		return true;
+	while (is_visible((unsigned char)*s) && *s != '#')
+		s++;
+	return *s == '\0';
 }
 
 /* What an absolute URL is relative to a cache; NULL when it is not below it. */
