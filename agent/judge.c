@@ -136,32 +136,56 @@ const char *transfer_no_route(const struct transfer *tr)
 	return resolved && !reached ? tr->bucket->ops->no_route : "";
 }
 
+static enum rouse_kind kind_of(CURLcode code)
+{
+	static const struct {
+		CURLcode code;
+		enum rouse_kind kind;
+	} kinds[] = {
+		{ CURLE_PEER_FAILED_VERIFICATION, ROUSE_UNTRUSTED },
+		{ CURLE_SSL_ISSUER_ERROR, ROUSE_UNTRUSTED },
+		{ CURLE_SSL_PINNEDPUBKEYNOTMATCH, ROUSE_UNTRUSTED },
+		{ CURLE_SSL_INVALIDCERTSTATUS, ROUSE_UNTRUSTED },
+		{ CURLE_UNSUPPORTED_PROTOCOL, ROUSE_DOCUMENT },
+		{ CURLE_URL_MALFORMAT, ROUSE_DOCUMENT },
+		{ CURLE_LOGIN_DENIED, ROUSE_DOCUMENT },
+		{ CURLE_OUT_OF_MEMORY, ROUSE_SYSTEM },
+		{ CURLE_SSL_CACERT_BADFILE, ROUSE_SYSTEM },
+		{ CURLE_SSL_ENGINE_INITFAILED, ROUSE_SYSTEM },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i].code == code)
+			return kinds[i].kind;
+	/* Every other one is about reaching the server, and may be better in a moment. */
+	return ROUSE_UNAVAILABLE;
+}
+
+/* What a proxy answered to CONNECT, when it let nobody pass; else NULL. */
+static const char *proxy_refusal(const struct transfer *tr)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(tr->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	if (status == 407)
+		return "the proxy wants another name and password (HTTP 407)";
+	return status == 401 || status == 403 ? "the proxy does not let it pass" : NULL;
+}
+
 static enum outcome judge_code(struct transfer *tr, CURLcode code, struct rouse_err *e)
 {
-	enum rouse_kind kind = ROUSE_UNAVAILABLE;
 	const char *no_route = "", *why = tr->error[0] ? tr->error : curl_easy_strerror(code);
+	const char *refusal = proxy_refusal(tr);
+	enum rouse_kind kind = kind_of(code);
 	char url[512];
-	long proxy = 0;
 
-	/* Every other code is about reaching the server, and may be better in a moment. */
-	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_ISSUER_ERROR ||
-	    code == CURLE_SSL_PINNEDPUBKEYNOTMATCH || code == CURLE_SSL_INVALIDCERTSTATUS) {
-		kind = ROUSE_UNTRUSTED;
-	} else if (is_old_tls(code, tr->error)) {
+	if (is_old_tls(code, tr->error)) {
 		kind = ROUSE_UNTRUSTED;
 		why = "the server speaks neither TLS 1.2 nor 1.3";
-	} else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
-		   code == CURLE_LOGIN_DENIED) {
-		kind = ROUSE_DOCUMENT;
-	} else if (code == CURLE_OUT_OF_MEMORY || code == CURLE_SSL_CACERT_BADFILE ||
-		   code == CURLE_SSL_ENGINE_INITFAILED) {
-		kind = ROUSE_SYSTEM;
 	}
-	(void)curl_easy_getinfo(tr->easy, CURLINFO_HTTP_CONNECTCODE, &proxy);
-	if (proxy == 401 || proxy == 403 || proxy == 407) {
+	if (refusal) {
 		kind = ROUSE_DOCUMENT;
-		why = proxy == 407 ? "the proxy wants another name and password (HTTP 407)"
-				   : "the proxy does not let it pass";
+		why = refusal;
 	}
 	if (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT)
 		no_route = transfer_no_route(tr);

@@ -26,6 +26,15 @@ static int stop(struct transfer *tr, enum rouse_kind kind, const char *why)
 
 /* --- body ------------------------------------------------------------------------------------ */
 
+/* What the header of an answer said. */
+static void forget_header(struct transfer *tr)
+{
+	struct rouse_fetch *t = tr->t;
+
+	t->retry_after[0] = t->location[0] = t->etag[0] = tr->date[0] = tr->content_length[0] =
+		'\0';
+}
+
 int transfer_rewind(struct transfer *tr, struct rouse_err *e)
 {
 	struct rouse_fetch *t = tr->t;
@@ -35,8 +44,7 @@ int transfer_rewind(struct transfer *tr, struct rouse_err *e)
 	rouse_buf_done(&t->body_out);
 	t->status = 0;
 	tr->bucket_region[0] = '\0';
-	t->retry_after[0] = t->location[0] = t->etag[0] = tr->date[0] = tr->content_length[0] =
-		'\0';
+	forget_header(tr);
 	tr->received = tr->header_bytes = 0;
 	tr->delivered = tr->full = tr->stopped = tr->held = false;
 	return 0;
@@ -130,11 +138,30 @@ static bool header_value(const char *line, size_t n, const char *name, char *buf
 	return true;
 }
 
+/* It begins another header: an interim answer (100, 103), or a proxy's, came before it. */
+static bool is_status_line(const char *line, size_t n)
+{
+	return n > 5 && strncmp(line, "HTTP/", 5) == 0;
+}
+
+/* Debian 12's libcurl takes the last of several lengths; two that differ are an attack or a broken proxy, and the
+ * end of the body is not known. */
+static bool is_another_length(struct transfer *tr, const char *line, size_t n)
+{
+	char length[sizeof(tr->content_length)];
+
+	if (!header_value(line, n, "Content-Length", length, sizeof(length)))
+		return false;
+	if (tr->content_length[0])
+		return !rouse_streq(tr->content_length, length);
+	memcpy(tr->content_length, length, sizeof(length));
+	return false;
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *arg)
 {
 	struct transfer *tr = arg;
 	struct rouse_fetch *t = tr->t;
-	char length[sizeof(tr->content_length)];
 
 	(void)size; /* always 1 */
 	tr->header_bytes += n;
@@ -142,29 +169,22 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 		(void)stop(tr, ROUSE_UNAVAILABLE, "the server's header is larger than 64 KiB");
 		return 0;
 	}
-	/* A status line begins another header: an interim answer (100, 103) came before it. */
-	if (n > 5 && strncmp(line, "HTTP/", 5) == 0)
-		t->retry_after[0] = t->location[0] = t->etag[0] = tr->date[0] =
-			tr->content_length[0] = '\0';
+	if (is_status_line(line, n)) {
+		forget_header(tr);
+		if (t->headers_out)
+			rouse_buf_done(t->headers_out);
+	}
+	if (t->headers_out && rouse_buf_add(t->headers_out, line, n, ROUSE_MAX_HEADERS) < 0)
+		return 0; /* not reached: all together are bounded above */
 	(void)(header_value(line, n, "Retry-After", t->retry_after, sizeof(t->retry_after)) ||
 	       header_value(line, n, "Location", t->location, sizeof(t->location)) ||
 	       header_value(line, n, "ETag", t->etag, sizeof(t->etag)) ||
 	       header_value(line, n, "Date", tr->date, sizeof(tr->date)) ||
 	       header_value(line, n, "x-amz-bucket-region", tr->bucket_region,
 			    sizeof(tr->bucket_region)));
-	if (t->headers_out && n > 5 && strncmp(line, "HTTP/", 5) == 0)
-		rouse_buf_done(t->headers_out);
-	if (t->headers_out && rouse_buf_add(t->headers_out, line, n, ROUSE_MAX_HEADERS) < 0)
-		return 0; /* not reached: all together are bounded above */
-	/* Debian 12's libcurl takes the last of several lengths; two that differ are an attack or a
-	 * broken proxy, and the end of the body is not known. */
-	if (header_value(line, n, "Content-Length", length, sizeof(length))) {
-		if (tr->content_length[0] && !rouse_streq(tr->content_length, length)) {
-			(void)stop(tr, ROUSE_UNAVAILABLE,
-				   "the server sent two different Content-Length");
-			return 0;
-		}
-		memcpy(tr->content_length, length, sizeof(length));
+	if (is_another_length(tr, line, n)) {
+		(void)stop(tr, ROUSE_UNAVAILABLE, "the server sent two different Content-Length");
+		return 0;
 	}
 	return n;
 }
