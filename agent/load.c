@@ -272,11 +272,29 @@ static int check_dir(int dir, const char *path, struct rouse_err *e)
 	return rouse_fs_check_owner(&st, path, e);
 }
 
+static int load_override(struct rouse_document *d, int dir, const char *path, const char *name,
+			 bool trusted, struct rouse_err *e)
+{
+	auto_free char *full = rouse_asprintf("%s/%s", path, name);
+	auto_buf struct rouse_buf text = { 0 };
+
+	if (rouse_read_override(dir, name, full, trusted, &text, e) < 0)
+		return -1;
+	return add_override(d, full, text.data, text.len, e);
+}
+
+/* What stands in the place of a file, or has none yet. */
+static int load_instead(struct rouse_document *d, const struct rouse_override *o,
+			struct rouse_err *e)
+{
+	return add_override(d, o->label, o->text, o->len, e);
+}
+
 int rouse_load_overrides_at(struct rouse_document *d, int dir, const char *path, bool trusted,
 			    const struct rouse_override *instead, struct rouse_err *e)
 {
+	const struct rouse_override *waiting = instead && instead->text ? instead : NULL;
 	struct dirent **entries = NULL;
-	bool waits = instead && instead->text;
 	int n, r = trusted ? check_dir(dir, path, e) : 0;
 
 	if (r < 0)
@@ -285,26 +303,16 @@ int rouse_load_overrides_at(struct rouse_document *d, int dir, const char *path,
 	if (n < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot list '%s'", path);
 	for (int i = 0; i < n; i++) {
-		auto_free char *name = rouse_strdup(entries[i]->d_name);
-		auto_free char *full = rouse_asprintf("%s/%s", path, name);
-		auto_buf struct rouse_buf text = { 0 };
-		int order = instead ? strcmp(name, instead->name) : -1;
+		const char *name = entries[i]->d_name;
 
+		if (r == 0 && waiting && strcmp(name, waiting->name) >= 0)
+			r = load_instead(d, take(waiting, NULL), e);
+		if (r == 0 && !(instead && rouse_streq(name, instead->name)))
+			r = load_override(d, dir, path, name, trusted, e);
 		free(entries[i]);
-		if (r == 0 && waits && order >= 0) {
-			r = add_override(d, instead->label, instead->text, instead->len, e);
-			waits = false;
-		}
-		if (r < 0 || (instead && strcmp(name, instead->name) == 0))
-			continue;
-		r = rouse_read_override(dir, name, full, trusted, &text, e);
-		if (r == 0)
-			r = add_override(d, full, text.data, text.len, e);
 	}
 	free(entries);
-	if (r == 0 && waits)
-		r = add_override(d, instead->label, instead->text, instead->len, e);
-	return r;
+	return r == 0 && waiting ? load_instead(d, waiting, e) : r;
 }
 
 int rouse_open_overrides(const struct rouse_root *root, const char **ret_path,
