@@ -53,37 +53,55 @@ static const struct rouse_source *detect(struct rouse_machine *m, uint64_t deadl
 	return source;
 }
 
+static int nobody_says(struct rouse_err *e)
+{
+	return rouse_fail(
+		e, ROUSE_DOCUMENT, 0,
+		"nothing on this machine says where its document is: no cloud was "
+		"recognised, the kernel command line has no rouse.document=, the image no "
+		"\"document\" setting");
+}
+
+static int ask_source(const struct rouse_source *source, struct rouse_machine *m,
+		      const struct rouse_boot_options *o, struct rouse_fetcher *f,
+		      uint64_t deadline, struct rouse_found *ret, struct rouse_err *e)
+{
+	if (source->network && rouse_acquire_network(o, deadline, e) < 0)
+		return -1;
+	if (source->fetch(source, m, f, deadline, ret, e) < 0)
+		return rouse_wrap(e, "%s", source->name);
+	return 0;
+}
+
+/* Where the image says that a document is, and not which source has it. */
+static bool is_behind_network(const struct rouse_settings *s)
+{
+	return s->document && !named_source(s) && !is_local(s->document);
+}
+
 int rouse_acquire_source(const struct rouse_boot_options *o, const struct rouse_settings *s,
 			 struct rouse_fetcher *f, uint64_t deadline, struct rouse_found *ret,
 			 struct rouse_err *e)
 {
 	struct rouse_machine m = { 0 };
-	const struct rouse_source *named = named_source(s), *source = named;
+	const struct rouse_source *source = named_source(s);
 	char why[256] = "the image names it";
 	int r = 0;
 
 	if (rouse_machine_open(&m, "", e) < 0)
 		return -1;
-	if (!named)
+	if (!source)
 		source = detect(&m, deadline, why, sizeof(why));
 	if (source) {
 		rouse_log(ROUSE_LOG_INFO, "source", "%s: %s", source->name, why);
 		ret->source = source->name;
+	} else if (!s->document) {
+		r = nobody_says(e);
 	}
-	if (!source && !s->document)
-		r = rouse_fail(e, ROUSE_DOCUMENT, 0,
-			       "nothing on this machine says where its document is: no cloud was "
-			       "recognised, the "
-			       "kernel command line has no rouse.document=, the image no "
-			       "\"document\" setting");
-	if (r == 0 &&
-	    ((source && source->network) || (!named && s->document && !is_local(s->document))))
+	if (r == 0 && is_behind_network(s))
 		r = rouse_acquire_network(o, deadline, e);
-	if (r == 0 && source) {
-		r = source->fetch(source, &m, f, deadline, ret, e);
-		if (r < 0)
-			(void)rouse_wrap(e, "%s", source->name);
-	}
+	if (r == 0 && source)
+		r = ask_source(source, &m, o, f, deadline, ret, e);
 	/* Also when nobody answered: who this machine is does not depend on it. */
 	if (source)
 		rouse_source_recall(source, &m, ret);
