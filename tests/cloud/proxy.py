@@ -213,7 +213,7 @@ def settings_say_what_is_wrong_with_a_proxy(world):
                         ({"url": "http://proxy", "except": ["a, b"]}, "a name, a domain"), ({"except": []}, "url")):
         with Machine(world, proxy=proxy) as m:
             r = m.rouse("check", "--settings", m.top + "/agent.json")
-            assert r.returncode == 78 and "proxy" in r.stderr and word in r.stderr, (proxy, r)
+            assert r.returncode == 78 and "proxy" in r.stdout and word in r.stdout, (proxy, r)
 
 
 TESTS = [a_boot_gets_its_document_and_tells_its_verdict_through_the_proxy, the_password_is_for_root_alone,
