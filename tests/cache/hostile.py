@@ -351,7 +351,8 @@ def refused(name, p, store, status, word):
     """One sentence with the object, the right status, and nothing to be seen; what is complete waits, out of
     sight, when trying again may help."""
     there = os.listdir(store) if os.path.isdir(store) else []
-    report(name, p.returncode == status and word in p.stderr and p.stderr.count("\n") == 1 and
+    lines = [line for line in p.stderr.splitlines() if "; trying again, " not in line]  # while it waits
+    report(name, p.returncode == status and word in p.stderr and len(lines) == 1 and
            not any(n == BAD or n.startswith(".") and status != UNAVAILABLE for n in there),
            f"status {p.returncode}, wanted {status}; '{word}' in:", p.stderr, there)
 
