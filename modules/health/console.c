@@ -6,7 +6,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include <rouse/port.h>
 #include <rouse/report.h>
 #include <rouse/text.h>
+#include <rouse/trust.h>
 
 #include "console.h"
 
@@ -114,7 +114,7 @@ char *console_fingerprint(const char *line)
 {
 	size_t type = strcspn(line, " "), key = line[type] ? strcspn(line + type + 1, " ") : 0;
 	const char *text = line + type + 1, *comment;
-	uint8_t blob[1024], digest[SHA256_DIGEST_LENGTH];
+	uint8_t blob[1024], digest[ROUSE_SHA256_LEN];
 	auto_free char *print = NULL;
 	int64_t n;
 
@@ -124,7 +124,7 @@ char *console_fingerprint(const char *line)
 		n = rouse_unbase64(blob, sizeof(blob), text, key);
 		if (n <= 0)
 			return NULL;
-		(void)SHA256(blob, (size_t)n, digest);
+		rouse_sha256_of(blob, (size_t)n, digest);
 		print = rouse_base64(digest, sizeof(digest));
 		print[strcspn(print, "=")] = '\0';
 		comment = text[key] && text[key + 1] ? text + key + 1 : "no comment";
