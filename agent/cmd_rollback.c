@@ -25,11 +25,11 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 's')
+		if (c == 'r')
+			o->root = optarg;
+		else if (c == 's')
 			o->now = true;
-		else if (c == 'r' && rouse_take_root(&o->root, optarg, e) < 0)
-			return -1;
-		else if (c == '?')
+		else
 			return rouse_usage(e, "unknown or incomplete option '%s'",
 					   argv[optind - 1]);
 	}
@@ -39,7 +39,7 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 		return rouse_usage(e, "expected one generation, found %d arguments", argc - optind);
 	if (optind < argc && (!rouse_parse_u64(argv[optind], UINT32_MAX, &o->number) || !o->number))
 		return rouse_usage(e, "'%s' is not the number of a generation", argv[optind]);
-	return 0;
+	return rouse_take_root(&o->root, o->root, e);
 }
 
 /* NULL with *e when there is none that could be started. */
