@@ -143,38 +143,60 @@ static int is_public_host_key(const struct dirent *entry)
 	return n > 8 && rouse_streq(rest + n - 8, "_key.pub");
 }
 
-char *console_host_keys(const char *dir)
+int console_each_host_key(const char *dir,
+			  int (*each)(void *arg, const char *line, struct rouse_err *e), void *arg,
+			  struct rouse_err *e)
 {
-	struct rouse_buf prints = { 0 }, keys = { 0 };
 	struct dirent **entries = NULL;
-	char *ret = NULL;
-	int n = scandir(dir, &entries, is_public_host_key, alphasort);
+	int n = scandir(dir, &entries, is_public_host_key, alphasort), r = 0;
 
 	for (int i = 0; i < n; i++) {
 		auto_free char *path = rouse_asprintf("%s/%s", dir, entries[i]->d_name);
 		auto_free char *print = NULL;
 		char line[2048];
 
-		if (rouse_read_line(path, line, sizeof(line)) &&
+		if (r == 0 && rouse_read_line(path, line, sizeof(line)) &&
 		    rouse_utf8_valid(line, strlen(line))) {
 			rouse_one_line(line);
 			print = console_fingerprint(line);
 		}
-		if (print) {
-			rouse_buf_printf(&prints, "%s\r\n", print);
-			rouse_buf_printf(&keys, "%s\r\n", line);
-		}
+		if (print)
+			r = each(arg, line, e);
 		free(entries[i]);
 	}
 	free(entries);
-	if (prints.len)
+	return r;
+}
+
+struct texts {
+	struct rouse_buf prints, keys;
+};
+
+static int add_texts(void *arg, const char *line, struct rouse_err *e unused_arg)
+{
+	auto_free char *print = console_fingerprint(line);
+	struct texts *t = arg;
+
+	rouse_buf_printf(&t->prints, "%s\r\n", print);
+	rouse_buf_printf(&t->keys, "%s\r\n", line);
+	return 0;
+}
+
+char *console_host_keys(const char *dir)
+{
+	struct texts t = { 0 };
+	struct rouse_err never;
+	char *ret = NULL;
+
+	(void)console_each_host_key(dir, add_texts, &t, &never);
+	if (t.prints.len)
 		ret = rouse_asprintf("\r\n-----BEGIN SSH HOST KEY FINGERPRINTS-----\r\n%s"
 				     "-----END SSH HOST KEY FINGERPRINTS-----\r\n"
 				     "-----BEGIN SSH HOST KEY KEYS-----\r\n%s"
 				     "-----END SSH HOST KEY KEYS-----\r\n",
-				     prints.data, keys.data);
-	rouse_buf_done(&prints);
-	rouse_buf_done(&keys);
+				     t.prints.data, t.keys.data);
+	rouse_buf_done(&t.prints);
+	rouse_buf_done(&t.keys);
 	return ret;
 }
 

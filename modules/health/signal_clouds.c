@@ -6,6 +6,8 @@
  */
 #include "signals.h"
 
+#include "console.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -58,6 +60,19 @@ static int expect_firmware(const char *name, const char *wanted, const char *clo
 			       cloud);
 }
 
+/* Where `gcloud compute ssh` finds what the machine must prove to be: hostkeys/<type> has the key in base64. */
+static int gce_tell_host_key(void *arg, const char *line, struct rouse_err *e)
+{
+	static const char *const headers[] = { "Metadata-Flavor: Google",
+					       "Content-Type: text/plain", NULL };
+	size_t type = strcspn(line, " ");
+	auto_free char *url = rouse_asprintf(GCE_ATTRIBUTES "/hostkeys/%.*s", (int)type, line);
+	auto_free char *key = rouse_strndup(line + type + 1, strcspn(line + type + 1, " "));
+	long status = 0;
+
+	return signal_send(arg, "PUT", url, headers, key, true, &status, e);
+}
+
 static int gce_tell(struct signal_call *c, struct rouse_err *e)
 {
 	static const char *const headers[] = { "Metadata-Flavor: Google",
@@ -79,7 +94,9 @@ static int gce_tell(struct signal_call *c, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_DOCUMENT, EACCES,
 				  "guest attributes are off: set the metadata "
 				  "'enable-guest-attributes' to TRUE");
-	return r;
+	if (r < 0 || c->verdict == ROUSE_PENDING)
+		return r;
+	return console_each_host_key("/etc/ssh", gce_tell_host_key, c, e);
 }
 
 const struct signal signal_gce = {

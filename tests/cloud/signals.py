@@ -566,6 +566,24 @@ def gce_writes_a_guest_attribute():
         assert body["verdict"] == "ready" and body["instance"]["id"] == m.id, body
 
 
+def gce_has_the_host_keys_that_its_ssh_looks_for():
+    key = "AAAAC3NzaC1lZDI1NTE5AAAAILDYWaZu4jmK5Egrspit6Y5Yka4nwwaUs1y4lvcdEgpo"
+    with open("/etc/ssh/ssh_host_ed25519_key.pub", "w", encoding="ascii") as f:
+        f.write(f"ssh-ed25519 {key} root@web\n")
+    try:
+        with Machine({"gce": {}}) as m:
+            WORLD.seen["gce"] = []
+            m.boot()
+            status, host_key = WORLD.seen["gce"]
+            assert status.target.endswith("/guest-attributes/rouse/status"), status
+            assert (host_key.method, host_key.target) == (
+                "PUT", "/computeMetadata/v1/instance/guest-attributes/hostkeys/ssh-ed25519"), host_key
+            assert host_key.headers["metadata-flavor"] == "Google" and host_key.body == key.encode(), host_key
+            assert m.outcome("gce")["ok"] and m.outcome("gce")["to"] == "rouse/status", m.outcome("gce")
+    finally:
+        os.unlink("/etc/ssh/ssh_host_ed25519_key.pub")
+
+
 def gce_without_attributes_says_how():
     WORLD.scripts["gce"] = [(403, "")]
     with Machine({"gce": {"namespace": "boot", "key": "x"}}) as m:
@@ -972,7 +990,7 @@ ALONE = [held_machine_is_given_up_only_after_its_time, held_machine_heals_when_i
          fallback_that_is_not_well_either_is_given_up_after_its_time,
          boot_asks_the_fleet_by_signed_requests, asg_signs_by_the_services_clock, asg_asks_for_fresh_credentials_once, asg_of_no_group_has_nothing_to_do,
          asg_of_a_warm_pool_is_told_twice, asg_of_a_running_warm_pool_is_told_when_it_wants_the_machine, asg_that_removes_the_machine_is_not_told_to_go_on, asg_is_found_out,
-         asg_is_in_the_tags, gce_writes_a_guest_attribute, gce_without_attributes_says_how, azure_hears_ready,
+         asg_is_in_the_tags, gce_writes_a_guest_attribute, gce_has_the_host_keys_that_its_ssh_looks_for, gce_without_attributes_says_how, azure_hears_ready,
          azure_hears_why_not, azure_that_is_busy_is_told_again, azures_host_hears_of_it_without_a_network, cluster_api_finds_its_sentinel,
          cloud_inits_files_are_written, debug_exit_is_the_last_word, foreign_firmware_is_not_told,
          boot_tries_its_channels_before_the_work]
@@ -1015,6 +1033,7 @@ def build_world(work):
         mount --bind sys /sys && mount --bind cmdline /proc/cmdline
         mkdir -p etc/up etc/work && mount -t tmpfs none etc && mkdir -p etc/up/rouse etc/work
         mount -t overlay -o lowerdir=/etc,upperdir=etc/up,workdir=etc/work overlay /etc && mount --bind hosts /etc/hosts
+        mkdir -p /etc/ssh && rm -f /etc/ssh/ssh_host_*
         mount -t tmpfs none /run && mount -t tmpfs none /var/lib && mount -t tmpfs none /usr/lib/systemd
         ip link set lo up; ip address add 169.254.169.254/32 dev lo; ip address add 168.63.129.16/32 dev lo
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test \\
