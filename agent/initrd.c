@@ -2,6 +2,7 @@
 /* The agent as a unit of a systemd initrd, or called by the script of another one. */
 #include <rouse/init.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -121,6 +122,9 @@ int rouse_initrd_run(const struct rouse_boot_options *asked, struct rouse_err *e
 	o.initramfs = true;
 	if (rouse_streq(o.root, "/"))
 		o.root = "/sysroot";
+	/* systemd makes it when it mounts something there itself */
+	if (mkdir(o.root, 0755) < 0 && errno != EEXIST)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s'", o.root);
 	(void)unlink(ROUSE_HANDOFF_FILE); /* of a try before this one, if any */
 	load_drivers();
 	while (rouse_boot_supervised(&o, hand_off, &result) != 0) {

@@ -3,7 +3,7 @@
 # The two kinds of initrd that a NixOS with packaging/nix/module.nix has, out of what the module says and of
 # programs of this machine; to be read by tests/boot/initrd.sh.
 #
-#   nixos_systemd IMAGE OUT     over an initrd with systemd, which must be the first part
+#   nixos_systemd IMAGE OUT     over an initrd with systemd
 #   nixos_scripted OUT
 
 # The packages that the module names, in a store of their own, and what it says then, as JSON.
@@ -28,14 +28,14 @@ nixos_pack() # TREE
 nixos_systemd()
 {
 	tree=$dir/nixos-systemd
-	mkdir -p "$tree/nix" "$tree/etc/systemd/system" "$tree/usr/bin" &&
+	mkdir -p "$tree" && zstd -dc "$1" | (cd "$tree" && cpio --quiet -idm) && mkdir -p "$tree/nix" "$tree/usr/bin" &&
 		nixos_evaluate true > "$dir/nixos.json" && cp -a "$dir/nixos/nix/store" "$tree/nix/" &&
 		python3 tests/boot/nixos.py "$dir/nixos.json" "$tree" || return
 	# NixOS has nothing of dracut's
 	for hook in cmdline pre-udev pre-trigger initqueue pre-mount mount pre-pivot shutdown; do
-		ln -s /dev/null "$tree/etc/systemd/system/dracut-$hook.service"
+		ln -sf /dev/null "$tree/etc/systemd/system/dracut-$hook.service"
 	done
-	nixos_pack "$tree" > "$dir/nixos.cpio" && cat "$1" > "$2" && truncate -s %4 "$2" && cat "$dir/nixos.cpio" >> "$2"
+	rmdir "$tree/sysroot" && nixos_pack "$tree" | zstd -q -3 > "$2"
 }
 
 # One string of what the module says
