@@ -10,6 +10,15 @@ let
   settings = pkgs.writeText "agent.json" (builtins.toJSON cfg.settings);
   certificates = "${pkgs.cacert}/etc/ssl/certs/ca-bundle.crt";
   with_systemd = config.boot.initrd.systemd.enable;
+  # What the kernel needs for what a program makes
+  modules = {
+    "mkfs.btrfs" = [ "btrfs" ];
+    "mkfs.f2fs" = [ "f2fs" ];
+    lvm = [ "dm-snapshot" "dm-thin-pool" "dm-raid" ];
+    mdadm = [ "md_mod" "raid0" "raid1" "raid10" "raid456" ];
+    cryptsetup = [ "dm_crypt" "cryptd" "aes" "xts" "sha256" "sha512" "af_alg" "algif_skcipher" ];
+  };
+  if_off.unitConfig.ConditionKernelCommandLine = "rouse=off";
 in
 {
   options.services.rouse.initrd = {
@@ -32,12 +41,15 @@ in
         device = "none";
         fsType = "tmpfs";
       };
+      # NixOS builds no initrd when its kernel lacks one of them.
       boot.initrd.availableKernelModules = [
         "virtio_pci" "virtio_blk" "virtio_scsi" "virtio_net" "virtio_console" "virtio_rng"
         "nvme" "ena" "gve" "hv_vmbus" "hv_storvsc" "hv_netvsc" "xen-blkfront" "xen-netfront"
-        "vmw_pvscsi" "vmxnet3" "ahci" "sd_mod" "sr_mod"
-        "ext4" "vfat" "xfs" "isofs" "dm_mod" "qemu_fw_cfg"
-      ];
+        "vmxnet3" "ahci" "sd_mod" "sr_mod"
+        "ext4" "vfat" "nls_cp437" "nls_iso8859-1" "xfs" "isofs" "dm_mod" "qemu_fw_cfg"
+      ]
+      ++ lib.optionals pkgs.stdenv.hostPlatform.isx86 [ "vmw_pvscsi" ]
+      ++ lib.concatMap (program: modules.${program} or [ ]) (lib.attrNames cfg.initrd.programs);
       boot.initrd.kernelModules = [ "af_packet" ];
     })
 
@@ -79,8 +91,8 @@ in
 
         # These take the system from init=. The agent tells initrd-switch-root.service which one it is, and
         # its prepare-root activates it when it has become the root.
-        services.initrd-find-nixos-closure.enable = false;
-        services.initrd-nixos-activation.enable = false;
+        services.initrd-find-nixos-closure = if_off;
+        services.initrd-nixos-activation = if_off;
       };
     })
 

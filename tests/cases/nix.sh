@@ -26,6 +26,12 @@ ok() # NAME COMMAND [ARG]...
 }
 
 # Is this (Python) true of the configuration `c`?
+true_of() # FILE EXPRESSION
+{
+	python3 -c 'import json, sys; c = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else print(c) or 1)' \
+		"$1" "$2"
+}
+
 holds() # ENABLE INITRD[-scripted] EXPRESSION
 {
 	config=$dir/config.$1.$2
@@ -33,8 +39,14 @@ holds() # ENABLE INITRD[-scripted] EXPRESSION
 	[ "$2" = "${2%-scripted}" ] || systemd=false
 	[ -s "$config" ] || nix-instantiate --eval --strict --json --read-write-mode --arg enable "$1" --arg initrd "${2%-scripted}" \
 		--arg systemd $systemd tests/lib/nixos.nix > "$config" || return
-	python3 -c 'import json, sys; c = json.load(open(sys.argv[1])); sys.exit(0 if eval(sys.argv[2]) else print(c) or 1)' \
-		"$config" "$3"
+	true_of "$config" "$3"
+}
+
+# The same of an initrd with these programs, for this kind of processor
+says() # X86 PROGRAMS EXPRESSION
+{
+	nix-instantiate --eval --strict --json --read-write-mode --arg initrd true --arg x86 "$1" --arg programs "$2" \
+		tests/lib/nixos.nix > "$dir/config" && true_of "$dir/config" "$3"
 }
 
 # A value of a unit file of ours
@@ -62,8 +74,15 @@ ok "in an initrd, the agent makes the root" holds false true \
 ok "in an initrd, a unit of which all was killed is started again" holds false true \
 	"[c['boot']['initrd']['systemd']['services']['rouse-initrd']['serviceConfig'][k] for k in ('OOMPolicy', 'Restart')] == [
 		'$(value rouse-initrd.service OOMPolicy)', '$(value rouse-initrd.service Restart)']"
-ok "in an initrd, the system is not that of init=" holds false true \
-	'c["boot"]["initrd"]["systemd"]["services"]["initrd-find-nixos-closure"] == {"enable": False}'
+ok "in an initrd, the system is that of init= only where the agent is off" holds false true \
+	'all(c["boot"]["initrd"]["systemd"]["services"][s] == {"unitConfig": {"ConditionKernelCommandLine": "rouse=off"}}
+		for s in ("initrd-find-nixos-closure", "initrd-nixos-activation"))'
+ok "a filesystem of firmware has the kernel's code pages" holds false true \
+	'{"vfat", "nls_cp437", "nls_iso8859-1"} <= set(c["boot"]["initrd"]["availableKernelModules"])'
+ok "no module is asked for that only another processor's kernel has" says false '{ }' \
+	'"vmw_pvscsi" not in c["boot"]["initrd"]["availableKernelModules"]'
+ok "a program brings the kernel's modules for what it makes" says true '{ mdadm = "/m/bin/mdadm"; lvm = "/l/bin/lvm"; }' \
+	'{"vmw_pvscsi", "raid1", "dm-thin-pool", "dm_crypt"} - set(c["boot"]["initrd"]["availableKernelModules"]) == {"dm_crypt"}'
 ok "in a scripted initrd, no unit of one with systemd is said" holds false true-scripted \
 	'"systemd" not in c["boot"]["initrd"] and "copy_bin_and_libs /rouse/bin/rouse" in c["boot"]["initrd"]["extraUtilsCommands"]'
 ok "in an initrd, health is checked, and nothing is made twice" holds false true \

@@ -6,6 +6,8 @@
   initrd ? false,
   systemd ? true,
   packages ? "",
+  x86 ? true,
+  programs ? { },
   settings ? { document = "/etc/web.json"; },
 }:
 let
@@ -17,7 +19,8 @@ let
     mkAfter = x: x;
     mkDefault = x: x;
     types = { package = "package"; attrs = "attrs"; str = "str"; attrsOf = t: t; };
-    attrValues = builtins.attrValues;
+    inherit (builtins) attrNames attrValues concatMap;
+    optionals = yes: list: if yes then list else [ ];
     concatStrings = builtins.concatStringsSep "";
   };
   merge = a: b: a // builtins.mapAttrs
@@ -30,13 +33,15 @@ let
         inherit enable settings;
         package = "${packages}/rouse";
         initrd.enable = initrd;
-        initrd.programs = (import ../../packaging/nix/initrd.nix args).options.services.rouse.initrd.programs.default;
+        initrd.programs =
+          (import ../../packaging/nix/initrd.nix args).options.services.rouse.initrd.programs.default // programs;
       };
     };
     pkgs = {
       writeText = name: text: builtins.toFile name text;
       dosfstools = "${packages}/dosfstools";
       cacert = "${packages}/cacert";
+      stdenv.hostPlatform.isx86 = x86;
     };
   };
   module = import ../../packaging/nix/module.nix args;
