@@ -23,6 +23,8 @@
  * "overrides.conf". */
 #define DROP_IN "/run/systemd/system/initrd-switch-root.service.d/zz-rouse.conf"
 
+#define STATE_UNIT "/run/systemd/system/run-systemd.mount"
+
 /* systemd only switches to a root that says which OS it is, and takes its init from the kernel's
  * command line, which knows nothing of closures. */
 static int tell_systemd(const struct rouse_handoff *h, struct rouse_err *e)
@@ -32,12 +34,23 @@ static int tell_systemd(const struct rouse_handoff *h, struct rouse_err *e)
 		"[Service]\nExecStart=\nExecStart=systemctl --no-block switch-root %s %s\n",
 		h->root, h->init);
 	const char *const argv[] = { "systemctl", "daemon-reload", NULL };
+	static const char state[] = "/run/systemd";
+	static const char unit[] = "[Unit]\nDefaultDependencies=no\n"
+				   "[Mount]\nWhat=/run/systemd\nWhere=/run/systemd\n";
 	const struct rouse_proc reload = { .argv = argv,
 					   .deadline = rouse_clock_ms() + ROUSE_DEADLINE_HANDOFF };
 
 	if (rouse_root_open(&here, "/", e) < 0 || rouse_fs_mkdirs(&here, DROP_IN, false, e) < 0 ||
 	    rouse_fs_replace(&here, DROP_IN, text, strlen(text), 0644, (uid_t)-1, (gid_t)-1, e) < 0)
 		return -1;
+	/* Since version 257 it renames that directory before it starts an init by name, and with it go the
+	 * units that were left there. A mount cannot be renamed; and the one that starts then need not try
+	 * to unmount it when the machine goes down. */
+	if (rouse_fs_replace(&here, STATE_UNIT, unit, strlen(unit), 0644, (uid_t)-1, (gid_t)-1, e) <
+	    0)
+		return -1;
+	if (mount(state, state, NULL, MS_BIND | MS_REC, NULL) < 0)
+		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot mount '%s'", state);
 	return rouse_proc_check(&reload, e);
 }
 

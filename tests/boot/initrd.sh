@@ -191,6 +191,7 @@ for kind in systemd scripted; do
 	ok "NixOS, $kind: the agent finds the root and grows it" said 'disks: grow partition 1'
 	ok "NixOS, $kind: the document's system starts, with no init=" said "^NEXT-INIT $good/init"
 	ok "NixOS, $kind: the agent has traveled and starts" said '^CHECK ok the agent has traveled and starts'
+	ok "NixOS, $kind: its unit is wanted" said '^CHECK ok its unit is wanted'
 	ok "NixOS, $kind: the report has traveled" said '^CHECK ok the report has traveled'
 	ok "NixOS, $kind: no process of the initrd is left" said '^CHECK ok no process is left'
 	ok "NixOS, $kind: the root is the disk's" said "^CHECK ok the root is the disk's"

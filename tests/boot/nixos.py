@@ -26,6 +26,8 @@ NIXOS = {
     "initrd-switch-root": {
         "serviceConfig": {
             "EnvironmentFile": "-/etc/switch-root.conf",
+            # As systemd does itself since version 257
+            "ExecStartPre": "-/bin/mv -T /run/systemd /run/systemd.pre-switch-root",
             "ExecStart": ["", 'systemctl --no-block switch-root /sysroot "${NEW_INIT}"'],
         },
     },
