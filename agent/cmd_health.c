@@ -217,13 +217,14 @@ static void remember(const struct session *s)
 /* What a person outside can no longer be told is on the disk first, then on the console. */
 static void announce(struct session *s)
 {
+	bool heard;
+
 	rouse_report_write(&s->report);
-	if (rouse_streq(s->run, RUN_DIR)) {
-		rouse_health_console(&s->report);
-		rouse_health_host_keys();
-	}
+	heard = rouse_streq(s->run, RUN_DIR) && rouse_health_console(&s->report);
 	rouse_health_signal(&s->report, &s->health);
 	rouse_report_write(&s->report);
+	if (heard) /* a port that nobody reads takes its time, at which the group must not wait */
+		rouse_health_host_keys();
 }
 
 static void print_check(const json_t *check)
@@ -471,7 +472,7 @@ static int give_verdict(const char *run, const char *reason, struct rouse_err *e
 	rouse_report_write(&r);
 	if (!told) {
 		if (rouse_streq(run, RUN_DIR))
-			rouse_health_console(&r);
+			(void)rouse_health_console(&r);
 		rouse_health_signal(&r, NULL);
 		rouse_report_write(&r);
 	}

@@ -64,7 +64,7 @@ static bool find_report(const struct rouse_boot_options *o, const char *reason,
 static void announce(struct rouse_report *report)
 {
 	rouse_report_write(report);
-	rouse_health_console(report);
+	(void)rouse_health_console(report);
 	rouse_health_signal(report, NULL);
 	rouse_report_write(report);
 }

@@ -280,7 +280,7 @@ void boot_fail(struct boot *b, const struct rouse_err *cause, struct rouse_boot_
 	rouse_report_write(&b->report);
 	/* Who was told once need not hear it again at each try. */
 	if (!b->held || !rouse_streq(b->held_reason, cause->text)) {
-		rouse_health_console(&b->report);
+		(void)rouse_health_console(&b->report);
 		rouse_health_signal(&b->report, known ? &health : NULL);
 		rouse_report_write(&b->report);
 	}

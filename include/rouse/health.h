@@ -106,8 +106,8 @@ struct rouse_herald *rouse_herald_start(const struct rouse_report *r, const stru
 /* Ends it, which may take as long as one signal, and notes in the report what it found ("channels",
  * "heartbeats"). Accepts NULL. */
 void rouse_herald_stop(struct rouse_herald *h, struct rouse_report *r);
-/* Writes the state line to all consoles of the machine and to the kernel log. */
-void rouse_health_console(const struct rouse_report *r);
+/* Writes the state line to all consoles of the machine and to the kernel log. False: none of them took it. */
+bool rouse_health_console(const struct rouse_report *r);
 /* The host keys of this machine's SSH server, if it has any, on every console. */
 void rouse_health_host_keys(void);
 /* What comes next, into the report ("fault", "action", "hold") and on the disk of the machine: that a

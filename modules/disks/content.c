@@ -77,12 +77,12 @@ static void add_signature(json_t *list, const char *type, const char *label, con
 	rouse_json_append(list, take(s, NULL));
 }
 
-/* Of ext4 and btrfs a prober says so from libblkid 2.39 on. */
+/* A filesystem of a kind that may be ours. Of ext4 and btrfs a prober says so from libblkid 2.39 on. */
 static bool is_damaged(blkid_probe pr, const char *type, int fd, uint64_t offset)
 {
 	const struct disks_filesystem *fs = disks_filesystem_find(type);
 
-	return value_of(pr, "SBBADCSUM") || (fs && fs->damaged && fs->damaged(fd, offset));
+	return fs && (value_of(pr, "SBBADCSUM") || (fs->damaged && fs->damaged(fd, offset)));
 }
 
 static bool read_all(int fd, void *buf, size_t n, uint64_t offset)

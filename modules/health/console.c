@@ -47,7 +47,7 @@ static bool write_consoles(const char *line)
 	return any;
 }
 
-void rouse_health_console(const struct rouse_report *r)
+bool rouse_health_console(const struct rouse_report *r)
 {
 	auto_free char *state = rouse_report_console_line(r);
 	auto_free char *line = rouse_asprintf("\r\n%s\r\n", state);
@@ -55,8 +55,7 @@ void rouse_health_console(const struct rouse_report *r)
 
 	/* Level 7 reaches the log but no console: there it stands already, whatever `quiet` says. */
 	(void)write_console("/dev/kmsg", record);
-	if (!write_consoles(line))
-		(void)write_console("/dev/console", line);
+	return write_consoles(line) || write_console("/dev/console", line);
 }
 
 /* --- host keys -------------------------------------------------------------------------------- */
