@@ -16,8 +16,8 @@
 #include <rouse/limits.h>
 #include <rouse/port.h>
 #include <rouse/report.h>
+#include <rouse/sshkey.h>
 #include <rouse/text.h>
-#include <rouse/trust.h>
 
 #include "console.h"
 
@@ -60,80 +60,6 @@ bool rouse_health_console(const struct rouse_report *r)
 
 /* --- host keys -------------------------------------------------------------------------------- */
 
-/* A string of RFC 4251, section 5, at *at; NULL when it is not whole. */
-static const uint8_t *take_string(const uint8_t *blob, size_t size, size_t *at, size_t *ret_len)
-{
-	const uint8_t *p = blob + *at;
-	size_t n;
-
-	if (size - *at < 4)
-		return NULL;
-	n = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
-	if (size - *at - 4 < n)
-		return NULL;
-	*at += 4 + n;
-	*ret_len = n;
-	return p + 4;
-}
-
-/* RFC 4253, section 6.6: "ssh-rsa", e, n. 0: not an RSA key. */
-static unsigned rsa_bits(const uint8_t *blob, size_t size)
-{
-	const uint8_t *n = NULL;
-	size_t at = 0, len = 0;
-	unsigned bits;
-
-	for (int i = 0; i < 3; i++) {
-		n = take_string(blob, size, &at, &len);
-		if (!n)
-			return 0;
-	}
-	while (len && !*n) {
-		n++;
-		len--;
-	}
-	bits = (unsigned)len * 8;
-	for (unsigned top = len ? *n : 0x80; len && !(top & 0x80); top <<= 1)
-		bits--;
-	return bits;
-}
-
-static const struct {
-	const char *type, *name;
-	unsigned bits; /* 0: those of the key */
-} kinds[] = {
-	{ "ssh-ed25519", "ED25519", 256 },
-	{ "ecdsa-sha2-nistp256", "ECDSA", 256 },
-	{ "ecdsa-sha2-nistp384", "ECDSA", 384 },
-	{ "ecdsa-sha2-nistp521", "ECDSA", 521 },
-	{ "ssh-rsa", "RSA", 0 },
-};
-
-char *console_fingerprint(const char *line)
-{
-	size_t type = strcspn(line, " "), key = line[type] ? strcspn(line + type + 1, " ") : 0;
-	const char *text = line + type + 1, *comment;
-	uint8_t blob[1024], digest[ROUSE_SHA256_LEN];
-	auto_free char *print = NULL;
-	int64_t n;
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		if (strlen(kinds[i].type) != type || memcmp(line, kinds[i].type, type) != 0 || !key)
-			continue;
-		n = rouse_unbase64(blob, sizeof(blob), text, key);
-		if (n <= 0)
-			return NULL;
-		rouse_sha256_of(blob, (size_t)n, digest);
-		print = rouse_base64(digest, sizeof(digest));
-		print[strcspn(print, "=")] = '\0';
-		comment = text[key] && text[key + 1] ? text + key + 1 : "no comment";
-		return rouse_asprintf("%u SHA256:%s %s (%s)",
-				      kinds[i].bits ? kinds[i].bits : rsa_bits(blob, (size_t)n),
-				      print, comment, kinds[i].name);
-	}
-	return NULL;
-}
-
 static int is_public_host_key(const struct dirent *entry)
 {
 	const char *rest = rouse_strip_prefix(entry->d_name, "ssh_host_");
@@ -157,7 +83,7 @@ int console_each_host_key(const char *dir,
 		if (r == 0 && rouse_read_line(path, line, sizeof(line)) &&
 		    rouse_utf8_valid(line, strlen(line))) {
 			rouse_one_line(line);
-			print = console_fingerprint(line);
+			print = rouse_ssh_fingerprint(line);
 		}
 		if (print)
 			r = each(arg, line, e);
@@ -173,7 +99,7 @@ struct texts {
 
 static int add_texts(void *arg, const char *line, struct rouse_err *e unused_arg)
 {
-	auto_free char *print = console_fingerprint(line);
+	auto_free char *print = rouse_ssh_fingerprint(line);
 	struct texts *t = arg;
 
 	rouse_buf_printf(&t->prints, "%s\r\n", print);

@@ -4,9 +4,6 @@
 
 #include <rouse/err.h>
 
-/* "256 SHA256:… root@web (ED25519)" of a line of a public key (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"), as ssh-keygen
- * -l prints it; NULL: it is none. Caller frees. */
-char *console_fingerprint(const char *line);
 /* Calls `each` with the line of every public host key in `dir`, by name, until one fails; what it returned last.
  * -1 comes from `each` alone. */
 int console_each_host_key(const char *dir,

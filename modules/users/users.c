@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <rouse/json.h>
+#include <rouse/sshkey.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
 
@@ -70,7 +71,7 @@ static const struct rouse_shape group_shape = {
 static const struct rouse_shape key_shape = {
 	.type = ROUSE_STRING,
 	.format = "a whole OpenSSH public key such as \"ssh-ed25519 AAAA… name\", without options",
-	.valid = users_is_ssh_key,
+	.valid = rouse_is_ssh_key,
 	.instance_keys = true,
 	.secret = true, /* what stands there by mistake may be a private one */
 };

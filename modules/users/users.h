@@ -67,8 +67,3 @@ must_check int home_write_keys(const struct rouse_root *root, const char *home, 
 void home_keys_digest(const struct rouse_list *keys, char ret[static 65]);
 /* The text of authorized_keys with rouse's block replaced, appended to `out`. */
 void home_edit_keys(const char *text, const struct rouse_list *keys, struct rouse_buf *out);
-
-/* sshkey.c */
-
-/* "TYPE BASE64 [COMMENT]": a public key whose blob is whole and of that type; no options. */
-bool users_is_ssh_key(const char *s);

@@ -5,10 +5,9 @@
 
 #include <rouse/accounts.h>
 #include <rouse/schema.h>
+#include <rouse/sshkey.h>
 #include <rouse/text.h>
 #include <rouse/trust.h>
-
-#include "../../modules/users/users.h"
 
 static void numbers(const char *s)
 {
@@ -60,7 +59,7 @@ static void names(const char *s)
 	if (rouse_is_absolute_path(s))
 		HOLDS(*s == '/' && !strstr(s, "//") && !strstr(s, "/../"));
 	if (rouse_is_hostname(s) || rouse_is_label(s) || rouse_is_account_name(s) ||
-	    rouse_is_store_path(s) || users_is_ssh_key(s) || rouse_is_sha256_hex(s))
+	    rouse_is_store_path(s) || rouse_is_ssh_key(s) || rouse_is_sha256_hex(s))
 		HOLDS(*s && fuzz_is_one_line(s));
 	if (rouse_key_parse(&key, s, &e) < 0)
 		HOLDS(fuzz_is_one_line(e.text));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/sshkey.h>
 #include <rouse/text.h>
 
 #include "../../modules/health/console.h"
@@ -36,7 +37,7 @@ static const struct {
 static void fingerprints_are_those_of_ssh_keygen(struct t *t)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		auto_free char *print = console_fingerprint(keys[i].key);
+		auto_free char *print = rouse_ssh_fingerprint(keys[i].key);
 
 		T_STR(t, print ? print : "", keys[i].print);
 	}
@@ -51,25 +52,16 @@ static void what_is_no_key_has_none(struct t *t)
 					     "ssh-ed25519 !!!! x",
 					     "ssh-dss AAAA x",
 					     "ssh-ed25519x AAAA",
-					     "-----BEGIN OPENSSH PRIVATE KEY-----" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		auto_free char *print = console_fingerprint(lines[i]);
-
-		T_CHECK(t, !print);
-	}
-}
-
-static void a_key_that_is_cut_short_is_measured_within_its_bounds(struct t *t)
-{
-	static const char *const lines[] = { "ssh-rsa AAAA x", "ssh-rsa AAAAB3NzaC1yc2E= x",
+					     "-----BEGIN OPENSSH PRIVATE KEY-----",
+					     "ssh-rsa AAAA x",
+					     "ssh-rsa AAAAB3NzaC1yc2E= x",
 					     "ssh-rsa /////3NzaC1yc2E= x",
 					     "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ== x" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		auto_free char *print = console_fingerprint(lines[i]);
+		auto_free char *print = rouse_ssh_fingerprint(lines[i]);
 
-		T_CHECK(t, print && rouse_strip_prefix(print, "0 SHA256:"));
+		T_CHECK(t, !print);
 	}
 }
 
@@ -103,5 +95,5 @@ static void all_host_keys_are_shown_between_the_lines_that_tools_look_for(struct
 }
 
 T_MAIN(T(fingerprints_are_those_of_ssh_keygen), T(what_is_no_key_has_none),
-       T(a_key_that_is_cut_short_is_measured_within_its_bounds),
+
        T(all_host_keys_are_shown_between_the_lines_that_tools_look_for))

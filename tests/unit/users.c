@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <rouse/sshkey.h>
+
 #include "../lib/tap.h"
 
 #include "../lib/run.h"
@@ -427,10 +429,10 @@ static void home_of_somebody_else_is_refused(struct t *t)
 
 static void key_types_of_openssh_are_accepted(struct t *t)
 {
-	T_CHECK(t, users_is_ssh_key(KEY1));
-	T_CHECK(t, users_is_ssh_key(KEY2));
-	T_CHECK(t, users_is_ssh_key(RSA));
-	T_CHECK(t, users_is_ssh_key(
+	T_CHECK(t, rouse_is_ssh_key(KEY1));
+	T_CHECK(t, rouse_is_ssh_key(KEY2));
+	T_CHECK(t, rouse_is_ssh_key(RSA));
+	T_CHECK(t, rouse_is_ssh_key(
 			   "ssh-ed25519 "
 			   "AAAAC3NzaC1lZDI1NTE5AAAAIJJZqrIcmyM1pJUjPZThlUXas2IFQO9OY70f6yde8Ds/"));
 }
@@ -458,9 +460,9 @@ static void key_with_options_newline_or_wrong_blob_is_refused(struct t *t)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		if (users_is_ssh_key(bad[i]))
+		if (rouse_is_ssh_key(bad[i]))
 			printf("# accepted: %s\n", bad[i]);
-		T_CHECK(t, !users_is_ssh_key(bad[i]));
+		T_CHECK(t, !rouse_is_ssh_key(bad[i]));
 	}
 }
 
