@@ -156,12 +156,12 @@ static const char *instance_of(const struct rouse_context *c)
 	return c->instance && c->instance->id ? c->instance->id : "";
 }
 
-/* Of a machine that nobody has a name for, the keys that are there are its own. */
+/* When nobody can say which instance this is, now or ever, it is the one that it was. */
 static bool are_own(const struct facts *is, const char *instance)
 {
-	bool known = (is->of && rouse_streq(is->of, instance)) || (!*instance && is->keys);
+	bool same = is->of && (!*instance || rouse_streq(is->of, instance));
 
-	return known && (is->keys || !is->keygen);
+	return same && (is->keys || !is->keygen);
 }
 
 static int plan(const void *conf, const void *facts, const struct rouse_context *c,

@@ -150,14 +150,29 @@ static void without_ssh_keygen_the_old_ones_go_and_the_server_makes_others(struc
 	T_CHECK(t, boot(&r, DOC, "i-2", false, &e) == 0 && !is_there(&r, KEY));
 }
 
-static void a_machine_without_a_name_keeps_its_keys(struct t *t)
+static void a_machine_without_a_name_gets_keys_once(struct t *t)
+{
+	auto_t_root struct t_root r = t_root_new();
+	struct rouse_err e = { 0 };
+
+	if (geteuid() != 0) /* chroot(2) */
+		return;
+	make_root(&r);
+	T_CHECK(t, add_keygen(&r, KEYGEN));
+	T_CHECK(t, boot(&r, DOC, NULL, false, &e) == 0 && is_text(&r, KEY, "new\n"));
+	T_CHECK(t, boot(&r, DOC, NULL, false, &e) == 1);
+}
+
+static void a_boot_that_cannot_tell_keeps_the_keys(struct t *t)
 {
 	auto_t_root struct t_root r = t_root_new();
 	struct rouse_err e = { 0 };
 
 	make_root(&r);
-	T_CHECK(t, add_keygen(&r, KEYGEN));
+	t_root_write(&r, STATE, "i-1\n", 0644);
 	T_CHECK(t, boot(&r, DOC, NULL, false, &e) == 1);
+	T_CHECK(t, boot(&r, DOC, NULL, true, &e) == 0 && is_text(&r, KEY, "old\n"));
+	T_CHECK(t, is_text(&r, STATE, "i-1\n"));
 }
 
 static void nobody_asked_and_nothing_is_done(struct t *t)
@@ -213,5 +228,6 @@ static void a_link_out_of_the_root_is_not_followed(struct t *t)
 T_MAIN(T(keys_of_the_image_are_replaced), T(keys_are_made_where_there_are_none),
        T(keys_of_another_instance_are_replaced), T(an_initramfs_looks_when_the_root_is_there),
        T(without_ssh_keygen_the_old_ones_go_and_the_server_makes_others),
-       T(a_machine_without_a_name_keeps_its_keys), T(nobody_asked_and_nothing_is_done),
-       T(a_failure_leaves_the_keys_that_were_there), T(a_link_out_of_the_root_is_not_followed))
+       T(a_machine_without_a_name_gets_keys_once), T(a_boot_that_cannot_tell_keeps_the_keys),
+       T(nobody_asked_and_nothing_is_done), T(a_failure_leaves_the_keys_that_were_there),
+       T(a_link_out_of_the_root_is_not_followed))
