@@ -246,6 +246,13 @@ static int begin(struct transfer *tr, struct rouse_err *failure)
 	return 0;
 }
 
+static uint64_t deadline_of(const struct rouse_fetch *t)
+{
+	uint64_t until = t->until ? t->until(t->arg) : UINT64_MAX;
+
+	return until < t->deadline ? until : t->deadline;
+}
+
 /* When to try again; false when the budget is spent. */
 static bool schedule(struct transfer *tr)
 {
@@ -275,22 +282,23 @@ static void tell(const struct transfer *tr, const struct rouse_err *failure)
 		return;
 	f->tell_at = tr->retry_at + ROUSE_RETRY_TELL_AGAIN;
 	rouse_log(ROUSE_LOG_WARNING, "fetch", "%s; trying again, for at most %s", failure->text,
-		  rouse_print_duration(left, (uint64_t)rouse_clock_left(tr->t->deadline)));
+		  rouse_print_duration(left, (uint64_t)rouse_clock_left(deadline_of(tr->t))));
 }
 
 /* What failed before says more than that the last try took too long. */
 static int past_deadline(const struct transfer *tr, struct rouse_err *e)
 {
 	const char *no_route = transfer_no_route(tr);
+	const char *what = rouse_clock_left(tr->t->deadline)
+				   ? "no byte has come for too long"
+				   : "no complete answer before the deadline";
 	char url[512];
 
 	if (tr->last.kind)
-		return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
-				  "%s; then no complete answer before the deadline", tr->last.text);
-	return rouse_fail(e, ROUSE_UNAVAILABLE, 0,
-			  "cannot fetch '%s': %s%sno complete answer before the deadline",
+		return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "%s; then %s", tr->last.text, what);
+	return rouse_fail(e, ROUSE_UNAVAILABLE, 0, "cannot fetch '%s': %s%s%s",
 			  rouse_print_url(url, sizeof(url), tr->url), no_route,
-			  *no_route ? ": " : "");
+			  *no_route ? ": " : "", what);
 }
 
 /* libcurl has ended a try of `tr`. */
@@ -412,7 +420,7 @@ static int wake(struct run *run, struct rouse_err *e)
 		int r = 0;
 
 		next = tr->next;
-		if (now >= tr->t->deadline)
+		if (now >= deadline_of(tr->t))
 			r = past_deadline(tr, &failure);
 		else if (tr->retry_at && now >= tr->retry_at)
 			r = begin(tr, &failure);
@@ -427,7 +435,7 @@ static int poll_time(const struct run *run)
 	int most = LONGEST_POLL;
 
 	for (const struct transfer *tr = run->active; tr; tr = tr->next) {
-		int left = rouse_clock_left(tr->retry_at ? tr->retry_at : tr->t->deadline);
+		int left = rouse_clock_left(tr->retry_at ? tr->retry_at : deadline_of(tr->t));
 
 		most = left < most ? left : most;
 	}

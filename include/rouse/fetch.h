@@ -67,6 +67,9 @@ struct rouse_fetch {
 	 * transfer has ended: the body waits in the kernel's buffers. Of a connection that is shared
 	 * (HTTP/2), where others would wait as well, it is not asked. NULL: nothing waits. */
 	bool (*hold)(void *arg);
+	/* A deadline that may move, asked again and again; it counts when it is earlier than `deadline`. NULL:
+	 * there is none. */
+	uint64_t (*until)(void *arg);
 	void *arg;
 	void *user; /* the caller's own */
 	/* out */

@@ -45,26 +45,12 @@ static void flush_early(struct pull *p)
 		pull_fail(p, &e);
 }
 
-/* When the last byte came. */
-struct moved {
-	uint64_t bytes, when;
-};
-
-/* The parent wants it to end, or it is a line on which nothing comes any more. */
-static void look_for_end(struct pull *p, struct moved *m)
+/* The parent wants it to end. */
+static void look_for_end(struct pull *p)
 {
-	uint64_t bytes = __atomic_load_n(&p->received, __ATOMIC_RELAXED), now = rouse_clock_ms();
 	struct rouse_err e = { 0 };
-	char took[24];
 
-	if (bytes != m->bytes)
-		*m = (struct moved){ bytes, now };
-	if (rouse_confine_ended())
-		(void)rouse_fail(&e, ROUSE_UNAVAILABLE, EINTR, "interrupted");
-	else if (now - m->when > ROUSE_PULL_STALL)
-		(void)rouse_fail(&e, ROUSE_UNAVAILABLE, ETIMEDOUT, "no byte has come for %s",
-				 rouse_print_duration(took, now - m->when));
-	if (e.kind)
+	if (rouse_confine_ended() && rouse_fail(&e, ROUSE_UNAVAILABLE, EINTR, "interrupted") < 0)
 		pull_fail(p, &e);
 }
 
@@ -79,7 +65,6 @@ static void say_progress(const struct pull *p)
 /* Waits until all workers have ended. */
 static void oversee(struct pull *p)
 {
-	struct moved moved = { .when = rouse_clock_ms() };
 	bool running = true;
 
 	while (running) {
@@ -98,7 +83,7 @@ static void oversee(struct pull *p)
 		running = p->running > 0;
 		(void)pthread_mutex_unlock(&p->mutex);
 		say_progress(p);
-		look_for_end(p, &moved);
+		look_for_end(p);
 		if (p->store)
 			flush_early(p);
 	}
@@ -123,6 +108,7 @@ static void run_workers(struct pull *p, struct said *end)
 	auto_free struct worker *workers = rouse_calloc(n, sizeof(*workers));
 
 	p->running = n;
+	p->moved = rouse_clock_ms();
 	for (; started < n; started++) {
 		struct worker *w = &workers[started];
 		int r;

@@ -29,6 +29,7 @@ struct job {
 	uint64_t ahead;           /* its bytes while they may have to wait; else 0 */
 	struct share *share;      /* that it has its part of */
 	uint64_t began;
+	uint64_t got, most;          /* bytes that came: of this download, and of the longest */
 	bool began_before;           /* its download begins anew */
 	bool came;                   /* its first byte */
 	bool unpacked;               /* all of it, and the decoder is gone */
@@ -40,6 +41,11 @@ struct job {
 	struct rouse_tree tree;
 	char *url;
 };
+
+static bool is_stopped(const struct pull *p)
+{
+	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED);
+}
 
 /* --- one archive ------------------------------------------------------------------------------ */
 
@@ -145,6 +151,7 @@ static int job_begin(void *arg, struct rouse_err *e)
 	if (s && may_be_there(j) && rouse_store_discard(s, j->path->name, e) < 0)
 		return -1;
 	forget_output(j);
+	j->got = 0;
 	j->began_before = true;
 	if (j->hash)
 		rouse_sha256_reset(j->hash);
@@ -183,13 +190,23 @@ static bool is_unpacked(struct job *j)
 	       rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, &unfinished) == 0;
 }
 
+/* The beginning of an archive that comes over and over again is none. */
+static void note_progress(struct job *j, size_t n)
+{
+	j->got += n;
+	if (j->got <= j->most)
+		return;
+	j->most = j->got;
+	__atomic_store_n(&j->w->p->moved, rouse_clock_ms(), __ATOMIC_RELAXED);
+}
+
 static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
 {
 	struct job *j = arg;
 
-	if (__atomic_load_n(&j->w->p->stop, __ATOMIC_RELAXED))
+	if (is_stopped(j->w->p))
 		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
-	__atomic_add_fetch(&j->w->p->received, n, __ATOMIC_RELAXED);
+	note_progress(j, n);
 	if (get_decoder(j, e) < 0)
 		return -1;
 	if (rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
@@ -319,6 +336,17 @@ static bool hold(void *arg)
 	return false;
 }
 
+/* A line on which nothing comes any more ends the pull, and so does whatever else ends it: one that waits for its
+ * next try would never hear of it. */
+static uint64_t until(void *arg)
+{
+	const struct pull *p = ((const struct job *)arg)->w->p;
+
+	if (is_stopped(p))
+		return 0;
+	return __atomic_load_n(&p->moved, __ATOMIC_RELAXED) + ROUSE_PULL_STALL;
+}
+
 /* --- the job of a path ------------------------------------------------------------------------ */
 
 /* A job for a path, with the hash of one that has ended, if there is one: for a small archive, making it would
@@ -341,6 +369,7 @@ static struct job *job_new(struct worker *w, uint32_t index)
 	j->share->ahead += j->ahead;
 	w->n_huge += is_huge(j->path);
 	j->began = rouse_clock_ms();
+	j->most = 0;
 	j->began_before = j->came = false;
 	j->next = w->jobs;
 	j->link = &w->jobs;
@@ -469,6 +498,7 @@ static struct rouse_fetch *next_job(void *ctx)
 		.sink = receive,
 		.restart = job_begin,
 		.hold = can_ask_ahead(w) ? hold : NULL,
+		.until = until,
 		.arg = j,
 		.user = j,
 	};
@@ -483,7 +513,7 @@ static struct rouse_fetch *next_job(void *ctx)
 /* This archive could not be had from this cache. Another may have it; if not, everything stops. */
 static void note_failed(struct pull *p, struct rouse_path *path, const struct rouse_err *e)
 {
-	if (e->kind == ROUSE_SYSTEM || e->kind == ROUSE_BUG || e->sys == ECANCELED) {
+	if (e->kind == ROUSE_SYSTEM || e->kind == ROUSE_BUG) {
 		set_error(p, e);
 	} else if (!p->store) {
 		rouse_closure_problem(p->c, e);
@@ -535,7 +565,9 @@ static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 
 		child_say(p, &s);
 	} else {
-		job_failed(j, &why);
+		/* What ended because of another one is no failure of its own. */
+		if (!is_stopped(p))
+			job_failed(j, &why);
 		rouse_tree_done(&j->tree);
 		/* If this fails, the whole staging directory still goes in the end. */
 		if (p->store)
@@ -543,9 +575,7 @@ static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 	}
 	job_end(j);
 	/* `stop` ends the other transfers of this worker, too. */
-	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED)
-		       ? rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped")
-		       : 0;
+	return is_stopped(p) ? rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped") : 0;
 }
 
 void *worker_run(void *arg)

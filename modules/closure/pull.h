@@ -34,11 +34,11 @@ struct pull {
 	unsigned most_workers;  /* as many as there are processors for; const once started */
 	struct rouse_err error; /* the first fatal one; stops everything */
 
-	uint64_t bytes;    /* unpacked so far; atomic */
-	uint64_t received; /* bytes that came, whatever became of them; atomic */
-	uint64_t window;   /* the largest that a zstd decoder has had; 0: none yet; atomic */
-	uint64_t flushed;  /* … when the disk was last told to write */
-	bool stop;         /* atomic copy of error.kind != 0 */
+	uint64_t bytes;   /* unpacked so far; atomic */
+	uint64_t flushed; /* … when the disk was last told to write */
+	uint64_t moved;   /* when there last was more of an archive than before; atomic */
+	uint64_t window;  /* the largest that a zstd decoder has had; 0: none yet; atomic */
+	bool stop;        /* atomic copy of error.kind != 0 */
 };
 
 void pull_fail(struct pull *p, const struct rouse_err *e);

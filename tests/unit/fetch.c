@@ -293,6 +293,27 @@ static void silence_after_a_failure_says_what_failed(struct t *t)
 	}
 }
 
+static uint64_t moving(void *arg)
+{
+	return *(uint64_t *)arg;
+}
+
+static void a_deadline_that_moves_ends_the_wait_for_another_try(struct t *t)
+{
+	auto_fixture struct fixture x = FIXTURE;
+	uint64_t until;
+
+	T_CHECK(t,
+		begin(&x, "/a",
+		      "{\"GET /a\": [{\"status\": 503, \"headers\": {\"Retry-After\": \"30\"}}]}"));
+	until = rouse_clock_ms() + 500;
+	x.t.until = moving;
+	x.t.arg = &until;
+	T_CHECK(t, run(&x) < 0 && x.e.kind == ROUSE_UNAVAILABLE);
+	T_HAS(t, x.e.text, "(HTTP 503); then no byte has come for too long");
+	T_CHECK(t, rouse_fetcher_counters(x.f).requests == 1);
+}
+
 static void a_drip_of_bytes_ends_at_the_deadline(struct t *t)
 {
 	auto_fixture struct fixture x = FIXTURE;
@@ -930,9 +951,10 @@ T_MAIN(T(a_body_is_delivered_whole), T(chunked_and_close_delimited_bodies_are_de
        T(each_truncation_is_noticed_and_tried_again),
        T(a_truncated_answer_of_missing_is_not_believed), T(nobody_listening_is_unavailable),
        T(a_name_that_does_not_resolve_is_unavailable), T(silence_ends_at_the_deadline),
-       T(silence_after_a_failure_says_what_failed), T(a_drip_of_bytes_ends_at_the_deadline),
-       T(the_size_limit_holds_for_chunked_bodies), T(a_length_above_the_limit_delivers_nothing),
-       T(a_body_of_exactly_the_limit_passes),
+       T(silence_after_a_failure_says_what_failed),
+       T(a_deadline_that_moves_ends_the_wait_for_another_try),
+       T(a_drip_of_bytes_ends_at_the_deadline), T(the_size_limit_holds_for_chunked_bodies),
+       T(a_length_above_the_limit_delivers_nothing), T(a_body_of_exactly_the_limit_passes),
        T(the_huge_body_of_an_error_is_cut_and_the_status_counts), T(a_flood_of_headers_is_refused),
        T(two_different_lengths_are_refused), T(a_redirect_is_an_error_unless_allowed),
        T(an_allowed_redirect_stays_on_its_origin_with_its_headers),
