@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/xattr.h>
 
 #include <rouse/clock.h>
 #include <rouse/limits.h>
@@ -112,6 +113,8 @@ static int make_staging(struct rouse_store *s, struct rouse_err *e)
 	if (s->staging < 0 || fchmod(s->staging, 0700) < 0)
 		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot make '%s/%s'", ROUSE_STORE_DIR,
 				  s->staging_name);
+	/* What is made below it would inherit the store's; where it has none, there is nothing to remove. */
+	(void)fremovexattr(s->staging, "system.posix_acl_default");
 	return 0;
 }
 

@@ -47,8 +47,7 @@ static int make_directory(void *arg, const char *name, struct rouse_err *e)
 	if (fd < 0)
 		return failed(t, e, "open directory", name);
 	t->dirs[++t->depth] = fd;
-	/* A umask may have taken even our own bits away. */
-	return fchmod(fd, 0700) < 0 ? failed(t, e, "set the mode of", name) : 0;
+	return 0;
 }
 
 int rouse_tree_finish_directory(int fd)
@@ -74,13 +73,13 @@ static int make_file(void *arg, const char *name, bool executable, uint64_t size
 	struct rouse_tree *t = arg;
 
 	t->file = openat(t->dirs[t->depth], name ? name : t->name,
-			 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+			 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			 executable ? 0555 : 0444);
 	if (t->file < 0)
 		return failed(t, e, "make file", name);
 	t->files++;
 	t->is_plain_file = !name && !executable;
-	return fchmod(t->file, executable ? 0555 : 0444) < 0 ? failed(t, e, "set the mode of", name)
-							     : 0;
+	return 0;
 }
 
 static int write_file(void *arg, const void *data, size_t n, struct rouse_err *e)

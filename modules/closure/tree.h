@@ -10,8 +10,10 @@
 
 #include "nar.h"
 
-/* Writes an archive below a directory: files 0444 or 0555, directories 0555, mtime 1, whatever
- * umask says. One descriptor per level, O_NOFOLLOW, O_EXCL: nothing is ever reached by a path. */
+/* Writes an archive below a directory that hands no access list down (acl(5)): files 0444 or 0555, directories
+ * 0555, mtime 1, with the process's umask of 022, which takes none of these bits: there are files by the ten
+ * thousand, and a mode of its own for each would be felt. One descriptor per level, O_NOFOLLOW, O_EXCL: nothing
+ * is ever reached by a path. */
 struct rouse_tree {
 	const char *name;                  /* of the root, in dirs[0]; borrowed */
 	int dirs[ROUSE_MAX_NAR_DEPTH + 1]; /* dirs[0] is borrowed */

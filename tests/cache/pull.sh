@@ -89,6 +89,13 @@ ok "private_cache_says_so" grep -q "access denied" "$W/out"
 # umask must not show.
 (umask 077; pull "$W/umask" "file://$W/zstd")
 ok "umask_077_does_not_show" same "$W/umask"
+# Nor must a list of access that the store hands down.
+mkdir -p "$W/acl/nix/store"
+python3 -c 'import os, struct, sys
+os.setxattr(sys.argv[1], "system.posix_acl_default", struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, 7 if tag == 1 else 0, 0xffffffff) for tag in (1, 4, 32)))' "$W/acl/nix/store"
+ok "pulls_where_a_store_hands_an_acl_down" pull "$W/acl" "file://$W/zstd"
+ok "the_acl_does_not_show" same "$W/acl"
 
 # Profiles.
 profile=/nix/var/nix/profiles/system
