@@ -125,7 +125,7 @@
 #define ROUSE_CACHE_FAR 15
 /* Requests in flight during the walk. */
 #define ROUSE_WALK_CONNECTIONS 24
-#define ROUSE_WALK_CONNECTIONS_FAR 64
+#define ROUSE_WALK_CONNECTIONS_FAR 96
 /* Answers that wait for the thread that checks them, before the one that asks lends a hand. */
 #define ROUSE_WALK_CHECKS 8
 #define ROUSE_MAX_PULL_WORKERS 4

@@ -184,8 +184,8 @@ int main(int argc, char **argv)
 	(void)printf("%u\n", port);
 	(void)fflush(stdout);
 	for (;;) {
-		struct pollfd polls[1 + 2 * LINES] = { { .fd = fd, .events = POLLIN } };
-		struct way *ways[1 + 2 * LINES] = { NULL };
+		struct pollfd polls[1 + 4 * LINES] = { { .fd = fd, .events = POLLIN } };
+		struct way *ways[1 + 4 * LINES] = { NULL };
 		uint64_t now = rouse_clock_ms(), wake = now + 1000;
 		nfds_t n = 1;
 

@@ -82,6 +82,6 @@ if [ -n "$machine" ]; then
 	boots counted --count
 fi
 if [ -n "$closure" ] && [ "$(id -u)" = 0 ]; then
-	python3 tests/bench/closure.py --scale 0.5 --rounds 3 plain slow one present small
+	python3 tests/bench/closure.py --rounds 3 plain slow one present small
 fi
 measure table
