@@ -114,8 +114,8 @@ static void run_workers(struct pull *p, struct said *end)
 		int r;
 
 		w->p = p;
-		w->distance = p->c->distance;
-		w->multiplexed = p->c->multiplexed;
+		w->room.distance = p->c->distance;
+		w->room.multiplexed = p->c->multiplexed;
 		w->parallel = ROUSE_PULL_PARALLEL_FAR / n;
 		if (w->parallel > 2 * ROUSE_PULL_PARALLEL)
 			w->parallel = 2 * ROUSE_PULL_PARALLEL;

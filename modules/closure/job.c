@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The archives in flight. Bytes go download -> decompress -> hash and parse -> staging directory in one
- * pass. Many small archives are in flight at once in each thread, so that round trips overlap; memory
- * bounds how many large ones are.
+ * pass. Many archives are in flight at once in each thread, so that round trips overlap; room.c says how many.
  */
 #include "child.h"
 
@@ -25,9 +24,7 @@ struct job {
 	struct rouse_path *path;
 	uint32_t index;           /* of the path, in the queue */
 	struct job *next, **link; /* of w->jobs, or (next alone) of w->spare */
-	uint64_t memory;          /* that it takes, or will */
-	uint64_t ahead;           /* its bytes while they may have to wait; else 0 */
-	struct share *share;      /* that it has its part of */
+	struct seat seat;         /* in the worker's room */
 	uint64_t began;
 	uint64_t got, most;          /* bytes that came: of this download, and of the longest */
 	bool began_before;           /* its download begins anew */
@@ -45,6 +42,11 @@ struct job {
 static bool is_stopped(const struct pull *p)
 {
 	return __atomic_load_n(&p->stop, __ATOMIC_RELAXED);
+}
+
+static uint64_t window_of(const struct pull *p)
+{
+	return __atomic_load_n(&p->window, __ATOMIC_RELAXED);
 }
 
 /* --- one archive ------------------------------------------------------------------------------ */
@@ -174,10 +176,10 @@ static void learn(struct job *j)
 	struct worker *w = j->w;
 	uint64_t took = rouse_clock_ms() - j->began, window = rouse_unpack_memory(j->unpack);
 
-	if (!w->distance || took < w->distance)
-		w->distance = took ? took : 1;
-	w->multiplexed = j->t.multiplexed;
-	if (window > __atomic_load_n(&w->p->window, __ATOMIC_RELAXED))
+	if (!w->room.distance || took < w->room.distance)
+		w->room.distance = took ? took : 1;
+	w->room.multiplexed = j->t.multiplexed;
+	if (window > window_of(w->p))
 		__atomic_store_n(&w->p->window, window, __ATOMIC_RELAXED);
 }
 
@@ -256,84 +258,13 @@ static int job_check(struct job *j, struct rouse_err *e)
 	return check_contents(j, e);
 }
 
-/* --- memory ----------------------------------------------------------------------------------- */
+/* --- what it asks and is asked while it waits ------------------------------------------------- */
 
-static bool is_far(const struct worker *w)
-{
-	return w->distance >= ROUSE_CACHE_FAR;
-}
-
-static bool can_ask_ahead(const struct worker *w)
-{
-	return is_far(w) && !w->multiplexed;
-}
-
-static uint64_t memory_of(const struct worker *w, const struct rouse_path *path)
-{
-	uint64_t window = 0;
-
-	if (path->compression == ROUSE_COMPRESSION_NONE)
-		return ROUSE_PULL_JOB;
-	/* Whoever fills a cache packs all archives alike. */
-	if (is_far(w) && path->compression == ROUSE_COMPRESSION_ZSTD)
-		window = __atomic_load_n(&w->p->window, __ATOMIC_RELAXED);
-	if (!window || window > ROUSE_PULL_WINDOW)
-		window = ROUSE_PULL_WINDOW;
-	return ROUSE_PULL_JOB + (path->nar_size < window ? path->nar_size : window);
-}
-
-static bool is_small(const struct rouse_path *path)
-{
-	return path->nar_size <= ROUSE_PULL_SMALL;
-}
-
-static bool is_huge(const struct rouse_path *path)
-{
-	return path->nar_size > ROUSE_PULL_MEDIUM;
-}
-
-static struct share *share_of(struct worker *w, const struct rouse_path *path)
-{
-	return can_ask_ahead(w) && is_small(path) ? &w->small : &w->large;
-}
-
-static uint64_t most_memory(const struct worker *w, const struct share *s)
-{
-	return s == &w->small ? ROUSE_PULL_SHARE_SMALL
-	       : is_far(w)    ? ROUSE_PULL_SHARE_FAR
-			      : ROUSE_PULL_SHARE;
-}
-
-/* What the kernel has of an archive that waits is a window at most. */
-static uint64_t ahead_of(const struct rouse_path *path)
-{
-	uint64_t n = path->file_size ? path->file_size : path->nar_size;
-
-	return n < ROUSE_PULL_UNREAD ? n : ROUSE_PULL_UNREAD;
-}
-
-static bool fits(uint64_t used, uint64_t more, uint64_t most)
-{
-	return !used || used + more <= most;
-}
-
-static bool has_memory(const struct worker *w, const struct share *s, uint64_t memory)
-{
-	return fits(s->memory, memory, most_memory(w, s));
-}
-
-/* Its first bytes have come: do they have to wait? */
 static bool hold(void *arg)
 {
 	struct job *j = arg;
 
-	if (!j->ahead)
-		return false;
-	if (!has_memory(j->w, j->share, j->memory))
-		return true;
-	j->share->memory += j->memory;
-	j->share->ahead -= take(j->ahead, 0);
-	return false;
+	return room_must_wait(&j->w->room, &j->seat);
 }
 
 /* A line on which nothing comes any more ends the pull, and so does whatever else ends it: one that waits for its
@@ -362,12 +293,7 @@ static struct job *job_new(struct worker *w, uint32_t index)
 	j->w = w;
 	j->path = w->p->queue[index];
 	j->index = index;
-	j->memory = memory_of(w, j->path);
-	j->share = share_of(w, j->path);
-	j->ahead = can_ask_ahead(w) && !is_huge(j->path) ? ahead_of(j->path) : 0;
-	j->share->memory += j->ahead ? 0 : j->memory;
-	j->share->ahead += j->ahead;
-	w->n_huge += is_huge(j->path);
+	room_take(&w->room, j->path, window_of(w->p), &j->seat);
 	j->began = rouse_clock_ms();
 	j->most = 0;
 	j->began_before = j->came = false;
@@ -400,9 +326,7 @@ static void job_end(struct job *j)
 	*j->link = j->next;
 	if (j->next)
 		j->next->link = j->link;
-	j->share->memory -= j->ahead ? 0 : j->memory;
-	j->share->ahead -= j->ahead;
-	w->n_huge -= is_huge(j->path);
+	room_leave(&w->room, &j->seat);
 	rouse_sha256_free(take(j->contents, NULL));
 	rouse_tree_done(&j->tree);
 	rouse_buf_done(&j->t.body_out);
@@ -431,30 +355,17 @@ void pull_fail(struct pull *p, const struct rouse_err *e)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-/* May it be asked for? Unless its cache is far, only what has its memory: more archives would push each other
- * out of the processor's cache. Of a far one they save the wait; but none waits for a huge one, which can take
- * longer than a server's patience. */
-static bool may_ask(struct worker *w, const struct rouse_path *path)
-{
-	const struct share *s = share_of(w, path);
-
-	if (!can_ask_ahead(w) || is_huge(path))
-		return has_memory(w, s, memory_of(w, path));
-	return (is_small(path) || !w->n_huge || has_memory(w, s, memory_of(w, path))) &&
-	       fits(s->ahead, ahead_of(path), ROUSE_PULL_AHEAD);
-}
-
 /* What a worker may start next, from the front of the queue or from its back: the small ones of a far cache are
  * nothing but waiting, and are asked for beside the large ones. With the mutex held. */
-static bool find_turn(struct worker *w, bool *ret_back)
+static bool find_turn(const struct worker *w, bool *ret_back)
 {
-	struct rouse_path *const *queue = w->p->queue;
-	const struct rouse_path *last = queue[w->p->n_queue - 1];
+	const struct pull *p = w->p;
+	uint64_t window = window_of(p);
 
 	*ret_back = false;
-	if (may_ask(w, queue[w->p->next]))
+	if (room_has(&w->room, p->queue[p->next], window))
 		return true;
-	*ret_back = can_ask_ahead(w) && is_small(last) && may_ask(w, last);
+	*ret_back = room_has_small(&w->room, p->queue[p->n_queue - 1], window);
 	return *ret_back;
 }
 
@@ -497,7 +408,7 @@ static struct rouse_fetch *next_job(void *ctx)
 		.max_tries = rouse_closure_has_more(c, path) ? ROUSE_CACHE_TRIES : 0,
 		.sink = receive,
 		.restart = job_begin,
-		.hold = can_ask_ahead(w) ? hold : NULL,
+		.hold = room_can_wait(&w->room) ? hold : NULL,
 		.until = until,
 		.arg = j,
 		.user = j,

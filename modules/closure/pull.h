@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "graph.h"
+#include "room.h"
 #include "store.h"
 
 struct pull {
@@ -57,13 +58,7 @@ struct worker {
 	struct job *spare; /* ended, and to be used again */
 	struct rouse_unpack *decoders[PULL_DECODERS]; /* … without work */
 	unsigned n_decoders;
-	struct share {
-		uint64_t memory; /* of archives that are unpacked, or will be at once */
-		uint64_t ahead;  /* bytes of those that wait until there is memory */
-	} large, small;
-	unsigned n_huge;   /* in flight, too large to keep others waiting for them */
-	uint64_t distance; /* how long an answer takes to come, in ms */
-	bool multiplexed;  /* answers share a connection: none of them can wait */
+	struct room room;
 };
 void *worker_run(void *worker);
 
