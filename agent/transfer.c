@@ -80,12 +80,13 @@ int transfer_deliver(struct transfer *tr, const void *data, size_t n, struct rou
 /* Of the first bytes of a body: do they have to wait? */
 static bool must_wait(struct transfer *tr)
 {
-	struct rouse_fetch *t = tr->t;
+	const struct rouse_fetch *t = tr->t;
 	long version = 0;
 
+	if (!t->hold)
+		return false;
 	(void)curl_easy_getinfo(tr->easy, CURLINFO_HTTP_VERSION, &version);
-	t->multiplexed = version > CURL_HTTP_VERSION_1_1;
-	tr->held = t->hold && !t->multiplexed && t->hold(t->arg);
+	tr->held = version <= CURL_HTTP_VERSION_1_1 && t->hold(t->arg);
 	return tr->held;
 }
 
@@ -305,12 +306,14 @@ static const char *request_url(const struct transfer *tr)
 static void set_version(struct transfer *tr)
 {
 	bool https = rouse_strip_prefix(request_url(tr), "https:") != NULL;
+	/* Whoever speaks HTTP/2 alone says so by refusing the first try. */
+	bool alone = tr->t->link_local || (tr->t->hold && !tr->tries);
 	CURL *c = tr->easy;
 
 	(void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION,
-			       tr->t->link_local ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS);
+			       alone ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS);
 	/* Rather wait for one handshake to learn whether it can be shared than make 24 of them. */
-	(void)curl_easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L);
+	(void)curl_easy_setopt(c, CURLOPT_PIPEWAIT, https && !alone ? 1L : 0L);
 	/* curl hands on a hundred of these before it looks at another connection: where others may wait,
 	 * they are its smaller, usual ones. */
 	if (tr->t->sink && !tr->t->hold)

@@ -64,8 +64,9 @@ struct rouse_fetch {
 	                             * second try once a byte was delivered, unless `restart` is there */
 	int (*restart)(void *arg, struct rouse_err *e);
 	/* Asked before the first byte of a body is handed to `sink`, and, while it says true, whenever another
-	 * transfer has ended: the body waits in the kernel's buffers. Of a connection that is shared
-	 * (HTTP/2), where others would wait as well, it is not asked. NULL: nothing waits. */
+	 * transfer has ended: the body waits in the kernel's buffers. So that no other waits with it, the request has
+	 * a connection of its own (HTTP/1.1); of a server that wants all to share one (HTTP/2 alone) it is not
+	 * asked. NULL: nothing waits. */
 	bool (*hold)(void *arg);
 	/* A deadline that may move, asked again and again; it counts when it is earlier than `deadline`. NULL:
 	 * there is none. */
@@ -74,7 +75,6 @@ struct rouse_fetch {
 	void *user; /* the caller's own */
 	/* out */
 	long status;               /* HTTP status of the last answer, 0 when none; 200 for file: */
-	bool multiplexed;          /* it came, or comes, over a connection that may be shared */
 	struct rouse_buf body_out; /* of any final answer, also of an error's; caller frees */
 	char retry_after[32], location[512], date[40];
 	char etag[128];       /* of the last answer, with its quotes; "" when there was none */

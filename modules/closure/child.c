@@ -115,7 +115,6 @@ static void run_workers(struct pull *p, struct said *end)
 
 		w->p = p;
 		w->room.distance = p->c->distance;
-		w->room.multiplexed = p->c->multiplexed;
 		w->parallel = ROUSE_PULL_PARALLEL_FAR / n;
 		if (w->parallel > 2 * ROUSE_PULL_PARALLEL)
 			w->parallel = 2 * ROUSE_PULL_PARALLEL;

@@ -23,7 +23,6 @@ struct rouse_closure {
 	uint64_t requests;
 	uint64_t
 		distance; /* how long the quickest answer of a cache took, in ms; 0: none came yet */
-	bool multiplexed; /* … the last one came over a connection that is shared */
 	uint64_t fetched, fetched_bytes; /* by pulling */
 	size_t copied;                   /* paths, from another store of this machine */
 	uint64_t copied_bytes;           /* unpacked */

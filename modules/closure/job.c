@@ -178,7 +178,6 @@ static void learn(struct job *j)
 
 	if (!w->room.distance || took < w->room.distance)
 		w->room.distance = took ? took : 1;
-	w->room.multiplexed = j->t.multiplexed;
 	if (window > window_of(w->p))
 		__atomic_store_n(&w->p->window, window, __ATOMIC_RELAXED);
 }

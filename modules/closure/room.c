@@ -4,14 +4,9 @@
 #include <rouse/limits.h>
 #include <rouse/mem.h>
 
-static bool is_far(const struct room *r)
-{
-	return r->distance >= ROUSE_CACHE_FAR;
-}
-
 bool room_can_wait(const struct room *r)
 {
-	return is_far(r) && !r->multiplexed;
+	return r->distance >= ROUSE_CACHE_FAR;
 }
 
 static uint64_t memory_of(const struct room *r, const struct rouse_path *path, uint64_t window)
@@ -19,7 +14,7 @@ static uint64_t memory_of(const struct room *r, const struct rouse_path *path, u
 	if (path->compression == ROUSE_COMPRESSION_NONE)
 		return ROUSE_PULL_JOB;
 	/* Whoever fills a cache packs all archives alike. */
-	if (!is_far(r) || path->compression != ROUSE_COMPRESSION_ZSTD || !window ||
+	if (!room_can_wait(r) || path->compression != ROUSE_COMPRESSION_ZSTD || !window ||
 	    window > ROUSE_PULL_WINDOW)
 		window = ROUSE_PULL_WINDOW;
 	return ROUSE_PULL_JOB + (path->nar_size < window ? path->nar_size : window);
@@ -42,9 +37,9 @@ static bool is_among_small(const struct room *r, const struct rouse_path *path)
 
 static uint64_t most_memory(const struct room *r, const struct share *s)
 {
-	return s == &r->small ? ROUSE_PULL_SHARE_SMALL
-	       : is_far(r)    ? ROUSE_PULL_SHARE_FAR
-			      : ROUSE_PULL_SHARE;
+	return s == &r->small     ? ROUSE_PULL_SHARE_SMALL
+	       : room_can_wait(r) ? ROUSE_PULL_SHARE_FAR
+				  : ROUSE_PULL_SHARE;
 }
 
 /* What the kernel has of an archive that waits is a window at most. */

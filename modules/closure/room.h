@@ -18,7 +18,6 @@ struct room {
 	} large, small;
 	unsigned n_huge;   /* in flight, too large to keep others waiting for them */
 	uint64_t distance; /* how long an answer takes to come, in ms; 0: not known yet */
-	bool multiplexed;  /* answers share a connection: none of them can wait */
 };
 
 /* What one archive in flight has of it. */
@@ -29,7 +28,7 @@ struct seat {
 	bool huge;
 };
 
-/* May archives be asked for before there is memory for them? */
+/* Is the cache far, so that archives may be asked for before there is memory for them? */
 bool room_can_wait(const struct room *r);
 /* May this one be asked for? One alone always may. `window` is what a decoder of the same kind took, in bytes; 0: nobody knows. */
 bool room_has(const struct room *r, const struct rouse_path *path, uint64_t window);

@@ -350,7 +350,6 @@ static void learn_distance(struct rouse_closure *c, const struct ask *a)
 
 	if (!c->distance || took < c->distance)
 		c->distance = took ? took : 1;
-	c->multiplexed = a->t.multiplexed;
 }
 
 static int ask_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)

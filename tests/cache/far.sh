@@ -38,6 +38,17 @@ ok "nothing_is_left_over" no_leftovers "$W/all"
 ok "one_worker_pulls" pull "$W/one" "$FAR/zstd" -- --jobs 1
 ok "it_asks_for_many_ahead" [ "$(grep ' /zstd/nar/' "$W/connections" | cut -d ' ' -f 1 | sort -u | wc -l)" -gt 24 ]
 
+# A server of HTTP/2 would send them all over one connection, where each waits for all others.
+exec 4< <("$(dirname "$ROUSE")/bench/delay" "${HTTPS##*:}" 20)
+tls_line=$!
+trap 'kill $line $tls_line 2>/dev/null; leave' EXIT
+read -r port <&4
+: >"$W/connections"
+ok "pulls_over_tls" pull "$W/tls" "https://localhost:$port/zstd" -- --jobs 1
+ok "over_tls_it_is_the_same" same "$W/tls"
+ok "narinfos_share_a_connection" [ "$(grep 'narinfo HTTP/2' "$W/connections" | cut -d ' ' -f 1 | sort -u | wc -l)" = 1 ]
+ok "archives_have_their_own" [ "$(grep '/nar/.* HTTP/1.1' "$W/connections" | cut -d ' ' -f 1 | sort -u | wc -l)" -gt 24 ]
+
 # What waits is checked like everything else.
 cp -r "$W/zstd" "$W/bad"
 printf damaged | dd of="$W/bad/$(archive part-4)" bs=1 seek=500000 conv=notrunc status=none

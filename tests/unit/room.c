@@ -133,17 +133,6 @@ static void nobody_waits_for_a_huge_one(struct t *t)
 	T_CHECK(t, room_has(&r, &large, 0) && is_empty(&r));
 }
 
-static void answers_that_share_a_connection_never_wait(struct t *t)
-{
-	struct room r = { .distance = FAR, .multiplexed = true };
-	static struct seat seats[MANY];
-	unsigned n = fill(&r, 100, 0, seats);
-
-	T_CHECK(t, !room_can_wait(&r) && n > 1 && r.large.memory <= ROUSE_PULL_SHARE_FAR);
-	for (unsigned i = 0; i < n; i++)
-		T_CHECK(t, !room_must_wait(&r, &seats[i]));
-}
-
 /* What is learnt between taking and leaving must not be what is given back. */
 static void what_is_learnt_meanwhile_does_not_change_a_seat(struct t *t)
 {
@@ -155,7 +144,6 @@ static void what_is_learnt_meanwhile_does_not_change_a_seat(struct t *t)
 	r.distance = FAR;
 	room_take(&r, &path, 2 * MIB, &far);
 	r.distance = 1;
-	r.multiplexed = true;
 	room_leave(&r, &near);
 	T_CHECK(t, !room_must_wait(&r, &far));
 	room_leave(&r, &far);
@@ -180,6 +168,5 @@ static void a_window_is_believed_up_to_the_usual_one(struct t *t)
 T_MAIN(T(one_alone_always_may), T(near_ones_have_their_memory_at_once),
        T(far_ones_wait_until_others_have_left), T(what_has_its_memory_does_not_wait_again),
        T(small_ones_pass_the_large_ones), T(nobody_waits_for_a_huge_one),
-       T(answers_that_share_a_connection_never_wait),
        T(what_is_learnt_meanwhile_does_not_change_a_seat),
        T(a_window_is_believed_up_to_the_usual_one))
