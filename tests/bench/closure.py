@@ -6,7 +6,7 @@ closure.py [--scale F] [--rounds N] [--keep DIR] [SCENARIO…]
 
 The closure has the shape of a real system: 463 paths, hundreds of them tiny, the largest an eighth of
 all, 1.18 GB unpacked (times F), made of the files of this machine's /usr. Scenarios: plain (HTTP, no
-latency), tls (HTTP/2), slow (50 ms a round trip), xz, small (10,000 paths of 1 KB), present (all there
+latency), tls (HTTP/2), slow (50 ms a round trip), slowtls (both), xz, small (10,000 paths of 1 KB), present (all there
 already), one (--jobs 1: memory). Each run writes to a fresh ext4. The floor is tests/bench/floor.c,
 which leaves its files in memory; "synced" has a sync behind it, as whatever is durable at its end must.
 "manifest" is rouse with a manifest of the closure in the place of narinfos and signatures.
@@ -43,6 +43,9 @@ SHARES = [("plain", "rouse", "wall", "synced", 1.15), ("plain", "rouse", "cpu", 
           ("tls", "rouse", "wall", "synced", 1.3), ("slow", "rouse", "wall", "synced", 1.3),
           ("slow", "manifest", "wall", "synced", 1.3), ("small", "rouse", "wall", "nix copy", 0.2),
           ("small", "rouse", "wall", "nix -r", 0.2)]
+TEXTS = {"plain": "zstd over HTTP", "tls": "zstd over HTTP/2 with TLS", "slow": "zstd over HTTP, 50 ms a round trip",
+         "slowtls": "zstd over HTTP/2 with TLS, 50 ms a round trip", "xz": "xz over HTTP, an eighth",
+         "small": "10,000 paths of 1 KB"}
 W = None
 KEYS = {}
 LOCK = threading.Lock()
@@ -232,17 +235,17 @@ scgi_temp_path {W}/t5; server {{ listen 127.0.0.1:{plain}; }}
 server {{ listen 127.0.0.1:{tls} ssl http2; ssl_certificate {W}/tls.pem; ssl_certificate_key {W}/tls.key; }} }}
 """.replace("http2_max_requests 100000;\n", "\n"))
     server = subprocess.Popen(["nginx", "-c", W + "/nginx.conf", "-p", W], stderr=subprocess.DEVNULL)
-    line = subprocess.Popen([TOOLS + "/delay", str(plain), "25"], stdout=subprocess.PIPE, text=True)
+    lines = [subprocess.Popen([TOOLS + "/delay", str(port), "25"], stdout=subprocess.PIPE, text=True) for port in (plain, tls)]
     try:
-        far = int(line.stdout.readline())
+        far = [int(line.stdout.readline()) for line in lines]
         for _ in range(200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", tls), 1):
                 break
             time.sleep(0.02)
         yield {"plain": f"http://127.0.0.1:{plain}", "tls": f"https://localhost:{tls}",
-               "slow": f"http://127.0.0.1:{far}"}
+               "slow": f"http://127.0.0.1:{far[0]}", "slowtls": f"https://localhost:{far[1]}"}
     finally:
-        for p in (server, line):
+        for p in (server, *lines):
             p.terminate()
             p.wait()
 
@@ -423,9 +426,7 @@ def run_all(args, kept):
                 compare(name, "zstd over HTTP, one worker", f"{kept}/{which}", url, root, size, args.rounds, jobs=1,
                         peers=False)
             else:
-                text = {"plain": "zstd over HTTP", "tls": "zstd over HTTP/2 with TLS", "xz": "xz over HTTP, an eighth",
-                        "slow": "zstd over HTTP, 50 ms a round trip", "small": "10,000 paths of 1 KB"}[name]
-                compare(name, text, f"{kept}/{which}", url, root, size, args.rounds)
+                compare(name, TEXTS[name], f"{kept}/{which}", url, root, size, args.rounds, peers=name != "slowtls")
 
 
 main()

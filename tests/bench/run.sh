@@ -82,6 +82,6 @@ if [ -n "$machine" ]; then
 	boots counted --count
 fi
 if [ -n "$closure" ] && [ "$(id -u)" = 0 ]; then
-	python3 tests/bench/closure.py --rounds 3 plain slow one present small
+	python3 tests/bench/closure.py --rounds 3 plain slow slowtls one present small
 fi
 measure table
