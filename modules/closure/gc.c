@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The collector: which generations go, what is needed without them, and deleting the rest. */
-#include <rouse/generations.h>
+/* The collector's plan: which generations go, and what is needed without them. */
+#include "gc.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -9,44 +9,12 @@
 
 #include <rouse/clock.h>
 #include <rouse/closure.h>
-#include <rouse/json.h>
 #include <rouse/limits.h>
-#include <rouse/log.h>
 #include <rouse/text.h>
 
 #include "collect.h"
-#include "dedup.h"
-#include "graph.h"
 #include "path.h"
-#include "prune.h"
 #include "roots.h"
-#include "store.h"
-#include "tree.h"
-
-#define PROFILES "/nix/var/nix/profiles"
-#define GCROOTS "/nix/var/nix/gcroots"
-#define GCROOT GCROOTS "/rouse-booted"
-#define WANTED_NAME "rouse-wanted" /* while a collector makes room for what is about to be pulled */
-#define WANTED GCROOTS "/" WANTED_NAME
-
-struct rouse_gc {
-	struct rouse_store store;
-	int hold;
-	bool nix;     /* has a database of this store */
-	bool applied; /* the lists are of what was deleted */
-	struct rouse_systems systems;
-	bool *del;                        /* of systems.items */
-	struct rouse_paths names;         /* in the store; ->valid: registered */
-	struct rouse_paths roots;         /* hash parts */
-	struct rouse_paths left;          /* of /nix-path-registration: more that is known */
-	struct rouse_paths live;          /* ->valid: what it references is known */
-	struct rouse_paths dead;          /* ->nar_size; ->valid: still there */
-	struct rouse_prune prune;         /* links of other profiles */
-	const struct rouse_paths *wanted; /* about to be rooted; may be NULL */
-	uint64_t need;                    /* bytes to be freed; 0: not asked for */
-	const char *opaque; /* a live path, of which it is not known what it references */
-	json_t *notes;
-};
 
 void rouse_gc_free(struct rouse_gc *g)
 {
@@ -172,8 +140,7 @@ static int list_store(struct rouse_gc *g, struct rouse_err *e)
 	return saved ? rouse_fail(e, ROUSE_SYSTEM, saved, "cannot list '%s'", ROUSE_STORE_DIR) : 0;
 }
 
-/* What is known of a path: registered by rouse, or in what is left for Nix. */
-static const struct rouse_path *known(const struct rouse_gc *g, const char *name)
+const struct rouse_path *rouse_gc_known(const struct rouse_gc *g, const char *name)
 {
 	const struct rouse_path *p = rouse_paths_find(&g->store.registered, name);
 
@@ -211,14 +178,14 @@ static uint64_t mark(struct rouse_gc *g)
 		if (!g->del[i])
 			add_system(g, g->systems.items[i].path);
 	for (size_t i = 0; g->wanted && i < g->wanted->n; i++)
-		if (known(g, g->wanted->items[i]->name) &&
+		if (rouse_gc_known(g, g->wanted->items[i]->name) &&
 		    rouse_paths_find(&g->names, g->wanted->items[i]->name))
 			(void)rouse_paths_add(&g->live, g->wanted->items[i]->name);
 	if (rouse_streq(g->store.root.path, "/") && rouse_booted_system(booted))
 		add_system(g, booted);
 	for (size_t i = 0; i < g->live.n; i++) {
 		const char *name = g->live.items[i]->name;
-		const struct rouse_path *p = known(g, name);
+		const struct rouse_path *p = rouse_gc_known(g, name);
 
 		if (!p && rouse_paths_find(&g->names, name))
 			g->opaque = rouse_paths_find(&g->names, name)->name;
@@ -235,7 +202,7 @@ static uint64_t count_dead(const struct rouse_gc *g)
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; (g->nix || !g->opaque) && i < g->names.n; i++) {
-		const struct rouse_path *p = known(g, g->names.items[i]->name);
+		const struct rouse_path *p = rouse_gc_known(g, g->names.items[i]->name);
 
 		if (p && !rouse_paths_find(&g->live, p->name))
 			bytes += p->nar_size;
@@ -257,7 +224,7 @@ static void list_dead(struct rouse_gc *g)
 	}
 	for (size_t i = 0; i < g->names.n; i++) {
 		const char *name = g->names.items[i]->name;
-		const struct rouse_path *p = known(g, name);
+		const struct rouse_path *p = rouse_gc_known(g, name);
 		struct rouse_path *dead;
 
 		/* What Nix has and rouse does not know is not ours to speak of. */
@@ -352,180 +319,6 @@ int rouse_gc_plan(const char *root, const struct rouse_gc_policy *p, bool lock,
 uint64_t rouse_gc_bytes(const struct rouse_gc *g)
 {
 	return g->store.dir < 0 ? 0 : count_dead(g);
-}
-
-/* --- deleting --------------------------------------------------------------------------------- */
-
-static int remove_links(struct rouse_gc *g, struct rouse_err *e)
-{
-	auto_fd int dir = rouse_fs_open(&g->store.root, PROFILES, O_RDONLY | O_DIRECTORY, 0);
-	bool any = false;
-
-	for (size_t i = 0; i < g->systems.n; i++) {
-		char link[64];
-
-		if (!g->del[i])
-			continue;
-		(void)snprintf(link, sizeof(link), "system-%llu-link",
-			       (unsigned long long)g->systems.items[i].number);
-		if (unlinkat(dir, link, 0) < 0 && errno != ENOENT)
-			return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot remove '%s/%s'", PROFILES,
-					  link);
-		any = true;
-	}
-	if (any && fsync(dir) < 0 && errno != EINVAL)
-		return rouse_fail(e, ROUSE_SYSTEM, errno, "cannot sync '%s'", PROFILES);
-	return 0;
-}
-
-/* From here on no list says that they are valid, whatever is left of them. */
-static int unregister(struct rouse_gc *g, struct rouse_err *e)
-{
-	bool changed = false;
-
-	for (size_t i = 0; i < g->store.registered.n; i++) {
-		struct rouse_path *p = g->store.registered.items[i];
-
-		if (rouse_paths_find(&g->dead, p->name))
-			p->valid = false;
-		changed |= !p->valid;
-	}
-	if (changed && rouse_store_write(&g->store, e) < 0)
-		return -1;
-	return rouse_store_untell_nix(&g->store, &g->dead, e);
-}
-
-static int delete_paths(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
-{
-	for (size_t i = 0; i < g->dead.n; i++) {
-		struct rouse_path *p = g->dead.items[i];
-
-		if (!rouse_clock_left(deadline))
-			return rouse_fail(e, ROUSE_UNAVAILABLE, ETIMEDOUT,
-					  "%zu of %zu paths are deleted; run it again", i,
-					  g->dead.n);
-		if (rouse_store_withdraw(&g->store, p->name, e) < 0)
-			return -1;
-		p->valid = false;
-	}
-	return rouse_dedup_prune(&g->store, e);
-}
-
-/* The paths that Nix is about to delete take the place of those that we thought of. */
-static void take_dead(struct rouse_gc *g, char *text)
-{
-	rouse_paths_done(&g->dead);
-	for (char *line = text, *end; line && *line; line = end) {
-		const char *name;
-
-		end = strchr(line, '\n');
-		if (end)
-			*end++ = '\0';
-		name = rouse_store_name(line);
-		if (name) {
-			const struct rouse_path *p = known(g, name);
-			struct rouse_path *dead = rouse_paths_add(&g->dead, name);
-
-			dead->nar_size = p ? p->nar_size : 0;
-			dead->valid = true;
-		}
-	}
-}
-
-static void look_again(struct rouse_gc *g)
-{
-	struct stat st;
-
-	for (size_t i = 0; i < g->dead.n; i++) {
-		struct rouse_path *p = g->dead.items[i];
-
-		p->valid = fstatat(g->store.dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-	}
-	for (size_t i = 0; i < g->store.registered.n; i++) {
-		struct rouse_path *p = g->store.registered.items[i];
-
-		p->valid &= fstatat(g->store.dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-	}
-}
-
-/* Its own roots do not know how this machine was booted. */
-static int root_booted(struct rouse_gc *g, struct rouse_err *e)
-{
-	char booted[ROUSE_SYSTEM_PATH_SIZE];
-
-	if (!rouse_streq(g->store.root.path, "/") || !rouse_booted_system(booted))
-		return 0;
-	if (rouse_fs_mkdirs(&g->store.root, GCROOT, false, e) < 0)
-		return -1;
-	return rouse_fs_symlink(&g->store.root, booted, GCROOT, e);
-}
-
-/* What is about to be used has no root of its own yet. */
-static int root_wanted(struct rouse_gc *g, struct rouse_err *e)
-{
-	for (size_t i = 0; g->wanted && i < g->wanted->n; i++) {
-		const char *name = g->wanted->items[i]->name;
-		auto_free char *link = rouse_asprintf(WANTED "/%s", name),
-			       *path = rouse_asprintf(ROUSE_STORE_PREFIX "%s", name);
-
-		if (rouse_paths_find(&g->names, name) &&
-		    (rouse_fs_mkdirs(&g->store.root, link, false, e) < 0 ||
-		     rouse_fs_symlink(&g->store.root, path, link, e) < 0))
-			return -1;
-	}
-	return 0;
-}
-
-static void unroot_wanted(struct rouse_gc *g)
-{
-	auto_fd int dir =
-		g->wanted ? rouse_fs_open(&g->store.root, GCROOTS, O_RDONLY | O_DIRECTORY, 0) : -1;
-
-	if (dir >= 0)
-		(void)!rouse_tree_remove(dir, WANTED_NAME); /* or the next run does */
-}
-
-static int run_nix(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
-{
-	auto_buf struct rouse_buf doomed = { 0 }, out = { 0 };
-	int r;
-
-	if (root_booted(g, e) < 0 || root_wanted(g, e) < 0 ||
-	    rouse_store_collect_nix(&g->store, "--print-dead", deadline, &doomed, e) < 0)
-		return -1;
-	take_dead(g, doomed.data);
-	if (unregister(g, e) < 0)
-		return -1;
-	r = rouse_store_collect_nix(&g->store, NULL, deadline, &out, e);
-	look_again(g);
-	if (r < 0)
-		return -1;
-	return rouse_store_write(&g->store, e);
-}
-
-static int collect_with_nix(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
-{
-	int r = run_nix(g, deadline, e);
-
-	unroot_wanted(g);
-	return r;
-}
-
-int rouse_gc_apply(struct rouse_gc *g, uint64_t deadline, struct rouse_err *e)
-{
-	if (g->store.dir < 0)
-		return 0;
-	g->applied = true;
-	/* Without the program, nothing of it can be done right. */
-	if (g->nix && !rouse_store_can_collect(&g->store, e))
-		return -1;
-	if (remove_links(g, e) < 0 || rouse_prune_apply(&g->prune, &g->store.root, e) < 0)
-		return -1;
-	if (g->nix)
-		return collect_with_nix(g, deadline, e);
-	if (unregister(g, e) < 0)
-		return -1;
-	return delete_paths(g, deadline, e);
 }
 
 json_t *rouse_gc_json(const struct rouse_gc *g)
