@@ -114,6 +114,14 @@ static int parse(struct options *o, int argc, char **argv, struct rouse_err *e)
 	return o->manifest ? pull_options_manifest(&o->common, o->manifest, e) : 0;
 }
 
+/* What is printed next takes the place of the line that showed how far it is. */
+static void end_progress(struct rouse_context *ctx)
+{
+	if (ctx->progress)
+		progress_clear();
+	ctx->progress = NULL;
+}
+
 static void print_done(const struct options *o, const struct rouse_closure_size *s, uint64_t ms,
 		       uint64_t generation, const json_t *counters)
 {
@@ -213,6 +221,7 @@ static int dry_run(struct options *o, struct rouse_context *ctx, struct rouse_er
 
 	if (rouse_closure_resolve(c, ctx, e) < 0)
 		return -1;
+	end_progress(ctx);
 	if (o->json)
 		print_json(c, ctx, begin, 0);
 	else
@@ -233,6 +242,7 @@ static int check(struct options *o, struct rouse_context *ctx, struct rouse_err 
 
 	if (r == 0)
 		r = rouse_closure_check(c, ctx, e);
+	end_progress(ctx);
 	problems = rouse_closure_problems(c, &n);
 	if (o->json) {
 		json_t *list = json_array();
@@ -279,6 +289,7 @@ static int pull(struct options *o, struct rouse_context *ctx, struct rouse_err *
 	if (o->profile && rouse_generation_make(ctx->root, o->profile, o->common.roots[0].path,
 						&generation, e) < 0)
 		return -1;
+	end_progress(ctx);
 	if (o->json)
 		print_json(c, ctx, begin, generation);
 	else
@@ -314,7 +325,6 @@ int rouse_cmd_pull(int argc, char **argv, struct rouse_err *e)
 	progress_begin(&progress, true, rouse_clock_ms());
 	progress.next = 0; /* who typed the command looks at once */
 	r = o.check ? check(&o, &ctx, e) : o.dry_run ? dry_run(&o, &ctx, e) : pull(&o, &ctx, e);
-	if (ctx.progress)
-		progress_clear();
+	end_progress(&ctx);
 	return r;
 }

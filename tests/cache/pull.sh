@@ -62,6 +62,15 @@ ok "dry_run_writes_nothing" [ -z "$(ls -A "$W/dry")" ]
 ok "root_that_is_not_there_is_made" "$ROUSE" pull --cache "$HTTP/zstd" --key "$KEY" --store "$W/made/" "$TOP"
 ok "it_has_the_store" [ -d "$W/made/nix/store" ]
 ok "json_lists_every_path" [ "$(pull "$W/json" "$HTTP/zstd" -- --json --jobs 1; grep -c '"milliseconds"' "$W/out")" = "$(wc -l <"$W/names")" ]
+if command -v script >/dev/null; then
+	clears() { # clears TEXT [OPTION…]: on a terminal, what is said takes the place of how far it was
+		script -qec "$ROUSE pull --cache $HTTP/zstd --key $KEY --store $W/terminal $TOP ${*:2}" /dev/null >"$W/out" 2>&1
+		grep -qF $'\r\033[K'"$1" "$W/out"
+	}
+	ok "dry_run_has_a_line_of_its_own" clears " " --dry-run
+	ok "check_has_a_line_of_its_own" clears "whole" --check
+	ok "the_end_has_a_line_of_its_own" clears "pulled"
+fi
 ok "check_of_a_whole_closure" pull "$W/dry" "$HTTP/xz" -- --check
 ok "check_says_so" grep -q "whole: $(wc -l <"$W/names") paths" "$W/out"
 ok "check_writes_nothing" [ -z "$(ls -A "$W/dry")" ]
