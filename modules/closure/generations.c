@@ -9,8 +9,13 @@
 
 #include <rouse/fs.h>
 #include <rouse/text.h>
+#include <rouse/trust.h>
 
+#include "nix32.h"
 #include "profile.h"
+
+#define ROOTS "/nix/var/nix/gcroots/"
+#define PROFILES "/nix/var/nix/profiles/"
 
 /* Where a symlink in `dir` points; "" when it is none, or points too far. */
 static void read_link(int dir, const char *name, char *buf, size_t size)
@@ -134,6 +139,26 @@ int rouse_generation_make_in(const struct rouse_root *root, const char *profile,
 	return 0;
 }
 
+/* A profile that lies where no collector looks for roots is told to them as Nix does it: a link to the
+ * generation, which keeps nothing any more once that is gone. */
+static int keep_elsewhere(const struct rouse_root *root, const char *profile, uint64_t number,
+			  struct rouse_err *e)
+{
+	auto_free char *link = rouse_asprintf("%s-%llu-link", profile, (unsigned long long)number);
+	auto_free char *from = NULL;
+	uint8_t hash[ROUSE_SHA256_LEN];
+	char name[ROUSE_NIX32_LEN(20) + 1];
+
+	if (rouse_strip_prefix(profile, PROFILES) || rouse_strip_prefix(profile, ROOTS))
+		return 0;
+	rouse_sha256_of(link, strlen(link), hash);
+	rouse_nix32(name, hash, 20);
+	from = rouse_asprintf(ROOTS "auto/%s", name);
+	if (rouse_fs_mkdirs(root, from, false, e) < 0 || rouse_fs_symlink(root, link, from, e) < 0)
+		return -1;
+	return 0;
+}
+
 int rouse_generation_make(const char *root_path, const char *profile, const char *path,
 			  uint64_t *ret_number, struct rouse_err *e)
 {
@@ -141,5 +166,7 @@ int rouse_generation_make(const char *root_path, const char *profile, const char
 
 	if (rouse_root_open(&root, root_path, e) < 0)
 		return -1;
-	return rouse_generation_make_in(&root, profile, path, ret_number, e);
+	if (rouse_generation_make_in(&root, profile, path, ret_number, e) < 0)
+		return -1;
+	return keep_elsewhere(&root, profile, *ret_number, e);
 }

@@ -160,6 +160,10 @@ fresh; mkdir -p "$r/nix/var/nix/gcroots/a/b"; : >"$r/nix/var/nix/gcroots/a/b/${f
 fresh; ln -s "$first" "$r$profiles/per-user/u/app-1-link"; rooted users_profile
 fresh; ln -s "$first" "$r/run/current-system"; rooted running_system
 fresh; mkdir -p "$r/nix/var/nix/temproots"; printf '%s\0' "$first" >"$r/nix/var/nix/temproots/1"; rooted temporary_root
+fresh; TOP=$first
+ok "profile_elsewhere_is_made" pull "$r" "file://$W/cache" -- --profile /home/u/profile
+ok "profile_elsewhere_is_linked_as_by_nix" [ "$(readlink "$r"/nix/var/nix/gcroots/auto/*)" = /home/u/profile-1-link ]
+rooted profile_elsewhere
 fresh; mkdir -p "$r/var/lib/rouse"; echo "{ \"system\": { \"path\": \"$first\" } }" >"$r/var/lib/rouse/document.json"; rooted document
 fresh; (exec 8<"$r$first/etc/copy" && exec sleep 300) & p=$!
 until [ -e /proc/$p/fd/8 ]; do sleep 0.05; done
@@ -259,7 +263,12 @@ nix-store --load-db <"$r/nix-path-registration"
 other=$(nix-store --add "$HERE/world.sh")
 ln -s "$other" "$r/nix/var/nix/gcroots/other"
 litter=$(nix-store --add "$HERE/gc.sh")
+TOP=$second
+ok "beside_nix_a_profile_elsewhere_is_made" pull / "file://$W/cache" -- --profile "$W/elsewhere"
 ok "beside_nix_gc_runs" rouse / gc --keep 1
+ok "beside_nix_the_profile_elsewhere_stays" [ -e "$W/elsewhere/init" ]
+rm "$W"/elsewhere*
+ok "beside_nix_gc_runs_again" rouse / gc --keep 1
 ok "beside_nix_the_old_are_gone" [ "$(ls -d "$first" "$second" 2>/dev/null)" = "" ]
 ok "beside_nix_its_own_litter_is_gone" [ ! -e "$litter" ]
 ok "beside_nix_its_own_roots_stay" [ -e "$other" ]
