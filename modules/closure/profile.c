@@ -346,6 +346,15 @@ static int give_to_user(struct profile *p, const struct rouse_root *root, struct
 	return 0;
 }
 
+int profile_give(const struct rouse_root *root, const char *key, struct rouse_err *e)
+{
+	auto_profile struct profile p = { .parent = ROUSE_ROOT_INIT };
+
+	if (open_profile(root, key, false, &p, e) < 0)
+		return -1;
+	return p.parent.fd < 0 ? 0 : give_to_user(&p, root, e);
+}
+
 static int switch_to(struct profile *p, const struct rouse_root *root, json_t *record,
 		     const struct rouse_elements *m, const char *path,
 		     const struct rouse_list *wanted, struct rouse_err *e)

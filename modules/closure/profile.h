@@ -46,5 +46,7 @@ must_check int profile_read(struct profile *ret, const struct rouse_root *root, 
 /* Makes the generation that has what the document wants (struct closure_pin). */
 must_check int profile_make(const struct rouse_context *c, const char *key,
 			    const struct rouse_list *wanted, struct rouse_err *e);
+/* Gives the directory of a user's profile to a user who has come since; there need be neither. */
+must_check int profile_give(const struct rouse_root *root, const char *key, struct rouse_err *e);
 /* The record, an empty object when there is none; a new reference, NULL with *e. */
 must_check json_t *profile_record_read(const struct rouse_root *root, struct rouse_err *e);

@@ -345,8 +345,12 @@ static int apply(const struct rouse_step *step, const struct rouse_context *c,
 		return profile_make(c, w->key, &w->list, e);
 	if (rouse_root_open(&root, c->root, e) < 0)
 		return -1;
-	if (step->op == OP_LINK)
+	if (step->op == OP_LINK) {
+		/* The profile may be older than its user. */
+		if (profile_give(&root, w->key, e) < 0)
+			return -1;
 		return home_link_make(&root, profile_user(w->key), e);
+	}
 	if (shell_file_read(&root, &shell, e) < 0)
 		return -1;
 	if (step->op == OP_NO_SHELL)

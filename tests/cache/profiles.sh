@@ -245,6 +245,13 @@ ok "a_user_that_is_missing_has_a_profile" holds 1 bin/one
 run plan
 ok "a_user_that_is_missing_is_noted" says "is no user with a home yet"
 ok "environment_plan_is_empty" says "nothing to change"
+# … who has a home by and by: then the profile that waited is the user's.
+mkdir -p "$r/etc" "$r/home/deploy"
+printf 'deploy:x:1234:1234::/home/deploy:/bin/sh\n' >"$r/etc/passwd"
+chown 1234:1234 "$r/home/deploy"
+ok "a_user_who_comes_later_is_applied" apply
+ok "a_user_who_comes_later_is_linked" [ "$(readlink "$r/home/deploy/.nix-profile")" = $deploy/profile ]
+ok "a_user_who_comes_later_has_the_profile" [ "$(stat -c %u "$r$deploy")" = 1234 ]
 
 # A user who points elsewhere.
 r=$W/evil
