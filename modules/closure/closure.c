@@ -123,7 +123,7 @@ static const struct rouse_shape program_shape = {
 };
 static const struct rouse_shape user_shape = {
 	.type = ROUSE_MAP,
-	.format = "the name of a program",
+	.format = "the name of a program (letters, digits, '.', '_' and '-')",
 	.valid = rouse_is_label,
 	.item = &program_shape,
 	.max = ROUSE_MAX_PROGRAMS,
@@ -152,8 +152,8 @@ static const struct rouse_field fields[] = {
 		    .item = &user_shape, .max = 256),
 	ROUSE_FIELD(struct closure_conf, environment, "environment",
 		    "Programs for all users, by name.", .type = ROUSE_MAP,
-		    .format = "the name of a program", .valid = rouse_is_label,
-		    .item = &program_shape, .max = ROUSE_MAX_PROGRAMS),
+		    .format = "the name of a program (letters, digits, '.', '_' and '-')",
+		    .valid = rouse_is_label, .item = &program_shape, .max = ROUSE_MAX_PROGRAMS),
 };
 
 static const struct rouse_field profile_fact_fields[] = {
