@@ -115,6 +115,10 @@ must_check int rouse_closure_pull(struct rouse_closure *c, const struct rouse_co
  * writes nothing. -1 with the worst of the problems, when there are any; those of resolving count. */
 must_check int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx,
 				   struct rouse_err *e);
+/* As that, of no more than the files whose content is certified by their path and whose archive is not: what a
+ * cache says of its hash is true behind this. */
+must_check int rouse_closure_check_claims(struct rouse_closure *c, const struct rouse_context *ctx,
+					  struct rouse_err *e);
 /* What was wrong: *ret_n sentences. */
 const char *const *rouse_closure_problems(const struct rouse_closure *c, size_t *ret_n);
 /* Every path, as `rouse pull --json` says it: path, narSize, downloadSize, cache, whether it was there,

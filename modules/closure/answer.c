@@ -50,7 +50,7 @@ static int check(struct rouse_answer *a, const char *where)
 				  "'%s' answers for '%s%s' with '%s%s'", where, ROUSE_STORE_PREFIX,
 				  a->name, ROUSE_STORE_PREFIX, n->name);
 	a->result = ROUSE_ANSWER_UNSIGNED;
-	if (a->unverified && rouse_narinfo_verify(n, where, spec->keys, spec->n_keys, &a->why) < 0)
+	if (rouse_narinfo_verify(n, where, spec->keys, spec->n_keys, &a->why) < 0)
 		return -1;
 	a->result = ROUSE_ANSWER_GOOD;
 	return 0;
@@ -70,17 +70,22 @@ void rouse_answer_done(struct rouse_answer *a)
 	rouse_arena_done(&a->arena);
 }
 
+/* Who answers for what is said of a path. */
+struct origin {
+	bool claimed; /* one cache alone: nothing but the name of the path was certified */
+	const uint8_t *contents; /* the SHA-256 of its one file, by its name; else NULL */
+};
+
 /* Demands a signature, or a name that is the content's address: then what else is said of it is the word
  * of this cache alone. */
-static int verify_origin(struct rouse_closure *c, struct rouse_path *p,
-			 const struct rouse_answer *a, const char *where, struct rouse_err *e)
+static int verify_origin(struct rouse_closure *c, const struct rouse_answer *a, const char *where,
+			 struct origin *ret, struct rouse_err *e)
 {
 	const struct rouse_narinfo *n = &a->info;
 	uint8_t hash[ROUSE_SHA256_LEN];
 	enum rouse_certified how;
 
-	p->claimed = false;
-	p->contents = NULL;
+	*ret = (struct origin){ 0 };
 	if (a->result == ROUSE_ANSWER_GOOD)
 		return 0;
 	how = rouse_narinfo_certified(n, hash);
@@ -92,12 +97,12 @@ static int verify_origin(struct rouse_closure *c, struct rouse_path *p,
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0,
 				  "'%s' claims a size beyond all bounds for '%s%s'", where,
 				  ROUSE_STORE_PREFIX, n->name);
-	p->claimed = true;
+	ret->claimed = true;
 	if (how == ROUSE_CERTIFIED_FILE) {
 		uint8_t *copy = rouse_arena_alloc(&c->paths.arena, sizeof(hash));
 
 		memcpy(copy, hash, sizeof(hash));
-		p->contents = copy;
+		ret->contents = copy;
 	}
 	return 0;
 }
@@ -106,9 +111,9 @@ static int verify(struct rouse_closure *c, struct rouse_path *p, const struct ro
 		  const char *where, struct rouse_err *e)
 {
 	const struct rouse_narinfo *n = &a->info;
+	struct origin origin;
 
-	/* What is known already must be the same (see same_content), whoever says so. */
-	if (a->unverified && verify_origin(c, p, a, where, e) < 0)
+	if (verify_origin(c, a, where, &origin, e) < 0)
 		return -1;
 	if (!rouse_answer_is_pinned(c, p->name, n->nar_hash)) {
 		char hash[ROUSE_NAR_HASH_TEXT];
@@ -118,16 +123,19 @@ static int verify(struct rouse_closure *c, struct rouse_path *p, const struct ro
 				  ROUSE_STORE_PREFIX, p->name, where,
 				  rouse_nar_hash_print(hash, n->nar_hash), pin_of(c, p->name));
 	}
+	p->claimed = origin.claimed;
+	p->contents = origin.contents;
 	return 0;
 }
 
 static bool same_content(const struct rouse_path *p, const struct rouse_narinfo *n)
 {
-	/* A name that certifies itself has been looked at again. */
-	if ((p->nar_size != n->nar_size ||
-	     memcmp(p->nar_hash, n->nar_hash, sizeof(p->nar_hash)) != 0) &&
-	    !p->claimed)
-		return false;
+	return p->nar_size == n->nar_size &&
+	       memcmp(p->nar_hash, n->nar_hash, sizeof(p->nar_hash)) == 0;
+}
+
+static bool same_references(const struct rouse_path *p, const struct rouse_narinfo *n)
+{
 	if (p->n_references != n->n_references)
 		return false;
 	for (size_t i = 0; i < n->n_references; i++)
@@ -195,11 +203,13 @@ int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p, const struc
 		return -1;
 	}
 	(void)rouse_print_url(where, sizeof(where), a->url);
-	if (verify(c, p, a, where, e) < 0)
-		return -1;
-	if (p->known && !same_content(p, n))
+	/* Of a path that is known, another cache may have another build, signed as well; the rest of the closure
+	 * stays as it is. What is the same needs no signature of its own. */
+	if (p->known && (!same_references(p, n) || (!same_content(p, n) && p->exact)))
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "'%s%s' is another build in '%s'",
 				  ROUSE_STORE_PREFIX, p->name, where);
+	if ((!p->known || p->claimed || !same_content(p, n)) && verify(c, p, a, where, e) < 0)
+		return -1;
 	accept(&c->paths, p, n);
 	return 0;
 }

@@ -14,7 +14,6 @@ struct rouse_answer {
 	const char *url;  /* where it came from */
 	const char *name; /* the path that was asked for */
 	unsigned cache;   /* of spec */
-	bool unverified;  /* its signature must be looked at */
 	struct rouse_buf text;
 	struct rouse_answer *next; /* of a checker's list */
 
@@ -28,8 +27,8 @@ struct rouse_answer {
 /* Parses it and looks at its signature, which is nearly all of the work, and may be done in any thread:
  * nothing but the answer is changed. */
 void rouse_answer_check(struct rouse_answer *a);
-/* Takes what a checked one says of the path. When the path is known, it must be the same archive. On
- * failure, what was known stays. */
+/* Takes what a checked one says of the path. When the path is known, it must be the same archive, or another one
+ * that is signed, too, and has the same references. On failure, what was known stays. */
 must_check int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p,
 				 const struct rouse_answer *a, struct rouse_err *e);
 void rouse_answer_done(struct rouse_answer *a); /* frees the text and what was made of it */

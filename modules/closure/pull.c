@@ -44,8 +44,15 @@ static int requeue_failed(struct pull *p, struct rouse_err *e)
 		struct rouse_err first = *path->failure;
 
 		if (rouse_closure_next_source(p->c, path, p->ctx, e) < 0) {
-			*e = first; /* why it was not had where it was said to be */
-			return -1;
+			/* Why it was not had where it was said to be. */
+			if (!path->tried) {
+				*e = first;
+				return -1;
+			}
+			(void)rouse_fail(e, first.kind, 0, "%s; elsewhere: %s", first.text,
+					 path->tried);
+			e->sys = first.sys;
+			return rouse_blame(e, first.fault);
 		}
 		p->queue[p->n_queue++] = path;
 	}
@@ -200,8 +207,9 @@ static void end(struct pull *p)
 	(void)pthread_mutex_destroy(&p->mutex);
 }
 
-int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx,
-			struct rouse_err *e)
+/* Downloads archives that go nowhere, to see whether they are right. */
+static int check_archives(struct rouse_closure *c, const struct rouse_context *ctx,
+			  bool only_claims, struct rouse_err *e)
 {
 	size_t n = c->paths.n;
 	auto_free struct rouse_path **lists = rouse_calloc(3 * n, sizeof(*lists));
@@ -215,11 +223,14 @@ int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx
 	uint64_t total = 0;
 	int r;
 
-	for (size_t i = 0; i < n; i++)
-		if (c->paths.items[i]->known) {
-			p.queue[p.n_queue++] = c->paths.items[i];
-			total += c->paths.items[i]->nar_size;
-		}
+	for (size_t i = 0; i < n; i++) {
+		struct rouse_path *path = c->paths.items[i];
+
+		if (!path->known || (only_claims && !path->contents))
+			continue;
+		p.queue[p.n_queue++] = path;
+		total += path->nar_size;
+	}
 	qsort(p.queue, p.n_queue, sizeof(struct rouse_path *), by_size);
 	begin(&p);
 	r = run_pull(&p, total, e);
@@ -229,6 +240,18 @@ int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx
 		return r;
 	*e = c->worst;
 	return -1;
+}
+
+int rouse_closure_check(struct rouse_closure *c, const struct rouse_context *ctx,
+			struct rouse_err *e)
+{
+	return check_archives(c, ctx, false, e);
+}
+
+int rouse_closure_check_claims(struct rouse_closure *c, const struct rouse_context *ctx,
+			       struct rouse_err *e)
+{
+	return check_archives(c, ctx, true, e);
 }
 
 const char *const *rouse_closure_problems(const struct rouse_closure *c, size_t *ret_n)

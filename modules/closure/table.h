@@ -33,6 +33,7 @@ struct rouse_path {
 	uint64_t file_size;
 	unsigned base;   /* the cache below which `url` is: most often the same */
 	const char *url; /* relative to that */
+	bool exact;      /* a manifest says what it is: no other build will do */
 	bool claimed;    /* it certifies itself: its hash is true, its size is the cache's word */
 	const uint8_t
 		*contents; /* … and the SHA-256 of the one file that it is; NULL: not needed */

@@ -99,7 +99,7 @@ static bool take_pinned(struct walk *w, struct rouse_path *p)
 	if (!from)
 		return false;
 	rouse_path_copy(&w->c->paths, p, from);
-	p->pinned = true;
+	p->pinned = p->exact = true;
 	p->url = rouse_arena_strdup(&w->c->paths.arena, from->url);
 	p->compression = from->compression;
 	p->file_size = from->file_size;
@@ -320,7 +320,6 @@ static void give_answer(struct ask *a)
 	a->answer.url = a->url;
 	a->answer.name = a->path->name;
 	a->answer.cache = a->path->cache;
-	a->answer.unverified = !a->path->known || a->path->claimed;
 	a->answer.text = take(a->t.body_out, (struct rouse_buf){ 0 });
 	rouse_checker_give(&a->w->checker, &a->answer);
 }

@@ -740,6 +740,22 @@ def content_addresses():
             ask_nix(name, root, f"{BASE}/lie_{kind}_{lie} {BASE}/honest_{kind}", (KEY,), case["full"], False)
 
 
+    # A claim that nobody certified is not remembered as one that somebody signed.
+    case = {**unsigned["text"], "archive": nar(regular(b"not what the name says"))}
+    root = closure(W + "/claims", no_nar=True, **case)
+    closure(W + "/says_nothing", full=text, sig=None, archive=case["archive"])
+    closure(W + "/claims_again", **case)
+    p, store = pull("claims", root, [BASE + "/claims", BASE + "/says_nothing", BASE + "/claims_again"])
+    refused("a_claim_is_still_one_in_the_third_cache", p, store, UNTRUSTED, "not what its name says")
+    report("what_it_claimed_is_not_there", text not in os.listdir(store))
+    # … nor pinned by a manifest, which is believed without another look.
+    for name, cache, status in (("false", "claims_again", UNTRUSTED), ("true", "honest_text", OK)):
+        p = subprocess.run([ROUSE, "manifest", "--cache", f"{BASE}/{cache}", "--key", KEY.public, "/nix/store/" + root],
+                           capture_output=True, text=True, timeout=120, check=False)
+        report(f"a_claim_that_is_{name}_in_a_manifest", p.returncode == status and (text in p.stdout) == (status == OK),
+               p.returncode, p.stderr)
+
+
 def places():
     """URLs of archives, absolute ones among them."""
     accepted("url_absolute_in_the_cache", fields={"URL": f"{BASE}/url_absolute_in_the_cache/nar/{BAD}.nar"})
