@@ -253,9 +253,11 @@ int main(int argc, char **argv)
 			(void)fprintf(stderr, "rouse: %s: %s\n", argv[1], e.text);
 		return (int)e.kind;
 	}
-	if (fflush(stdout) != 0) {
+	errno = 0;
+	/* What is larger than its buffer failed before, and left nothing to write now. */
+	if (fflush(stdout) != 0 || ferror(stdout)) {
 		(void)fprintf(stderr, "rouse: %s: cannot write the output: %s\n", argv[1],
-			      strerror(errno));
+			      errno ? strerror(errno) : "it is not complete");
 		return ROUSE_SYSTEM;
 	}
 	return 0;

@@ -44,6 +44,8 @@ ok has_references_in_byte_order ask 'all(p["references"] == sorted(p["references
 ok has_what_nix_has ask "next(p['narSize'] for p in m['paths'] if p['path'] == '$TOP') == $(nix-store -q --size "$TOP")"
 manifest "$W/m2.json" "$HTTP/zstd"
 ok is_the_same_when_written_again cmp "$W/m.json" "$W/m2.json"
+manifest /dev/full "$HTTP/zstd"
+ok output_that_is_lost_is_a_failure [ $? = 71 ]
 ok writes_a_file_and_says_the_pin manifest "$W/pin" "$HTTP/zstd" -- --output "$W/m3.json"
 ok writes_the_same_file cmp "$W/m.json" "$W/m3.json"
 digest=$(sha256sum <"$W/m.json" | cut -d' ' -f1)
