@@ -268,6 +268,9 @@ static bool schedule(struct transfer *tr)
 		server_time = time(NULL); /* ours must do */
 	if (!rouse_retry_after(t->retry_after, server_time, &asked))
 		asked = 0; /* garbage, or nothing asked for */
+	if (t->max_tries && !tr->patient &&
+	    (asked > ROUSE_BACKOFF_CAP || now >= tr->start + ROUSE_STALL_TIMEOUT))
+		return false;
 	tr->retry_at = now + rouse_retry_delay(tr->tries, asked, rouse_jitter(UINT64_MAX));
 	return tr->retry_at < t->deadline;
 }

@@ -47,8 +47,10 @@ struct rouse_fetch {
 	uint64_t max_bytes;       /* of the body; required; more is an error */
 	uint64_t deadline;        /* absolute; required; all tries together */
 	uint64_t connect_timeout; /* ms, 0: ROUSE_CONNECT_TIMEOUT */
-	unsigned max_tries;       /* 0: as many as the deadline allows */
-	unsigned max_redirects;   /* 0: a redirect is an error */
+	unsigned
+		max_tries; /* 0: as many as the deadline allows; else there is somebody else to ask, and
+				   * nobody waits long for the next one */
+	unsigned max_redirects; /* 0: a redirect is an error */
 	const char *
 		connect; /* IP address to connect to, whatever the URL names; NULL: what it names */
 	struct rouse_buf

@@ -29,6 +29,7 @@ struct job {
 	uint64_t got, most;          /* bytes that came: of this download, and of the longest */
 	bool began_before;           /* its download begins anew */
 	bool came;                   /* its first byte */
+	bool refused;                /* by us: not the cache has failed */
 	bool unpacked;               /* all of it, and the decoder is gone */
 	struct rouse_unpack *unpack; /* while there is something to unpack; else NULL */
 	struct rouse_sha256 *hash;
@@ -208,10 +209,11 @@ static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
 	if (is_stopped(j->w->p))
 		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
 	note_progress(j, n);
-	if (get_decoder(j, e) < 0)
+	if (get_decoder(j, e) < 0 ||
+	    rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0) {
+		j->refused = true;
 		return -1;
-	if (rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0)
-		return -1;
+	}
 	if (!j->came)
 		learn(j);
 	j->came = true;
@@ -295,7 +297,7 @@ static struct job *job_new(struct worker *w, uint32_t index)
 	room_take(&w->room, j->path, window_of(w->p), &j->seat);
 	j->began = rouse_clock_ms();
 	j->most = 0;
-	j->began_before = j->came = false;
+	j->began_before = j->came = j->refused = false;
 	j->next = w->jobs;
 	j->link = &w->jobs;
 	if (j->next)
@@ -475,6 +477,10 @@ static int job_done(void *ctx, struct rouse_fetch *t, struct rouse_err *e)
 
 		child_say(p, &s);
 	} else {
+		/* A cache that is a directory, on a disk that fails: not this machine's, while there are others. */
+		if (t->result < 0 && why.kind == ROUSE_SYSTEM && !j->refused &&
+		    rouse_strip_prefix(j->url, "file://") && rouse_closure_has_more(p->c, j->path))
+			why.kind = ROUSE_UNAVAILABLE;
 		/* What ended because of another one is no failure of its own. */
 		if (!is_stopped(p))
 			job_failed(j, &why);

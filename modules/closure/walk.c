@@ -10,6 +10,7 @@
 #include <rouse/clock.h>
 #include <rouse/fetch.h>
 #include <rouse/limits.h>
+#include <rouse/log.h>
 #include <rouse/text.h>
 
 #include "answer.h"
@@ -47,6 +48,14 @@ struct ask {
 static bool has_more_caches(const struct rouse_closure *c, const struct rouse_path *p)
 {
 	for (size_t i = p->cache + 1; i < c->spec->n_caches; i++)
+		if (!c->caches[i].down)
+			return true;
+	return false;
+}
+
+static bool has_caches(const struct rouse_closure *c)
+{
+	for (size_t i = 0; i < c->spec->n_caches; i++)
 		if (!c->caches[i].down)
 			return true;
 	return false;
@@ -236,12 +245,21 @@ static const char *failure_word(const struct rouse_cache *cache, const struct ro
 		return "untrusted";
 	if (why->kind == ROUSE_UNAVAILABLE)
 		return "not reachable";
+	if (why->kind == ROUSE_SYSTEM)
+		return "not readable";
 	if (why->sys == EACCES)
 		return "access denied";
 	if (why->sys != ENOENT)
 		return "refused";
 	directory = rouse_fetch_file(cache->url);
 	return directory && access(directory, F_OK) < 0 ? "no such directory" : "not there";
+}
+
+/* A cache that is a directory, maybe on a disk that is failing, while there are others. */
+static bool is_others_disk(const struct walk *w, const struct rouse_path *p)
+{
+	return has_more_caches(w->c, p) &&
+	       rouse_strip_prefix(w->c->spec->caches[p->cache].url, "file://");
 }
 
 /* This cache does not have it: the next one, or the end. */
@@ -253,7 +271,7 @@ static int take_failure(struct walk *w, struct rouse_path *p, const struct rouse
 	struct rouse_cache_state *state = &w->c->caches[p->cache];
 	char url[256];
 
-	if (why->kind == ROUSE_SYSTEM || why->kind == ROUSE_BUG) {
+	if (why->kind == ROUSE_BUG || (why->kind == ROUSE_SYSTEM && !is_others_disk(w, p))) {
 		*e = *why;
 		return -1;
 	}
@@ -290,8 +308,16 @@ static int take_greeting(struct ask *a, struct rouse_err *e)
 {
 	struct rouse_cache_state *state = &a->w->c->caches[a->cache];
 
-	if (a->t.result == 0)
-		return rouse_answer_info(&a->w->c->spec->caches[a->cache], &a->t.body_out, e);
+	if (a->t.result == 0) {
+		if (rouse_answer_info(&a->w->c->spec->caches[a->cache], &a->t.body_out, e) == 0)
+			return 0;
+		state->down = true;
+		if (!has_caches(a->w->c))
+			return -1;
+		rouse_log(ROUSE_LOG_WARNING, "closure", "%s, ignoring that cache", e->text);
+		*e = (struct rouse_err){ 0 };
+		return 0;
+	}
 	/* A cache without this file may still have the paths; one that is away has none. */
 	if (a->t.err.kind == ROUSE_UNAVAILABLE || a->t.err.kind == ROUSE_UNTRUSTED)
 		state->down = true;

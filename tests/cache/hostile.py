@@ -780,13 +780,45 @@ def two_caches():
         "missing": {"no_narinfo": True}, "untrusted": {"key": STRANGER}, "no_archive": {"no_nar": True},
         "wrong_content": {"stored": b"x" * len(GOOD)}, "unknown_compression": {"fields": {"Compression": "lz4"}},
     }
+    other = nar(directory({"data": regular(b"another build, signed as well")}))
+    again = {"no_archive_and_a_second_build": {"archive": other}, "no_archive_and_an_unsigned_one": {"sig": None}}
+    unlike = {"unsigned": {"archive": other, "sig": None}, "with_other_references": {"archive": other, "references": []}}
     closure(W + "/second")
+    for name, second in again.items():
+        root = closure(f"{W}/first_{name}", no_nar=True)
+        closure(f"{W}/second_{name}", **second)
+        p, store = pull("two_" + name, root, [f"{BASE}/first_{name}", f"{BASE}/second_{name}"])
+        report("second_cache_helps_when_first_has_" + name, p.returncode == OK and BAD in os.listdir(store), p.stderr)
+    for name, second in unlike.items():
+        root = closure(f"{W}/first_{name}", no_nar=True)
+        closure(f"{W}/second_{name}", **second)
+        p, store = pull("two_" + name, root, [f"{BASE}/first_{name}", f"{BASE}/second_{name}"])
+        refused(f"a_second_build_{name}_is_not_taken", p, store, DOCUMENT, f"/second_{name}' (untrusted)")
     for name, defect in cases.items():
         root = closure(f"{W}/first_{name}", **defect)
         p, store = pull("two_" + name, root, [f"{BASE}/first_{name}", BASE + "/second"])
         report("second_cache_helps_when_first_is_" + name,
                p.returncode == OK and BAD in os.listdir(store), p.stderr)
         ask_nix("second_cache_helps_when_first_is_" + name, root, f"{BASE}/first_{name} {BASE}/second", (KEY,), BAD, False)
+    Handler.rules[("busy", "nar/" + BAD)] = lambda r: r.answer(503, Retry_After="11")
+    closure(W + "/busy")
+    p, store = pull("two_busy", root, [BASE + "/busy", BASE + "/second"])
+    tries = sum(r.startswith("/busy/nar/" + BAD) for r in Handler.requests)
+    report("second_cache_is_asked_rather_than_a_busy_one_again",
+           p.returncode == OK and BAD in os.listdir(store) and tries == 1, p.stderr, tries)
+    closure(W + "/elsewhere_made", info="StoreDir: /gnu/store\n")
+    p, store = pull("two_stores", root, [BASE + "/elsewhere_made", BASE + "/second"])
+    report("second_cache_helps_when_first_is_for_another_store", p.returncode == OK and BAD in os.listdir(store) and
+           "is for the store '/gnu/store'" in p.stderr, p.stderr)
+    for name, file in (("narinfo", BAD[:32] + ".narinfo"), ("archive", f"nar/{BAD}.nar")):
+        closure(f"{W}/torn_{name}")
+        os.remove(f"{W}/torn_{name}/{file}")
+        os.symlink(os.path.basename(file), f"{W}/torn_{name}/{file}")  # cannot be opened, also by root
+        p, store = pull("torn_" + name, root, [f"file://{W}/torn_{name}"])
+        refused(f"{name}_that_cannot_be_read", p, store, SYSTEM, file)
+        p, store = pull("two_torn_" + name, root, [f"file://{W}/torn_{name}", BASE + "/second"])
+        report(f"second_cache_helps_when_first_cannot_read_the_{name}",
+               p.returncode == OK and BAD in os.listdir(store), p.stderr)
     p, store = pull("two_nobody", root, [nobody, BASE + "/second"])
     report("second_cache_helps_when_first_is_away", p.returncode == OK and BAD in os.listdir(store), p.stderr)
     ask_nix("second_cache_helps_when_first_is_away", root, f"{nobody} {BASE}/second", (KEY,), BAD, False)
