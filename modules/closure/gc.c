@@ -8,7 +8,6 @@
 #include <sys/file.h>
 
 #include <rouse/clock.h>
-#include <rouse/closure.h>
 #include <rouse/limits.h>
 #include <rouse/text.h>
 

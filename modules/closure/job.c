@@ -27,6 +27,7 @@ struct job {
 	struct seat seat;         /* in the worker's room */
 	uint64_t began;
 	uint64_t got, most;          /* bytes that came: of this download, and of the longest */
+	unsigned vain;               /* downloads since then, none of which came further */
 	bool began_before;           /* its download begins anew */
 	bool came;                   /* its first byte */
 	bool refused;                /* by us: not the cache has failed */
@@ -144,6 +145,18 @@ static void put_decoder(struct job *j)
 		rouse_unpack_free(u);
 }
 
+static void count_download(struct job *j)
+{
+	uint64_t got = take(j->got, 0);
+
+	if (got > j->most) {
+		j->most = got;
+		j->vain = 0;
+	} else if (j->began_before) {
+		j->vain++;
+	}
+}
+
 /* Puts a job at its beginning; also when its download begins anew. */
 static int job_begin(void *arg, struct rouse_err *e)
 {
@@ -154,7 +167,7 @@ static int job_begin(void *arg, struct rouse_err *e)
 	if (s && may_be_there(j) && rouse_store_discard(s, j->path->name, e) < 0)
 		return -1;
 	forget_output(j);
-	j->got = 0;
+	count_download(j);
 	j->began_before = true;
 	if (j->hash)
 		rouse_sha256_reset(j->hash);
@@ -192,14 +205,13 @@ static bool is_unpacked(struct job *j)
 	       rouse_unpack_end(j->unpack, j->w->buf, ROUSE_UNPACK_BUFFER, &unfinished) == 0;
 }
 
-/* The beginning of an archive that comes over and over again is none. */
+/* What a line broke off has to come once more, which may take long; a beginning that comes over and over again is
+ * no progress. */
 static void note_progress(struct job *j, size_t n)
 {
 	j->got += n;
-	if (j->got <= j->most)
-		return;
-	j->most = j->got;
-	__atomic_store_n(&j->w->p->moved, rouse_clock_ms(), __ATOMIC_RELAXED);
+	if (j->got > j->most || j->vain < ROUSE_CACHE_TRIES)
+		__atomic_store_n(&j->w->p->moved, rouse_clock_ms(), __ATOMIC_RELAXED);
 }
 
 static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
@@ -296,7 +308,8 @@ static struct job *job_new(struct worker *w, uint32_t index)
 	j->index = index;
 	room_take(&w->room, j->path, window_of(w->p), &j->seat);
 	j->began = rouse_clock_ms();
-	j->most = 0;
+	j->got = j->most = 0;
+	j->vain = 0;
 	j->began_before = j->came = j->refused = false;
 	j->next = w->jobs;
 	j->link = &w->jobs;

@@ -37,7 +37,7 @@ struct pull {
 
 	uint64_t bytes;   /* unpacked so far; atomic */
 	uint64_t flushed; /* … when the disk was last told to write */
-	uint64_t moved;   /* when there last was more of an archive than before; atomic */
+	uint64_t moved;   /* when an archive last got further; atomic */
 	uint64_t window;  /* the largest that a zstd decoder has had; 0: none yet; atomic */
 	bool stop;        /* atomic copy of error.kind != 0 */
 };
