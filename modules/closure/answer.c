@@ -145,8 +145,9 @@ static bool same_references(const struct rouse_path *p, const struct rouse_narin
 }
 
 /* Keeps what is of use and no more: a narinfo may be padded to a megabyte, and there are thousands. */
-static void accept(struct rouse_paths *paths, struct rouse_path *p, const struct rouse_narinfo *n)
+static void accept(struct rouse_closure *c, struct rouse_path *p, const struct rouse_narinfo *n)
 {
+	struct rouse_paths *paths = &c->paths;
 	struct rouse_path from = {
 		.nar_size = n->nar_size,
 		.deriver = n->deriver,
@@ -160,6 +161,14 @@ static void accept(struct rouse_paths *paths, struct rouse_path *p, const struct
 	p->base = (unsigned)n->base;
 	p->compression = n->compression;
 	p->file_size = n->file_size;
+	p->file_hash = NULL;
+	/* Nobody vouches for it, and a pull does without. Who asks whether a cache is right wants to know. */
+	if (c->spec->all_problems && n->file_hash) {
+		uint8_t *copy = rouse_arena_alloc(&paths->arena, ROUSE_SHA256_LEN);
+
+		memcpy(copy, n->file_hash, ROUSE_SHA256_LEN);
+		p->file_hash = copy;
+	}
 }
 
 /* "StoreDir: /x" in a cache that was made for another store. */
@@ -210,6 +219,6 @@ int rouse_answer_take(struct rouse_closure *c, struct rouse_path *p, const struc
 				  ROUSE_STORE_PREFIX, p->name, where);
 	if ((!p->known || p->claimed || !same_content(p, n)) && verify(c, p, a, where, e) < 0)
 		return -1;
-	accept(&c->paths, p, n);
+	accept(c, p, n);
 	return 0;
 }

@@ -35,6 +35,7 @@ struct job {
 	struct rouse_unpack *unpack; /* while there is something to unpack; else NULL */
 	struct rouse_sha256 *hash;
 	struct rouse_sha256 *contents; /* of path->contents; else NULL */
+	struct rouse_sha256 *file;     /* of path->file_hash; else NULL */
 	uint64_t out;                  /* bytes that came out of the decoder */
 	struct rouse_nar nar;
 	struct rouse_tree tree;
@@ -175,6 +176,8 @@ static int job_begin(void *arg, struct rouse_err *e)
 		j->hash = rouse_sha256_new();
 	rouse_sha256_free(take(j->contents, NULL));
 	j->contents = j->path->contents ? rouse_sha256_new() : NULL;
+	rouse_sha256_free(take(j->file, NULL));
+	j->file = j->path->file_hash ? rouse_sha256_new() : NULL;
 	rouse_tree_begin(&j->tree, s ? s->staging : -1, j->path->name);
 	j->tree.contents = j->contents;
 	rouse_nar_begin(&j->nar, j->path->nar_size, s ? &rouse_tree_ops : &look_ops, &j->tree);
@@ -221,6 +224,8 @@ static int receive(void *arg, const void *data, size_t n, struct rouse_err *e)
 	if (is_stopped(j->w->p))
 		return rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
 	note_progress(j, n);
+	if (j->file)
+		rouse_sha256_update(j->file, data, n);
 	if (get_decoder(j, e) < 0 ||
 	    rouse_unpack_feed(j->unpack, data, n, j->w->buf, ROUSE_UNPACK_BUFFER, e) < 0) {
 		j->refused = true;
@@ -248,6 +253,30 @@ static int check_contents(struct job *j, struct rouse_err *e)
 	return rouse_fail(e, ROUSE_UNTRUSTED, 0, "its content is not what its name says");
 }
 
+/* What a narinfo says of the archive as it lies there, which no signature covers. */
+static int check_file(struct job *j, struct rouse_err *e)
+{
+	uint8_t hash[ROUSE_SHA256_LEN];
+	char got[ROUSE_NAR_HASH_TEXT], want[ROUSE_NAR_HASH_TEXT];
+
+	if (j->w->p->store)
+		return 0;
+	if (j->path->file_size && j->got != j->path->file_size)
+		return rouse_fail(
+			e, ROUSE_DOCUMENT, 0,
+			"it has %llu bytes, and its FileSize is %llu: correct the narinfo",
+			(unsigned long long)j->got, (unsigned long long)j->path->file_size);
+	if (!j->file)
+		return 0;
+	rouse_sha256_final(j->file, hash);
+	if (memcmp(hash, j->path->file_hash, sizeof(hash)) == 0)
+		return 0;
+	return rouse_fail(e, ROUSE_DOCUMENT, 0,
+			  "the file hashes to '%s', and its FileHash is '%s': correct the narinfo",
+			  rouse_nar_hash_print(got, hash),
+			  rouse_nar_hash_print(want, j->path->file_hash));
+}
+
 /* The download is complete: is it what was signed? */
 static int job_check(struct job *j, struct rouse_err *e)
 {
@@ -268,7 +297,7 @@ static int job_check(struct job *j, struct rouse_err *e)
 		return rouse_fail(e, ROUSE_UNTRUSTED, 0, "it hashes to '%s', and '%s' is signed",
 				  rouse_nar_hash_print(got, hash),
 				  rouse_nar_hash_print(want, j->path->nar_hash));
-	return check_contents(j, e);
+	return check_contents(j, e) < 0 ? -1 : check_file(j, e);
 }
 
 /* --- what it asks and is asked while it waits ------------------------------------------------- */
@@ -342,6 +371,7 @@ static void job_end(struct job *j)
 		j->next->link = j->link;
 	room_leave(&w->room, &j->seat);
 	rouse_sha256_free(take(j->contents, NULL));
+	rouse_sha256_free(take(j->file, NULL));
 	rouse_tree_done(&j->tree);
 	rouse_buf_done(&j->t.body_out);
 	free(take(j->url, NULL));

@@ -242,7 +242,7 @@ static int take_ca(struct parser *p, const char *v, struct rouse_err *e)
 
 static int take_value(struct parser *p, enum key key, char *v, struct rouse_err *e)
 {
-	uint8_t ignored[ROUSE_SHA256_LEN];
+	uint8_t *hash;
 
 	switch (key) {
 	case KEY_STORE_PATH:
@@ -253,7 +253,8 @@ static int take_value(struct parser *p, enum key key, char *v, struct rouse_err 
 	case KEY_COMPRESSION:
 		return take_compression(p, v, e);
 	case KEY_FILE_HASH:
-		return rouse_nar_hash_parse(v, ignored)
+		p->n->file_hash = hash = rouse_arena_alloc(p->arena, ROUSE_SHA256_LEN);
+		return rouse_nar_hash_parse(v, hash)
 			       ? 0
 			       : malformed(p, e, "FileHash is not a SHA-256:", v);
 	case KEY_FILE_SIZE:

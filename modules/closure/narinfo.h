@@ -30,7 +30,8 @@ struct rouse_narinfo {
 	const char *url;  /* relative to the cache `base` */
 	size_t base;      /* index of it */
 	enum rouse_compression compression;
-	uint64_t file_size; /* 0: not told */
+	uint64_t file_size;       /* 0: not told */
+	const uint8_t *file_hash; /* SHA-256 of the compressed archive; NULL: not told */
 	uint8_t nar_hash[ROUSE_SHA256_LEN];
 	uint64_t nar_size;
 	size_t n_references, n_signatures;

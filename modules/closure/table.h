@@ -31,10 +31,11 @@ struct rouse_path {
 	unsigned cache; /* where it is, or where it is asked for */
 	enum rouse_compression compression;
 	uint64_t file_size;
-	unsigned base;   /* the cache below which `url` is: most often the same */
-	const char *url; /* relative to that */
-	bool exact;      /* a manifest says what it is: no other build will do */
-	bool claimed;    /* it certifies itself: its hash is true, its size is the cache's word */
+	const uint8_t *file_hash; /* of the archive as it comes; NULL: not told, or not looked at */
+	unsigned base;            /* the cache below which `url` is: most often the same */
+	const char *url;          /* relative to that */
+	bool exact;               /* a manifest says what it is: no other build will do */
+	bool claimed; /* it certifies itself: its hash is true, its size is the cache's word */
 	const uint8_t
 		*contents; /* … and the SHA-256 of the one file that it is; NULL: not needed */
 	const char *tried; /* "'acme' (missing)": caches that do not have it; NULL: none yet */

@@ -84,6 +84,17 @@ pull "$W/dry" "$HTTP/holes" -- --check
 ok "check_of_holes_is_as_bad_as_the_worst" [ $? = 77 ]
 ok "check_names_every_hole" [ "$(grep -cE -- "-lib-1.0|-app-2.1|-unit-7.service" "$W/out")" = 3 ]
 ok "check_counts_them" grep -q "3 problems" "$W/out"
+# What no signature covers, and a pull does without.
+cp -r "$W/zstd" "$W/careless"
+sed -i 's/^FileSize: .*/FileSize: 20000000/' "$W/careless/${lib:11:32}.narinfo"
+other=$(sed -n 's/^FileHash: //p' "$W/careless/${lib:11:32}.narinfo")
+sed -i "s/^FileHash: .*/FileHash: $other/" "$W/careless/${app:11:32}.narinfo"
+pull "$W/dry" "$HTTP/careless" -- --check
+ok "check_of_a_wrong_narinfo_says_what_to_correct" [ $? = 78 ]
+ok "check_compares_the_size_of_the_file" grep -q -- "-lib-1.0' .*its FileSize is" "$W/out"
+ok "check_compares_the_hash_of_the_file" grep -q -- "-app-2.1' .*its FileHash is '$other'" "$W/out"
+ok "check_counts_both" grep -q "2 problems" "$W/out"
+ok "a_pull_does_without" pull "$W/careless-store" "$HTTP/careless"
 
 # Private caches.
 printf 'machine localhost login me password canary\n' >"$W/netrc"
