@@ -339,8 +339,9 @@ int copy_from_other_store(struct pull *p, struct rouse_err *e)
 	if (copy_all(p, dir, e) < 0)
 		return -1;
 	if (p->c->copied)
-		rouse_log(ROUSE_LOG_INFO, "closure", "%zu paths (%s) copied from the store of '%s'",
-			  p->c->copied, rouse_print_size(size, p->c->copied_bytes),
+		rouse_log(ROUSE_LOG_INFO, "closure",
+			  "%zu path%s (%s) copied from the store of '%s'", p->c->copied,
+			  p->c->copied == 1 ? "" : "s", rouse_print_size(size, p->c->copied_bytes),
 			  p->c->spec->other->path);
 	return 0;
 }
