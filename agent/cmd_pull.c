@@ -37,6 +37,20 @@ static void options_done(struct options *o)
 }
 #define auto_options __attribute__((cleanup(options_done)))
 
+static int take_profile(struct options *o, struct rouse_err *e)
+{
+	o->profile = optarg;
+	if (!rouse_is_absolute_path(optarg) || !optarg[1])
+		return rouse_usage(e,
+				   "--profile: '%s' is not an absolute path such as "
+				   "\"" ROUSE_PROFILE_SYSTEM "\", without \"..\" or a last \"/\"",
+				   optarg);
+	if (rouse_strip_prefix(optarg, "/nix/store/"))
+		return rouse_usage(e, "--profile: '%s' is in the store, where no profile may be",
+				   optarg);
+	return 0;
+}
+
 static int take_option(struct options *o, int c, struct rouse_err *e)
 {
 	switch (c) {
@@ -44,10 +58,7 @@ static int take_option(struct options *o, int c, struct rouse_err *e)
 		o->store = optarg;
 		return 0;
 	case 'p':
-		o->profile = optarg;
-		return rouse_is_absolute_path(optarg) && optarg[1]
-			       ? 0
-			       : rouse_usage(e, "--profile: '%s' is not an absolute path", optarg);
+		return take_profile(o, e);
 	case 'f':
 		o->from = optarg;
 		return 0;

@@ -119,6 +119,10 @@ ok "the_acl_does_not_show" same "$W/acl"
 
 # Profiles.
 profile=/nix/var/nix/profiles/system
+pull "$W/d-zstd" "file://$W/zstd" -- --profile /nix/store/profile
+ok "profile_in_the_store_is_usage" [ $? = 64 ]
+pull "$W/d-zstd" "file://$W/zstd" -- --profile ../profile
+ok "profile_that_is_relative_is_usage" [ $? = 64 ]
 ok "profile_becomes_generation_1" pull "$W/d-zstd" "file://$W/zstd" -- --profile $profile
 ok "profile_points_to_the_path" [ "$(readlink "$W/d-zstd$profile-1-link")" = "$TOP" ]
 ok "profile_is_a_relative_link" [ "$(readlink "$W/d-zstd$profile")" = system-1-link ]
