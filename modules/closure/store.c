@@ -41,7 +41,11 @@ static int read_registered(struct rouse_store *s, struct rouse_err *e)
 	if (rouse_fs_read(&s->root, ROUSE_REGISTRATION, ROUSE_MAX_REGISTRATION, &text, e) < 0)
 		return e->sys == ENOENT ? 0 : -1;
 	if (rouse_paths_parse(&s->registered, ROUSE_REGISTRATION, text.data, e) < 0)
-		return -1;
+		return rouse_fail(
+			e, ROUSE_SYSTEM, 0,
+			"'%s' is damaged; remove it, and a pull finds or fetches again what "
+			"is missing in it",
+			ROUSE_REGISTRATION);
 	for (size_t i = 0; i < s->registered.n; i++) {
 		struct rouse_path *p = s->registered.items[i];
 

@@ -157,7 +157,10 @@ exec 9>&-
 echo "/nix/store/nonsense" >"$W/two/nix/var/nix/rouse/registration"
 pull "$W/two" "$HTTP/zstd"
 ok "damaged_registration_is_a_system_error" [ $? = 71 ]
-ok "damaged_registration_is_named" grep -q "'/nix/var/nix/rouse/registration' is damaged" "$W/out"
+ok "damaged_registration_is_named" grep -q "'/nix/var/nix/rouse/registration' is damaged; remove it" "$W/out"
+rm "$W/two/nix/var/nix/rouse/registration"
+ok "without_it_a_pull_makes_it_again" pull "$W/two" "$HTTP/zstd"
+ok "the_closure_is_in_it" grep -qx "$TOP" "$W/two/nix/var/nix/rouse/registration"
 
 # The running system: Nix is there, and knows everything at the end.
 umount /nix
