@@ -291,6 +291,14 @@ static int take_failure(struct walk *w, struct rouse_path *p, const struct rouse
 	return 0;
 }
 
+/* Nobody vouches for these references; but what is wrong behind them is to be named as well. */
+static void look_behind(struct walk *w, const struct rouse_answer *a)
+{
+	for (size_t i = 0; i < a->info.n_references; i++)
+		if (w->c->paths.n < ROUSE_MAX_CLOSURE_PATHS)
+			(void)rouse_paths_add(&w->c->paths, a->info.references[i]);
+}
+
 static int take_narinfo(struct ask *a, struct rouse_err *e)
 {
 	struct walk *w = a->w;
@@ -298,8 +306,12 @@ static int take_narinfo(struct ask *a, struct rouse_err *e)
 	struct rouse_err why = { 0 };
 	bool again = p->known; /* asked for another source of the same archive */
 
-	if (rouse_answer_take(w->c, p, &a->answer, &why) < 0)
+	if (rouse_answer_take(w->c, p, &a->answer, &why) < 0) {
+		if (w->c->spec->all_problems && a->answer.result != ROUSE_ANSWER_WRONG &&
+		    !has_more_caches(w->c, p))
+			look_behind(w, &a->answer);
 		return take_failure(w, p, &why, e);
+	}
 	w->c->caches[p->cache].failures = 0;
 	return again ? 0 : follow(w, p, e);
 }

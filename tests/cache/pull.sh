@@ -84,6 +84,10 @@ pull "$W/dry" "$HTTP/holes" -- --check
 ok "check_of_holes_is_as_bad_as_the_worst" [ $? = 77 ]
 ok "check_names_every_hole" [ "$(grep -cE -- "-lib-1.0|-app-2.1|-unit-7.service" "$W/out")" = 3 ]
 ok "check_counts_them" grep -q "3 problems" "$W/out"
+# … also behind a path that nobody vouches for.
+sed -i 's/^Sig: test-1:..../Sig: test-1:AAAA/' "$W/holes/${app:11:32}.narinfo"
+pull "$W/dry" "$HTTP/holes" -- --check
+ok "check_looks_behind_a_wrong_signature" [ "$(grep -cE -- "-lib-1.0|-app-2.1.* signature|-unit-7.service" "$W/out")" = 3 ]
 # What no signature covers, and a pull does without.
 cp -r "$W/zstd" "$W/careless"
 sed -i 's/^FileSize: .*/FileSize: 20000000/' "$W/careless/${lib:11:32}.narinfo"
