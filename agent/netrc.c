@@ -16,20 +16,29 @@ void rouse_secret_free(char *secret)
 }
 
 /* The next word; NULL at the end. Quotes have no meaning, as in the first netrc. */
-static char *next_word(char **text)
+static char *next_value(char **text)
 {
 	char *word = *text + strspn(*text, " \t\r\n"), *end;
 
-	while (*word == '#') { /* to the end of the line */
-		word += strcspn(word, "\n");
-		word += strspn(word, " \t\r\n");
-	}
 	if (!*word)
 		return NULL;
 	end = word + strcspn(word, " \t\r\n");
 	*text = *end ? end + 1 : end;
 	*end = '\0';
 	return word;
+}
+
+/* … which is no comment: only where a value is due may a word begin with '#'. */
+static char *next_word(char **text)
+{
+	char *word = *text + strspn(*text, " \t\r\n");
+
+	while (*word == '#') { /* to the end of the line */
+		word += strcspn(word, "\n");
+		word += strspn(word, " \t\r\n");
+	}
+	*text = word;
+	return next_value(text);
 }
 
 /* A macro ends at an empty line. */
@@ -70,13 +79,13 @@ static bool find_entry(char *text, const char *host, size_t len, struct entry *r
 		if (is_machine || strcmp(word, "default") == 0) {
 			if (found)
 				return true;
-			value = is_machine ? next_word(&text) : NULL;
+			value = is_machine ? next_value(&text) : NULL;
 			ours = !is_machine || (value && strlen(value) == len &&
 					       strncasecmp(value, host, len) == 0);
 			*ret = (struct entry){ 0 };
 			continue;
 		}
-		value = next_word(&text);
+		value = next_value(&text);
 		if (!ours || !value)
 			continue;
 		if (strcmp(word, "login") == 0)

@@ -35,6 +35,8 @@ static void netrc_gives_nothing_to_others(struct t *t)
 	static const char one[] = "machine cache.example login me password secret";
 
 	T_CHECK(t, gives(one, "https://cache.example", "bWU6c2VjcmV0"));
+	T_CHECK(t, gives("machine cache.example login #me password #1 # of the fleet",
+			 "https://cache.example", "I21lOiMx")); /* #me:#1 */
 	T_CHECK(t, gives(one, "https://cache.example.org/", ""));
 	T_CHECK(t, gives(one, "https://evil/cache.example", ""));
 	T_CHECK(t, gives(one, "http://cache.example/", "")); /* not in the clear */
