@@ -69,7 +69,6 @@ if command -v script >/dev/null; then
 	}
 	ok "dry_run_has_a_line_of_its_own" clears " " --dry-run
 	ok "check_has_a_line_of_its_own" clears "whole" --check
-	ok "the_end_has_a_line_of_its_own" clears "pulled"
 fi
 ok "check_of_a_whole_closure" pull "$W/dry" "$HTTP/xz" -- --check
 ok "check_says_so" grep -q "whole: $(wc -l <"$W/names") paths" "$W/out"
