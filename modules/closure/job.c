@@ -32,6 +32,7 @@ struct job {
 	bool came;                   /* its first byte */
 	bool refused;                /* by us: not the cache has failed */
 	bool unpacked;               /* all of it, and the decoder is gone */
+	bool wide;                   /* its decoder has more than was reckoned */
 	struct rouse_unpack *unpack; /* while there is something to unpack; else NULL */
 	struct rouse_sha256 *hash;
 	struct rouse_sha256 *contents; /* of path->contents; else NULL */
@@ -52,6 +53,45 @@ static uint64_t window_of(const struct pull *p)
 	return __atomic_load_n(&p->window, __ATOMIC_RELAXED);
 }
 
+/* --- memory beyond what is reckoned -------------------------------------------------------------- */
+
+/* How large a window is, no signature says, and zstd has some of 128 MiB: one worker at a time has such. Until an
+ * archive has more than the usual window in it, the memory was never touched. */
+static bool is_wide(const struct job *j)
+{
+	return j->out > ROUSE_PULL_WINDOW && rouse_unpack_memory(j->unpack) > 2 * ROUSE_PULL_WINDOW;
+}
+
+static int await_wide(struct job *j, struct rouse_err *e)
+{
+	struct worker *w = j->w;
+	struct pull *p = w->p;
+
+	(void)pthread_mutex_lock(&p->mutex);
+	while (p->wide && p->wide != w && !p->error.kind)
+		(void)pthread_cond_wait(&p->changed, &p->mutex);
+	j->wide = !p->error.kind;
+	if (j->wide) {
+		p->wide = w;
+		w->n_wide++;
+	}
+	(void)pthread_mutex_unlock(&p->mutex);
+	return j->wide ? 0 : rouse_fail(e, ROUSE_UNAVAILABLE, ECANCELED, "stopped");
+}
+
+static void leave_wide(struct job *j)
+{
+	struct pull *p = j->w->p;
+
+	if (!take(j->wide, false))
+		return;
+	(void)pthread_mutex_lock(&p->mutex);
+	if (!--j->w->n_wide)
+		p->wide = NULL;
+	(void)pthread_cond_broadcast(&p->changed);
+	(void)pthread_mutex_unlock(&p->mutex);
+}
+
 /* --- one archive ------------------------------------------------------------------------------ */
 
 static int take_unpacked(void *arg, const void *data, size_t n, struct rouse_err *e)
@@ -63,6 +103,8 @@ static int take_unpacked(void *arg, const void *data, size_t n, struct rouse_err
 				  "it unpacks to more than its signed size of %llu bytes",
 				  (unsigned long long)j->path->nar_size);
 	j->out += n;
+	if (!j->wide && is_wide(j) && await_wide(j, e) < 0)
+		return -1;
 	__atomic_add_fetch(&j->w->p->bytes, n, __ATOMIC_RELAXED);
 	rouse_sha256_update(j->hash, data, n);
 	return rouse_nar_feed(&j->nar, data, n, e);
@@ -144,6 +186,7 @@ static void put_decoder(struct job *j)
 		w->decoders[w->n_decoders++] = u;
 	else
 		rouse_unpack_free(u);
+	leave_wide(j);
 }
 
 static void count_download(struct job *j)

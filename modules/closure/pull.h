@@ -31,7 +31,9 @@ struct pull {
 	int journal; /* tells the next run what is complete in the staging directory; -1: none */
 	struct rouse_path **failed; /* their cache could not deliver; another one may */
 	size_t n_failed;
-	unsigned running;       /* workers */
+	unsigned running; /* workers */
+	struct worker
+		*wide; /* the one whose decoders have more memory than was reckoned; or NULL */
 	unsigned most_workers;  /* as many as there are processors for; const once started */
 	struct rouse_err error; /* the first fatal one; stops everything */
 
@@ -57,7 +59,7 @@ struct worker {
 	struct job *jobs;  /* running */
 	struct job *spare; /* ended, and to be used again */
 	struct rouse_unpack *decoders[PULL_DECODERS]; /* … without work */
-	unsigned n_decoders;
+	unsigned n_decoders, n_wide;
 	struct room room;
 };
 void *worker_run(void *worker);

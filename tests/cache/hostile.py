@@ -103,14 +103,14 @@ def nested(nodes):
 
 def zstd(data, window_log=17, repeat=None):
     """One frame of raw blocks, or (repeat) of one byte so many times."""
-    out = b"\x28\xb5\x2f\xfd\0" + bytes([(window_log - 10) << 3])
+    out = bytearray(b"\x28\xb5\x2f\xfd\0" + bytes([(window_log - 10) << 3]))
     blocks = [(0, data[i:i + 65536], None) for i in range(0, len(data), 65536)] or [(0, b"", None)]
     if repeat:
         blocks = [(1, data[:1], 65536)] * (repeat // 65536)
     for i, (kind, body, size) in enumerate(blocks):
         head = (i == len(blocks) - 1) | kind << 1 | (size or len(body)) << 3
         out += struct.pack("<I", head)[:3] + body
-    return out
+    return bytes(out)
 
 
 def skippable(data):
@@ -866,6 +866,23 @@ def memory():
     report("padded_narinfos_do_not_pile_up", status == OK and peak < 64e6, f"status {status}, {peak / 1e6:.0f} MB")
 
 
+def windows():
+    """Archives of 64 MB whose decoders want 128 MiB each, of which what is not touched is no memory."""
+    leaves = []
+    for i in range(4):
+        archive = nar(regular(DATA * 400 + b"%d" % i))
+        leaves.append(Path(f"wide{i}", archive, compression="zstd", stored=zstd(archive, window_log=27)))
+    root = Path("wide", nar(regular(b"root")), [p.name for p in leaves])
+    for p in leaves + [root]:
+        p.write(W + "/wide")
+    for jobs in (1, 4):
+        store = f"{W}/store-wide{jobs}"
+        os.mkdir(store)
+        status, peak = peak_memory([ROUSE, "pull", "--store", store, "--timeout", "100s", "--jobs", str(jobs), "--cache",
+                                    BASE + "/wide", "--key", KEY.public, "/nix/store/" + root.name])
+        report(f"one_large_window_at_a_time_with_{jobs}_jobs", status == OK and peak < 120e6, f"status {status}, {peak / 1e6:.0f} MB")
+
+
 def replacing():
     """A path that Nix put there, and that the system may run on, is never absent, whenever power fails."""
     if os.geteuid() or not shutil.which("strace"):
@@ -886,7 +903,7 @@ def replacing():
 ONLY = os.environ.get("ONLY", "")
 try:
     for group in (signatures, narinfos, archives, sizes_and_streams, servers, content_addresses, places,
-                  two_caches, memory, replacing):
+                  two_caches, memory, windows, replacing):
         if ONLY in group.__name__:
             group()
             wait()
